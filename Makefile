@@ -1,0 +1,38 @@
+# Everything a fresh machine needs: `make run` and `make test`. See CONTRIBUTING.md.
+ARGS ?=
+PY := .venv/bin/python
+
+.PHONY: run test check format bench install install-debian lock clean
+
+run: install
+	.venv/bin/hubferry serve $(ARGS)
+
+test: install install-debian
+	$(PY) -m pytest $(ARGS)
+
+check: install
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format: install
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: install install-debian
+	$(PY) -m bench $(ARGS)
+
+install: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml scripts/install
+	scripts/install
+
+install-debian:
+	scripts/install-debian
+
+# Rewrites requirements.lock from pyproject.toml; run it after changing a dependency.
+lock: install
+	scripts/lock
+
+clean:
+	rm -rf .venv build dist src/*.egg-info
