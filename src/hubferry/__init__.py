@@ -2,3 +2,5 @@
 
 The core decides, one orchestrator sequences, the shells touch the world. See docs/design.md.
 """
+
+__version__ = "0.1.0"

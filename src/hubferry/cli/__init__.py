@@ -1,0 +1,17 @@
+"""The command line: one module per command."""
+
+import click
+
+from hubferry import __version__
+from hubferry.cli.config import config
+from hubferry.cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hubferry")
+def main() -> None:
+    """A gateway that makes `docker pull` work where public registries are blocked, slow or rationed."""
+
+
+main.add_command(serve)
+main.add_command(config)

@@ -1,0 +1,41 @@
+"""`hubferry config`: look at the configuration without starting anything."""
+
+from pathlib import Path
+
+import click
+
+from hubferry.cli.load import fail, load_settings
+from hubferry.core.settings import ConfigError, describe
+
+
+@click.group()
+def config() -> None:
+    """Check or show the configuration."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Say whether FILE (with the environment) can be served, or what is wrong with it."""
+    from hubferry.server.compose import build_origins  # noqa: PLC0415 - `config show` needs no server
+
+    try:
+        build_origins(load_settings(file))
+    except ConfigError as error:
+        raise fail(error) from None
+    click.echo(f"{file}: fine")
+
+
+@config.command()
+@click.option("--config", "-c", "config_file", type=click.Path(path_type=Path), help="TOML file to read first.")
+def show(config_file: Path | None) -> None:
+    """Print every setting as it resolves, with its meaning; secrets are masked."""
+    try:
+        settings = load_settings(config_file)
+    except ConfigError as error:
+        raise fail(error) from None
+    for section, options in describe(settings):
+        click.echo(f"[{section}]")
+        for key, value, help_line in options:
+            click.echo(f"{key} = {value}  # {help_line}")
+        click.echo()

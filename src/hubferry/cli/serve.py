@@ -1,0 +1,28 @@
+"""`hubferry serve`: run the gateway."""
+
+from pathlib import Path
+
+import click
+
+from hubferry.cli.load import fail, load_settings
+from hubferry.core.settings import ConfigError
+
+
+@click.command()
+@click.option(
+    "--config",
+    "-c",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="TOML file; without one the defaults serve.",
+)
+@click.option("--listen", multiple=True, metavar="ADDR", help="HOST:PORT to listen on; replaces server.listen.")
+def serve(config_file: Path | None, listen: tuple[str, ...]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish running pulls."""
+    from hubferry.server.run import serve as run  # noqa: PLC0415 - other commands start without the server
+
+    overrides = [("server.listen", list(listen))] if listen else []
+    try:
+        run(load_settings(config_file, overrides))
+    except ConfigError as error:
+        raise fail(error) from None

@@ -1,0 +1,89 @@
+"""What a request must look like before anything is done with it, and what the gateway is called in its answer.
+
+Pure. Refusals here touch no upstream. Not here: the path (routing.py), who may pull (access.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+from hubferry.core.errors import Code, OciError
+from hubferry.core.http import Headers, Request, get, get_all
+
+MAX_HEADER_BYTES = 16 * 1024
+
+Network = IPv4Network | IPv6Network
+
+
+def check_request(request: Request) -> None:
+    """Raises OciError: 431 for headers over 16 KiB, 400 for a body where none belongs.
+
+    A body behind GET is how requests are smuggled past a proxy that reads it differently (CVE-2025-43859).
+    """
+    size = len(request.path) + len(request.query) + sum(len(k) + len(v) + 4 for k, v in request.headers)
+    if size > MAX_HEADER_BYTES:
+        raise OciError(431, Code.UNSUPPORTED, f"the request headers are larger than {MAX_HEADER_BYTES} bytes")
+    length = get(request.headers, "content-length")
+    has_body = get(request.headers, "transfer-encoding") is not None or length not in (None, "0")
+    if has_body and request.method in ("GET", "HEAD", "OPTIONS"):
+        raise OciError(400, Code.UNSUPPORTED, f"{request.method} with a body is not supported")
+
+
+def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
+    """The request as the client made it, when it came through a reverse proxy that the operator trusts.
+
+    The nearest untrusted address of X-Forwarded-For is the client; -Proto and -Host are believed as they are.
+    """
+    if not _is_trusted(request.peer, trusted):
+        return request
+    chain = ",".join(get_all(request.headers, "x-forwarded-for")).split(",")
+    peer = request.peer
+    for hop in reversed([h.strip() for h in chain if h.strip()]):
+        peer = hop
+        if not _is_trusted(hop, trusted):
+            break
+    scheme = (get(request.headers, "x-forwarded-proto") or request.scheme).strip().lower()
+    host = (get(request.headers, "x-forwarded-host") or request.host).strip()
+    return replace(request, peer=peer, scheme=scheme if scheme in ("http", "https") else "http", host=host)
+
+
+def _is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    return any(address in network for network in trusted)
+
+
+def public_base(request: Request, public_url: str, *, host_is_listed: bool) -> str:
+    """`https://hub.example.com`: what realms and pages name, without a slash at the end.
+
+    A host name that an upstream lists stays itself, because it decides where a token request goes; otherwise the
+    configured public URL, otherwise what the client said.
+    """
+    if public_url and not host_is_listed:
+        return public_url.rstrip("/")
+    scheme = urlsplit(public_url).scheme if public_url else request.scheme
+    return f"{scheme}://{request.host}"
+
+
+def service_of(base: str) -> str:
+    """The `service` of challenges and tokens: the host (and port) of the public base, in lower case."""
+    return urlsplit(base).netloc.lower()
+
+
+def cors_headers(origin: str | None, allowed: Sequence[str], *, preflight: bool) -> Headers:
+    """The `access-control-*` headers for an origin that the operator listed; none for any other."""
+    if origin is None or not (origin in allowed or "*" in allowed):
+        return ()
+    shared = (("access-control-allow-origin", origin), ("vary", "Origin"))
+    if not preflight:
+        exposed = "Docker-Content-Digest, WWW-Authenticate, Link, Content-Range, OCI-Filters-Applied"
+        return (*shared, ("access-control-expose-headers", exposed))
+    return (
+        *shared,
+        ("access-control-allow-methods", "GET, HEAD, OPTIONS"),
+        ("access-control-allow-headers", "Accept, Authorization, If-None-Match, Range"),
+        ("access-control-max-age", "86400"),
+    )

@@ -1,0 +1,119 @@
+"""The errors a client can meet: OCI codes, HTTP statuses, and what an upstream's status becomes.
+
+Pure. Every message says what happened, to what, and what to do. OCI distribution specification, "Error Codes".
+Invariant: a status that means something to a client (401, 403, 404, 429) is never turned into another one.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hubferry.core.http import Headers, get
+
+
+class Code(StrEnum):
+    """OCI error codes that hubferry answers with (distribution-spec, table "Error Codes")."""
+
+    BLOB_UNKNOWN = "BLOB_UNKNOWN"
+    DENIED = "DENIED"
+    DIGEST_INVALID = "DIGEST_INVALID"
+    MANIFEST_INVALID = "MANIFEST_INVALID"
+    MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
+    NAME_INVALID = "NAME_INVALID"
+    NAME_UNKNOWN = "NAME_UNKNOWN"
+    TOOMANYREQUESTS = "TOOMANYREQUESTS"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    UNAVAILABLE = "UNAVAILABLE"  # distribution's own, for 503
+    UNKNOWN = "UNKNOWN"  # distribution's own, for 500 and 502
+    UNSUPPORTED = "UNSUPPORTED"
+
+
+class OciError(Exception):
+    """A refusal or failure, ready to be answered.
+
+    `status` is the HTTP status, `detail` any JSON value, `headers` extra response headers (lower-case names).
+    """
+
+    def __init__(
+        self, status: int, code: Code, message: str, *, detail: object = None, headers: Headers = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.detail = detail
+        self.headers = headers
+
+    def body(self) -> bytes:
+        """The JSON body of the distribution specification: `{"errors": [{code, message, detail}]}`."""
+        error: dict[str, object] = {"code": self.code.value, "message": self.message}
+        if self.detail is not None:
+            error["detail"] = self.detail
+        return json.dumps({"errors": [error]}, ensure_ascii=False).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked of which upstream, for messages and for the code of a 404."""
+
+    upstream: str
+    repository: str
+    reference: str
+    unknown: Code = Code.MANIFEST_UNKNOWN
+
+    def __str__(self) -> str:
+        if not self.reference:
+            return f"{self.upstream}/{self.repository}"
+        mark = "@" if ":" in self.reference else ":"
+        return f"{self.upstream}/{self.repository}{mark}{self.reference}"
+
+
+# Upstream status -> (our status, code, message). {what} is the image, {upstream} the registry host.
+RELAYED: dict[int, tuple[int, Code, str]] = {
+    400: (400, Code.MANIFEST_INVALID, "{upstream} refused the request for {what} as invalid"),
+    401: (
+        401,
+        Code.UNAUTHORIZED,
+        "{upstream} does not allow this for {what}: it is private or does not exist; log in with `docker login`",
+    ),
+    403: (403, Code.DENIED, "{upstream} denies access to {what}"),
+    404: (404, Code.UNKNOWN, "{upstream} does not know {what}"),
+    405: (405, Code.UNSUPPORTED, "{upstream} does not support this request for {what}"),
+    410: (404, Code.UNKNOWN, "{upstream} says that {what} is gone"),
+    416: (416, Code.UNSUPPORTED, "the requested range lies outside {what}"),
+    429: (
+        429,
+        Code.TOOMANYREQUESTS,
+        "{upstream} limits the pulls of this gateway (its limit, not hubferry's): {what} has to wait{until}",
+    ),
+    451: (451, Code.DENIED, "{upstream} withholds {what} for legal reasons"),
+    503: (503, Code.UNAVAILABLE, "{upstream} is unavailable (it answered 503 for {what}): try again{until}"),
+    504: (504, Code.UNAVAILABLE, "{upstream} timed out (it answered 504 for {what}): try again later"),
+}
+
+
+def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
+    """What the client is told when the upstream answered `status` (not 2xx or 3xx).
+
+    Retry-After and the rate-limit headers survive, so that clients can obey them.
+    """
+    retry_after = get(headers, "retry-after")
+    until = f"; retry after {retry_after}" if retry_after else ""
+    ours, code, text = RELAYED.get(
+        status,
+        (
+            502,
+            Code.UNKNOWN,
+            "{upstream} answered {status} for {what}: try again later, or look at its status page",
+        ),
+    )
+    if ours == 404:
+        code = asked.unknown
+    message = text.format(upstream=asked.upstream, what=asked, until=until, status=status)
+    kept = tuple((k, v) for k, v in headers if k in KEPT_ON_ERRORS)
+    return OciError(ours, code, message, detail={"upstream": asked.upstream, "status": status}, headers=kept)
+
+
+KEPT_ON_ERRORS = frozenset(
+    {"retry-after", "ratelimit-limit", "ratelimit-remaining", "docker-ratelimit-source", "content-range"}
+)

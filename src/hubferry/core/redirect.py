@@ -1,0 +1,155 @@
+"""Where an upstream may send us: redirects, token realms and addresses, and what survives the hop.
+
+Pure. Rules (docs/design.md, "Closed world"; CVE-2020-15157, CVE-2026-33540, CVE-2026-14646):
+- a redirect resolves against the current URL, stays on https if it began there, and is the fifth at most;
+- `Authorization` goes along only to the same scheme, host and port;
+- a realm is on the challenger's own host or registrable domain, or on the upstream's allow-list;
+- no address that is not globally reachable, unless the operator allows it for that upstream.
+Not here: looking names up and pinning the address (upstream/addresses.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+MAX_HOPS = 5
+MAX_URL = 8192  # signed CDN URLs have about 2,000 characters
+
+RegistrableDomain = Callable[[str], str | None]
+"""A host name -> its registrable domain by the Public Suffix List, or None when it is a suffix itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What an upstream's operator allows: plain http, private addresses, further hosts for its realm."""
+
+    allow_http: bool = False
+    allow_private_addresses: bool = False
+    realm_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A redirect to be followed: its absolute URL, and whether `Authorization` may go along."""
+
+    url: str
+    same_origin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A URL that is not followed, and why, for the operator's log and the client's message."""
+
+    reason: str
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host in lower case, port: what must agree for a credential to go along.
+
+    Raises ValueError for a port that is no number.
+    """
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def decide_hop(current: str, location: str | None, hops: int, trust: Trust) -> Hop | Refused:
+    """Follow or refuse a redirect; `hops` is how many were followed before."""
+    if hops >= MAX_HOPS:
+        return Refused(f"more than {MAX_HOPS} redirects")
+    if not location:
+        return Refused("a redirect without a Location")
+    try:
+        target = urljoin(current, location)
+        parts = urlsplit(target)
+        problem = _check_url(target, parts, trust)
+    except ValueError:
+        return Refused("a redirect to something that is no URL")
+    if problem:
+        return Refused(f"a redirect to {problem}")
+    url = parts._replace(fragment="").geturl()
+    return Hop(url, same_origin=origin(current) == origin(url))
+
+
+def decide_realm(
+    challenger: str, realm: str, trust: Trust, registrable_domain: RegistrableDomain
+) -> Refused | None:
+    """None when a realm may be asked for a token on behalf of the challenger's URL, else why not."""
+    try:
+        parts = urlsplit(realm)
+        problem = _check_url(realm, parts, trust)
+    except ValueError:
+        return Refused("a token realm that is no URL")
+    if problem:
+        return Refused(f"a token realm at {problem}")
+    host, own = parts.hostname or "", urlsplit(challenger).hostname or ""
+    if host == own or host in trust.realm_hosts:
+        return None
+    domain = registrable_domain(host)
+    if domain is not None and not _is_address(host) and domain == registrable_domain(own):
+        return None
+    return Refused(f"a token realm on {host}, which is neither {own} nor of its domain, nor in realm_hosts")
+
+
+def _check_url(url: str, parts: SplitResult, trust: Trust) -> str:
+    """What is wrong with a URL, in words that follow "a redirect to", or an empty string."""
+    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return "a URL with characters or a length that no URL has"
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        return "something that is neither https nor http"
+    if parts.scheme == "http" and not trust.allow_http:
+        return f"plain http on {parts.hostname}"
+    if parts.username is not None or parts.password is not None:
+        return "a URL with credentials in it"
+    _ = parts.port  # raises ValueError when it is no number
+    if not trust.allow_private_addresses and (problem := literal_problem(parts.hostname)):
+        return problem
+    return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def literal_problem(host: str) -> str:
+    """What is wrong with a host that is written as an address or as `localhost`, or an empty string."""
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return f"the private name {host}"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        # 127.1, 0x7f000001, 2130706433: getaddrinfo reads them as addresses, ip_address does not
+        return f"the odd address {host}" if host.rpartition(".")[2][:1].isdigit() else ""
+    return address_problem(address)
+
+
+def address_problem(address: IPv4Address | IPv6Address) -> str:
+    """Why an address may not be dialled, or an empty string: only globally reachable unicast addresses may.
+
+    IPv4 inside IPv6 (mapped, 6to4, Teredo, NAT64) counts as the IPv4 address that it leads to.
+    """
+    for inner in _embedded(address):
+        if not inner.is_global or inner.is_multicast or inner.is_reserved:
+            return f"the private or special address {address}"
+    return ""
+
+
+_NAT64 = int(IPv6Address("64:ff9b::"))
+
+
+def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+    if isinstance(address, IPv4Address):
+        return [address]
+    if address.ipv4_mapped:
+        return [address.ipv4_mapped]
+    if address.sixtofour:
+        return [address.sixtofour]
+    if address.teredo:
+        return list(address.teredo)
+    if int(address) >> 32 == _NAT64 >> 32:
+        return [IPv4Address(int(address) & 0xFFFFFFFF)]
+    return [address]

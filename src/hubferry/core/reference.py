@@ -1,0 +1,122 @@
+"""Names of things: registry host, repository, tag, digest; and completion with `library/`.
+
+Pure. Grammars of the OCI distribution specification ("Pulling manifests") and of its image specification
+("Digests"), applied after exactly one percent-decoding; whatever does not match is refused by name.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from hubferry.core.errors import Code, OciError
+
+MAX_NAME = 255  # with the registry host: containerd, docker and podman refuse longer ones (protocol, "Limits")
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])\.?(?::[0-9]{1,5})?")
+
+# Other names of Docker Hub in references: docker/distribution and containerd write them for `docker.io`.
+ALIASES = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
+
+
+def decode_path(path: str) -> str:
+    """Percent-decode a path once.
+
+    Raises OciError 400 for an encoded slash or backslash, a broken escape, a control or a non-ASCII character:
+    none belongs into a repository name, and each is how a path is smuggled past a check (CVE-2024-3727).
+    """
+    if "%" in path:
+        lowered = path.lower()
+        if "%2f" in lowered or "%5c" in lowered or re.search(r"%(?![0-9a-f]{2})", lowered):
+            raise OciError(400, Code.NAME_INVALID, "the path has an encoded slash or a broken %-escape")
+        path = unquote_to_bytes(path).decode("latin-1")
+    if not path.isascii() or not path.isprintable():
+        raise OciError(400, Code.NAME_INVALID, "the path has a character that no repository, tag or digest has")
+    return path
+
+
+def check_repository(name: str, registry: str = "") -> str:
+    """The repository name itself. Raises OciError 400 NAME_INVALID when it breaks the grammar or is too long."""
+    if len(name) + (len(registry) + 1 if registry else 0) > MAX_NAME:
+        raise OciError(
+            400,
+            Code.NAME_INVALID,
+            f"the repository name is longer than {MAX_NAME} characters with its registry",
+            detail={"length": len(name)},
+        )
+    if not _REPOSITORY.fullmatch(name):
+        raise OciError(
+            400,
+            Code.NAME_INVALID,
+            "invalid repository name: use lower-case letters, digits and . _ - between them, parts joined by /",
+            detail={"name": name},
+        )
+    return name
+
+
+def is_digest(reference: str) -> bool:
+    """Whether a reference is a well-formed sha256 or sha512 digest."""
+    return _DIGEST.fullmatch(reference) is not None
+
+
+def check_digest(text: str) -> str:
+    """The digest itself. Raises OciError 400 DIGEST_INVALID."""
+    if not is_digest(text):
+        raise OciError(
+            400,
+            Code.DIGEST_INVALID,
+            "invalid digest: expected sha256: and 64, or sha512: and 128 lower-case hex digits",
+            detail={"digest": text},
+        )
+    return text
+
+
+def check_reference(text: str) -> str:
+    """A tag or a digest. Raises OciError 400: DIGEST_INVALID when it has a colon, else NAME_INVALID."""
+    if ":" in text:
+        return check_digest(text)
+    if not _TAG.fullmatch(text):
+        raise OciError(
+            400,
+            Code.NAME_INVALID,
+            "invalid tag: use up to 128 letters, digits, . _ -, not starting with . or -",
+            detail={"tag": text},
+        )
+    return text
+
+
+def is_host(text: str) -> bool:
+    """Whether the text can be a Host header or registry host: a name or address, and perhaps a port."""
+    return len(text) <= MAX_NAME and _HOST.fullmatch(text) is not None
+
+
+def normal_host(text: str) -> str:
+    """A registry host in lower case, without a trailing dot, Docker Hub's aliases folded into `docker.io`."""
+    host, colon, port = text.lower().rpartition(":") if not text.endswith("]") else (text.lower(), "", "")
+    if not colon:
+        host, port = text.lower(), ""
+    host = host.rstrip(".")
+    name = f"{host}:{port}" if port else host
+    return ALIASES.get(name, name)
+
+
+def host_without_port(host: str) -> str:
+    """`hub.example.com:8443` -> `hub.example.com`; brackets of an IPv6 address stay."""
+    if host.endswith("]") or ":" not in host:
+        return host
+    return host.rpartition(":")[0]
+
+
+def looks_like_registry(segment: str) -> bool:
+    """Docker's own rule for the first part of a reference: a dot, a colon, or `localhost` make it a host.
+
+    distribution/reference, `splitDockerDomain`.
+    """
+    return "." in segment or ":" in segment or segment == "localhost"
+
+
+def complete_library(repository: str) -> str:
+    """Docker Hub's official images live in `library/`: `nginx` -> `library/nginx`."""
+    return repository if "/" in repository else f"library/{repository}"

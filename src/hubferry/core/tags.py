@@ -1,0 +1,93 @@
+"""Pages of a tag list: clamp what is asked, order and cut what an upstream answers.
+
+Pure. OCI distribution specification, "Listing Tags": lexical order, `n` and `last`, a `Link` to the next page.
+Some upstreams ignore `n` and `last` (distribution 2.8 answers every tag at once), so pages are cut here when the
+answer is not one already. CVE-2023-2253: an unbounded `n` is memory spent for nothing.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from hubferry.core.errors import Code, OciError
+
+MAX_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is asked for: at most `size` tags (None: as many as the upstream gives) after `last`."""
+
+    size: int | None
+    last: str
+
+    def query(self) -> str:
+        """The query string for the upstream."""
+        pairs = ([("n", str(self.size))] if self.size is not None else []) + (
+            [("last", self.last)] if self.last else []
+        )
+        return urlencode(pairs)
+
+
+def parse_page(n: str, last: str) -> Page:
+    """Clamp `n` to 1..MAX_PAGE. Raises OciError 400 when it is no positive number or `last` is no tag."""
+    if len(last) > 128:
+        raise OciError(400, Code.NAME_INVALID, "invalid `last`: a tag has at most 128 characters")
+    if not n:
+        return Page(None, last)
+    if not re.fullmatch(r"\d{1,30}", n) or int(n) == 0:
+        raise OciError(400, Code.NAME_INVALID, "invalid `n`: use a number from 1 on", detail={"n": n[:64]})
+    return Page(min(int(n), MAX_PAGE), last)
+
+
+@dataclass(frozen=True, slots=True)
+class TagPage:
+    """A page for the client: the tags in order, and the `last` of the next page (empty: there is none)."""
+
+    tags: list[str]
+    next_last: str
+
+
+def decide_page(asked: Page, tags: list[str], link: str | None) -> TagPage:
+    """The client's page out of an upstream's answer and its Link header.
+
+    An upstream whose answer holds `last` itself, or more than `n` tags, did not paginate: it is done here.
+    """
+    ordered = sorted(set(tags))
+    following = next_last(link)
+    ignored = asked.last in ordered or (asked.size is not None and len(ordered) > asked.size)
+    if ignored and following == "":
+        ordered = [tag for tag in ordered if tag > asked.last]
+        if asked.size is not None and len(ordered) > asked.size:
+            ordered = ordered[: asked.size]
+            following = ordered[-1]
+    return TagPage(ordered, following)
+
+
+def next_last(link: str | None) -> str:
+    """`last` of an upstream's `Link: <...>; rel="next"`, or an empty string."""
+    match = re.match(r'\s*<([^>]{1,4096})>\s*;\s*rel="?next"?', link or "")
+    if match is None:
+        return ""
+    try:
+        return dict(parse_qsl(urlsplit(match[1]).query)).get("last", "")
+    except ValueError:
+        return ""
+
+
+def next_query(size: int | None, last: str) -> str:
+    """The query string of the next page."""
+    pairs = {"last": last} if size is None else {"last": last, "n": str(size)}
+    return urlencode(pairs, quote_via=quote)
+
+
+def parse_tags(body: bytes) -> list[str]:
+    """The tags of an upstream's answer. Raises ValueError when it is not a tag list."""
+    document = json.loads(body)
+    tags = document.get("tags") if isinstance(document, dict) else None
+    if tags is None and isinstance(document, dict) and "name" in document:
+        return []  # distribution answers `"tags": null` for a repository without tags
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError("not a tag list")
+    return tags

@@ -1,0 +1,73 @@
+"""What a client says to the token endpoint, by GET or POST.
+
+Pure. Distribution token specification for GET, its OAuth2 variant for POST (protocol, "Tokens"): scopes are
+repeated parameters in the one and joined by spaces in the other, podman does both. A POST that we do not support
+is refused with 404, the only status on which containerd and BuildKit fall back to GET.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from hubferry.core.access import Credential
+from hubferry.core.errors import Code, OciError
+from hubferry.core.scope import Scope, parse_scopes
+
+MAX_FORM = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """Scopes asked for, and the credential that came along (None: anonymous)."""
+
+    scopes: tuple[Scope, ...]
+    credential: Credential | None
+
+
+def parse_basic(authorization: str | None) -> Credential | None:
+    """The credential of `Authorization: Basic`, None for another scheme.
+
+    Raises OciError 401 when the header is Basic but unreadable. An empty name and password count as anonymous:
+    docker sends them for a registry it was never logged in to.
+    """
+    scheme, _, value = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(value.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise OciError(401, Code.UNAUTHORIZED, "the Basic credentials are not valid base64 of UTF-8") from error
+    username, colon, secret = text.partition(":")
+    if not colon or not text.isprintable():
+        raise OciError(401, Code.UNAUTHORIZED, "the Basic credentials are not of the form name:password")
+    return Credential(username, secret) if username or secret else None
+
+
+def from_query(params: tuple[tuple[str, str], ...], authorization: str | None) -> TokenRequest:
+    """A GET request."""
+    scopes = parse_scopes(value for key, value in params if key == "scope")
+    return TokenRequest(tuple(scopes), parse_basic(authorization))
+
+
+def from_form(body: bytes, authorization: str | None) -> TokenRequest:
+    """A POST request (application/x-www-form-urlencoded).
+
+    Raises OciError 404 for a grant that is not `password`, 400 for a form that cannot be read.
+    """
+    try:
+        form = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=64, errors="strict")
+    except (ValueError, UnicodeError) as error:
+        raise OciError(400, Code.UNSUPPORTED, "the form of the token request cannot be read") from error
+    grant = form.get("grant_type", [""])[0]
+    if grant != "password":
+        raise OciError(
+            404,
+            Code.UNSUPPORTED,
+            f"grant_type {grant[:32]!r} is not supported: use GET, or POST with grant_type=password",
+        )
+    credential = parse_basic(authorization)
+    username, secret = form.get("username", [""])[0], form.get("password", [""])[0]
+    if credential is None and (username or secret):
+        credential = Credential(username, secret)
+    return TokenRequest(tuple(parse_scopes(form.get("scope", []))), credential)

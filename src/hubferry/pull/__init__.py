@@ -1,0 +1,15 @@
+"""The one async orchestrator: it sequences what core decides and speaks to the world through ports.
+
+    gateway.Gateway          a request -> an answer; the only name that shells use
+      login.Login            the token endpoint, and who a request comes from
+      content.Content        manifests, blobs, tags, referrers of one route
+        fetch.Fetcher        drives core.exchange against an upstream and its mirrors
+          upstream_tokens    tokens of upstreams: cached, renewed once for all waiters
+
+Bodies are opaque here.
+"""
+
+from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.gateway import Gateway
+
+__all__ = ["Answer", "Gateway", "Trail"]

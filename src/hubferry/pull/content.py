@@ -1,0 +1,206 @@
+"""Manifests, blobs, tag lists and referrers of one repository of one upstream.
+
+Everything here begins with a settled route and credential and ends with an Answer or an OciError.
+"""
+
+import json
+from urllib.parse import urlencode
+
+from hubferry.core import headers as head
+from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.http import Headers, Request, get
+from hubferry.core.manifest import MAX_BYTES, ManifestProblem
+from hubferry.core.ranges import ByteRange, answers, parse_content_range, parse_range
+from hubferry.core.reference import is_digest
+from hubferry.core.routing import Endpoint, Route
+from hubferry.core.tags import decide_page, next_last, next_query, parse_page, parse_tags
+from hubferry.ports import Body, ManifestReader, TooLarge, Upstream, UpstreamFailure, UpstreamResponse
+from hubferry.pull.answer import Answer, json_answer
+from hubferry.pull.fetch import Fetcher, Target, unreachable
+
+MAX_LIST = 8 * 2**20
+
+
+class Content:
+    """Answers the endpoints that name a repository."""
+
+    def __init__(self, fetcher: Fetcher, upstream: Upstream, manifests: ManifestReader) -> None:
+        self._fetcher = fetcher
+        self._upstream = upstream
+        self._manifests = manifests
+
+    async def manifest(self, request: Request, route: Route, target: Target, reference: str) -> Answer:
+        """GET or HEAD of a manifest: its exact bytes, media type, length and digest."""
+        asked = Asked(route.upstream, route.repository, reference)
+        path = f"/v2/{route.repository}/manifests/{reference}"
+        sent = head.to_upstream("manifest", request.headers)
+        method = request.method
+        response = await self._fetcher.fetch(target, method, path, sent)
+        # Clients need type, length and digest of a HEAD (go-containerregistry and oras fail without); an
+        # upstream that does not say, or knows no HEAD, is asked with GET.
+        if method == "HEAD" and (response.status == 405 or not _tells_all(response)):
+            await response.body.close()
+            method = "GET"
+            response = await self._fetcher.fetch(target, method, path, sent)
+        if response.status == 304:
+            await response.body.close()
+            return Answer(304, _manifest_identity(get(response.headers, "docker-content-digest"), reference))
+        if response.status != 200:
+            await response.body.close()
+            raise relay_error(response.status, response.headers, asked)
+        quota = tuple((k, v) for k, v in response.headers if k in head.QUOTA)
+        if method == "HEAD":
+            await response.body.close()
+            known = head.from_upstream("manifest", response.headers)
+            digest = get(known, "docker-content-digest") or ""
+            media_type = head.media_type(get(known, "content-type"))
+            return _manifest_answer(None, media_type, digest, get(known, "content-length"), quota)
+        expected = reference if is_digest(reference) else get(response.headers, "docker-content-digest") or ""
+        try:
+            manifest = await self._manifests.read(response, expected)
+        except TooLarge:
+            raise _unusable(asked, f"it is larger than {MAX_BYTES} bytes") from None
+        except ManifestProblem as error:
+            raise _unusable(asked, str(error)) from None
+        except UpstreamFailure as error:
+            raise unreachable(route.upstream, error) from error
+        if head.etag_matches(request.header("if-none-match"), manifest.digest):
+            if not isinstance(manifest.body, bytes):
+                await manifest.body.close()
+            return Answer(304, _manifest_identity(manifest.digest, reference))
+        size = None if manifest.size_bytes is None else str(manifest.size_bytes)
+        body = manifest.body if request.method == "GET" else None
+        return _manifest_answer(body, manifest.media_type, manifest.digest, size, quota)
+
+    async def blob(self, request: Request, route: Route, target: Target, digest: str) -> Answer:
+        """GET or HEAD of a blob, whole or one range, streamed."""
+        asked = Asked(route.upstream, route.repository, digest, Code.BLOB_UNKNOWN)
+        byte_range = None
+        # content under a digest never changes, so our ETag is the digest: If-Range names it or means a full body
+        if_range = request.header("if-range")
+        if request.method == "GET" and (if_range is None or head.etag_matches(if_range, digest)):
+            byte_range = parse_range(request.header("range"))
+        sent: Headers = (("accept-encoding", "identity"),)
+        if byte_range:
+            sent = (("range", byte_range.format()), *sent)
+        path = f"/v2/{route.repository}/blobs/{digest}"
+        response = await self._fetcher.fetch(target, request.method, path, sent)
+        if response.status not in (200, 206):
+            await response.body.close()
+            raise relay_error(response.status, response.headers, asked)
+        try:
+            if response.status == 206:
+                _check_partial(asked, byte_range, response)
+        except OciError:
+            await response.body.close()
+            raise
+        known = dict(head.from_upstream("blob", response.headers))
+        known |= {
+            "content-type": known.get("content-type", "application/octet-stream"),
+            "docker-content-digest": digest,
+            "etag": f'"{digest}"',
+            "accept-ranges": "bytes",
+        }
+        if request.method == "HEAD":
+            await response.body.close()
+            return Answer(response.status, tuple(known.items()))
+        return Answer(response.status, tuple(known.items()), response.body)
+
+    async def tags(self, route: Route, target: Target, endpoint: Endpoint) -> Answer:
+        """One page of the tag list, in order, with a relative Link to the next one."""
+        asked = Asked(route.upstream, route.repository, "", Code.NAME_UNKNOWN)
+        page = parse_page(endpoint.param("n"), endpoint.param("last"))
+        query = page.query()
+        path = f"/v2/{route.repository}/tags/list" + (f"?{query}" if query else "")
+        body, received = await self._list(target, path, (), asked)
+        try:
+            tags = parse_tags(body)
+        except (ValueError, RecursionError):
+            raise _unusable(asked, "its tag list cannot be read") from None
+        decided = decide_page(page, tags, get(received, "link"))
+        headers: Headers = ()
+        if decided.next_last:
+            following = next_query(page.size, decided.next_last)
+            if route.namespace:
+                following += f"&ns={route.namespace}"
+            headers = (("link", f'</v2/{route.named}/tags/list?{following}>; rel="next"'),)
+        document = {"name": route.named, "tags": decided.tags}
+        return json_answer(json.dumps(document).encode(), headers)
+
+    async def referrers(self, route: Route, target: Target, endpoint: Endpoint) -> Answer:
+        """The upstream's index of what refers to a digest; 404 when it has no referrers API."""
+        asked = Asked(route.upstream, route.repository, endpoint.reference)
+        asked_for = [(key, endpoint.param(key)) for key in ("artifactType", "n", "last") if endpoint.param(key)]
+        query = urlencode(asked_for)
+        path = f"/v2/{route.repository}/referrers/{endpoint.reference}" + (f"?{query}" if query else "")
+        accept = (("accept", "application/vnd.oci.image.index.v1+json"),)
+        body, received = await self._list(target, path, accept, asked)
+        kept: Headers = ()
+        filters = get(received, "oci-filters-applied")
+        if filters:
+            kept = (("oci-filters-applied", filters),)
+        last = next_last(get(received, "link"))
+        if last:
+            kept = (
+                *kept,
+                ("link", f'</v2/{route.named}/referrers/{endpoint.reference}?last={last}>; rel="next"'),
+            )
+        media_type = head.media_type(get(received, "content-type"))
+        head_lines = (("content-type", media_type), ("content-length", str(len(body))))
+        return Answer(200, head_lines + kept, body)
+
+    async def _list(self, target: Target, path: str, extra: Headers, asked: Asked) -> tuple[bytes, Headers]:
+        sent = (*extra, *head.to_upstream("list", ()))
+        response = await self._fetcher.fetch(target, "GET", path, sent)
+        if response.status != 200:
+            await response.body.close()
+            raise relay_error(response.status, response.headers, asked)
+        try:
+            return await self._upstream.read(response, MAX_LIST), response.headers
+        except TooLarge:
+            raise _unusable(asked, f"its list is larger than {MAX_LIST} bytes") from None
+        except UpstreamFailure as error:
+            raise unreachable(target.origin.name, error) from error
+
+
+def _tells_all(response: UpstreamResponse) -> bool:
+    if response.status != 200:
+        return True
+    names = ("docker-content-digest", "content-length", "content-type")
+    return all(get(response.headers, name) for name in names)
+
+
+def _manifest_identity(digest: str | None, reference: str) -> Headers:
+    digest = digest or (reference if is_digest(reference) else "")
+    return (("docker-content-digest", digest), ("etag", f'"{digest}"')) if digest else ()
+
+
+def _manifest_answer(
+    body: bytes | Body | None, media_type: str, digest: str, size: str | None, quota: Headers
+) -> Answer:
+    lines: Headers = (("content-type", media_type), *_manifest_identity(digest, ""), *quota)
+    if size is not None:
+        lines = (*lines, ("content-length", size))
+    return Answer(200, lines, body)
+
+
+def _check_partial(asked: Asked, byte_range: ByteRange | None, response: UpstreamResponse) -> None:
+    """Raises OciError 502 when a 206 holds other bytes than were asked for."""
+    got = parse_content_range(get(response.headers, "content-range"))
+    length = get(response.headers, "content-length")
+    if (
+        byte_range is None
+        or got is None
+        or not answers(byte_range, got)
+        or (length is not None and length != str(got.length))
+    ):
+        raise _unusable(asked, "it answered with a range that was not asked for")
+
+
+def _unusable(asked: Asked, problem: str) -> OciError:
+    return OciError(
+        502,
+        Code.UNKNOWN,
+        f"{asked.upstream} gave something for {asked} that cannot be delivered: {problem}",
+        detail={"upstream": asked.upstream, "problem": problem},
+    )

@@ -1,0 +1,186 @@
+"""Drive one exchange against an upstream, or against its mirrors when it cannot be reached.
+
+Sequences core.exchange; decides nothing about the meaning of the final status. A mirror gets no credential: it
+is another origin than the one that the credential was given for.
+"""
+
+from dataclasses import dataclass, replace
+
+from hubferry.core.access import Credential
+from hubferry.core.challenge import Challenge
+from hubferry.core.errors import Code, OciError
+from hubferry.core.exchange import Authenticate, Deliver, Exchange, Fail, Send
+from hubferry.core.http import Headers, get
+from hubferry.core.redirect import Trust
+from hubferry.core.settings import UpstreamSettings
+from hubferry.ports import EventLog, Upstream, UpstreamFailure, UpstreamResponse
+from hubferry.pull.upstream_tokens import UpstreamTokens
+
+USER_AGENT = "hubferry (+https://opencontainers.org/distribution-spec)"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An upstream as the orchestrator uses it."""
+
+    name: str
+    settings: UpstreamSettings
+    trust: Trust
+    account: Credential | None = None
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Its URL and those of its mirrors, without a slash at the end."""
+        return tuple(url.rstrip("/") for url in (self.settings.url, *self.settings.mirrors))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Of whom something is asked and on whose behalf: an upstream, one repository of it, a credential."""
+
+    origin: Origin
+    repository: str = ""
+    credential: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Whether an upstream took a credential, and how long that may be relied on (None: it does not say)."""
+
+    accepted: bool
+    lifetime_s: float | None = None
+
+
+class Fetcher:
+    """Requests to upstreams, authorised and followed to their end."""
+
+    def __init__(self, upstream: Upstream, tokens: UpstreamTokens, log: EventLog) -> None:
+        self._upstream = upstream
+        self._tokens = tokens
+        self._log = log
+        self._challenges: dict[str, Challenge] = {}
+
+    async def fetch(self, target: Target, method: str, path: str, headers: Headers) -> UpstreamResponse:
+        """The final response, whatever its status; its body is open and the caller closes it.
+
+        `path` begins with `/v2/`. Raises OciError 503 when neither the upstream nor a mirror can be reached, 502
+        when it leads somewhere we do not go.
+        """
+        origin = target.origin
+        failure: UpstreamFailure | None = None
+        for number, base in enumerate(origin.bases):
+            last = number == len(origin.bases) - 1
+            try:
+                asker = target if number == 0 else replace(target, credential=None)
+                response = await self._fetch_from(asker, base, method, path, headers)
+            except UpstreamFailure as error:
+                self._log.warning("upstream_failed", {"upstream": origin.name, "problem": str(error)})
+                failure = failure or error
+                continue
+            if response.status < 500 or last:
+                return response
+            await response.body.close()
+            self._log.warning("upstream_failed", {"upstream": origin.name, "status": response.status})
+        if failure is None:
+            raise AssertionError("an upstream has at least its own URL")
+        raise unreachable(origin.name, failure) from failure
+
+    async def prove(self, target: Target) -> Proof:
+        """Show a credential to an upstream, as far as it asks for one.
+
+        A token made with it is proof enough: whether it opens a repository shows when that is pulled.
+        Raises OciError as `fetch` does, and what the token service's refusal means.
+        """
+        origin = target.origin
+        base = origin.bases[0]
+        exchange = Exchange("GET", f"{base}/v2/", (("user-agent", USER_AGENT),), origin.trust)
+        step: object = exchange.begin()
+        try:
+            while isinstance(step, Send):
+                response = await self._upstream.send(origin.name, step)
+                await response.body.close()
+                step = exchange.received(response.status, response.headers)
+                if isinstance(step, Authenticate):
+                    token = await self._tokens.authorization(origin, step, target.repository, target.credential)
+                    if token and token.lifetime_s is not None and not step.anonymous:
+                        self._challenges[base] = step.challenge
+                        return Proof(accepted=True, lifetime_s=token.lifetime_s)
+                    step = exchange.authorized(token.authorization if token else None)
+        except UpstreamFailure as error:
+            raise unreachable(origin.name, error) from error
+        if isinstance(step, Fail):
+            raise refused(origin.name, step.reason)
+        return Proof(accepted=response.status < 300)
+
+    async def _fetch_from(
+        self, target: Target, base: str, method: str, path: str, headers: Headers
+    ) -> UpstreamResponse:
+        origin = target.origin
+        exchange = Exchange(
+            method,
+            base + path,
+            (*headers, ("user-agent", USER_AGENT)),
+            origin.trust,
+            known=self._challenges.get(base) if target.repository else None,
+        )
+        step: object = exchange.begin()
+        while True:
+            if isinstance(step, Authenticate):
+                step = await self._authenticate(target, base, exchange, step)
+            if not isinstance(step, Send):
+                raise AssertionError(f"an exchange cannot continue with {step!r}")
+            response = await self._upstream.send(origin.name, step)
+            step = exchange.received(response.status, response.headers)
+            if isinstance(step, Deliver):
+                try:
+                    refuse_encoded(origin.name, response.headers)
+                except OciError:
+                    await response.body.close()
+                    raise
+                return response
+            await response.body.close()
+            if isinstance(step, Fail):
+                self._log.warning("redirect_refused", {"upstream": origin.name, "problem": step.reason})
+                raise refused(origin.name, step.reason)
+
+    async def _authenticate(self, target: Target, base: str, exchange: Exchange, step: Authenticate) -> object:
+        token = await self._tokens.authorization(target.origin, step, target.repository, target.credential)
+        if token is None:
+            return exchange.authorized(None)
+        if step.challenge.scheme == "bearer" and not step.anonymous:
+            self._challenges[base] = step.challenge
+        return exchange.authorized(token.authorization, fresh=token.is_fresh)
+
+
+def refuse_encoded(upstream: str, headers: Headers) -> None:
+    """Raises OciError 502 for a Content-Encoding: we asked for none, and unpacking is how bombs go off."""
+    encoding = get(headers, "content-encoding")
+    if encoding and encoding.strip().lower() != "identity":
+        raise OciError(
+            502,
+            Code.UNKNOWN,
+            f"{upstream} sent an encoded body ({encoding[:32]}) although none was asked for: nothing is delivered",
+        )
+
+
+def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:
+    """The 503 for an upstream that cannot be reached: which, and why."""
+    return OciError(
+        503,
+        Code.UNAVAILABLE,
+        f"{upstream} cannot be reached from this gateway: {failure}; "
+        "check the gateway's network, or set a proxy or a mirror for this upstream",
+        detail={"upstream": upstream, "cause": failure.cause.name.lower()},
+        headers=(("retry-after", "5"),),
+    )
+
+
+def refused(upstream: str, reason: str) -> OciError:
+    """The 502 for an upstream that leads somewhere we do not go."""
+    return OciError(
+        502,
+        Code.UNKNOWN,
+        f"{upstream} answered with {reason}: not followed; "
+        "if this is a registry of your own, see allow_private_addresses and realm_hosts",
+        detail={"upstream": upstream},
+    )

@@ -1,0 +1,207 @@
+"""A client's request -> an answer. The only thing a shell calls.
+
+Order: shape of the request, endpoint, who asks, which repository, then content. Every OciError becomes an answer
+here and nowhere else, every 401 gets the gateway's own challenge.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from urllib.parse import quote, urlencode
+
+from hubferry.core import client, routing
+from hubferry.core.access import Credential, Grant
+from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.headers import to_upstream
+from hubferry.core.http import Headers, Request, get
+from hubferry.core.redirect import RegistrableDomain
+from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable
+from hubferry.core.scope import pull_scope
+from hubferry.core.settings import Settings
+from hubferry.ports import Clock, EventLog, ManifestReader, Sealer, TooLarge, Upstream, UpstreamFailure
+from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
+from hubferry.pull.content import Content
+from hubferry.pull.fetch import Fetcher, Origin, Target, unreachable
+from hubferry.pull.login import Login, challenge
+from hubferry.pull.upstream_tokens import UpstreamTokens
+
+API_VERSION = ("docker-distribution-api-version", "registry/2.0")
+MAX_SEARCH = 2**20
+
+
+class Gateway:
+    """Answers registry requests for one resolved configuration."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: RoutingTable,
+        origins: Sequence[Origin],
+        *,
+        upstream: Upstream,
+        manifests: ManifestReader,
+        sealer: Sealer,
+        clock: Clock,
+        log: EventLog,
+        registrable_domain: RegistrableDomain,
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._origins = {origin.name: origin for origin in origins}
+        self._upstream = upstream
+        tokens = UpstreamTokens(upstream, clock, log, registrable_domain)
+        self._fetcher = Fetcher(upstream, tokens, log)
+        self._content = Content(self._fetcher, upstream, manifests)
+        self._login = Login(table, self._origins, self._fetcher, sealer, clock)
+
+    async def handle(self, request: Request) -> Answer | None:
+        """The answer to a request, or None when its path is not one of the registry protocol.
+
+        Never raises OciError. The shell sends the body and closes it.
+        """
+        trail = Trail()
+        try:
+            client.check_request(request)
+            if request.method == "OPTIONS":
+                return self._preflight(request)
+            endpoint = routing.parse_endpoint(request.method, request.path, request.query)
+            if endpoint is None:
+                routing.resolve_host(request, self._table)
+                return None
+            answer = await self._answer(request, endpoint, trail)
+        except OciError as error:
+            trail.outcome = trail.outcome or "error"
+            trail.problem = error.message
+            answer = self._refusal(request, error)
+        return replace(answer, headers=answer.headers + self._common(request), trail=trail)
+
+    async def _answer(self, request: Request, endpoint: Endpoint, trail: Trail) -> Answer:
+        if endpoint.kind is Kind.PING:
+            routing.resolve_host(request, self._table)
+            return json_answer(b"true")
+        if endpoint.kind is Kind.TOKEN:
+            return await self._login.issue(request, endpoint, self._service(request), trail)
+        if endpoint.kind is Kind.SEARCH:
+            return await self._search(request, endpoint, trail)
+        if endpoint.kind is Kind.BASE:
+            return await self._base(request, endpoint)
+        route = routing.resolve(endpoint.name, endpoint.namespace, request, self._table)
+        trail.upstream, trail.repository, trail.reference = (
+            route.upstream,
+            route.repository,
+            endpoint.reference,
+        )
+        trail.outcome = "bypass"
+        credential = await self._authorise(request, route)
+        try:
+            answer = await self._repository(request, endpoint, route, credential)
+        except OciError as error:
+            if error.status != 401:
+                raise
+            scope = pull_scope(route.named)
+            error.headers = (*error.headers, self._challenge(request, scope, "insufficient_scope"))
+            raise
+        if endpoint.namespace:
+            answer = replace(answer, headers=(*answer.headers, ("oci-namespace", endpoint.namespace)))
+        return answer
+
+    async def _repository(
+        self, request: Request, endpoint: Endpoint, route: Route, credential: Credential | None
+    ) -> Answer:
+        target = Target(self._origins[route.upstream], route.repository, credential)
+        if endpoint.kind is Kind.MANIFEST:
+            return await self._content.manifest(request, route, target, endpoint.reference)
+        if endpoint.kind is Kind.BLOB:
+            return await self._content.blob(request, route, target, endpoint.reference)
+        if endpoint.kind is Kind.TAGS:
+            return await self._content.tags(route, target, endpoint)
+        return await self._content.referrers(route, target, endpoint)
+
+    async def _base(self, request: Request, endpoint: Endpoint) -> Answer:
+        """`/v2/`: what clients ping to learn how to authenticate; never a redirect."""
+        place = routing.resolve_host(request, self._table)
+        if endpoint.namespace:
+            place = routing.known(endpoint.namespace, self._table)
+        who = await self._login.identify(request, self._service(request))
+        if isinstance(who, Credential):
+            origin = self._origins[place.name if place else self._table.default]
+            await self._login.check(origin, who, [])
+        if who is None and self._settings.access.login != "open":
+            raise OciError(
+                401,
+                Code.UNAUTHORIZED,
+                "a token is needed: the challenge says where to get one, also anonymously",
+            )
+        return json_answer(b"{}")
+
+    async def _authorise(self, request: Request, route: Route) -> Credential | None:
+        """The credential to use upstream. Raises OciError 401 with a challenge when a token is needed."""
+        who = await self._login.identify(request, self._service(request))
+        account = self._origins[route.upstream].account
+        if isinstance(who, Credential):
+            return who
+        library = bool(self._settings.upstreams[route.upstream].library)
+        if isinstance(who, Grant) and who.covers(route, library):
+            return who.credential or account
+        if self._settings.access.login == "open":
+            return account
+        error = "insufficient_scope" if who else ""
+        raise OciError(
+            401,
+            Code.UNAUTHORIZED,
+            f"a token for pulling {route.named} is needed: the challenge says where to get one",
+            headers=(self._challenge(request, pull_scope(route.named), error),),
+        )
+
+    async def _search(self, request: Request, endpoint: Endpoint, trail: Trail) -> Answer:
+        """`docker search`: relayed to the upstream's search, which has limits of its own."""
+        place = routing.resolve_host(request, self._table)
+        if endpoint.namespace:
+            place = routing.known(endpoint.namespace, self._table)
+        name = trail.upstream = place.name if place else self._table.default
+        url = self._settings.upstreams[name].search_url
+        if not url:
+            raise OciError(404, Code.UNSUPPORTED, f"searching {name} is not supported: it has no search_url")
+        wanted = {key: endpoint.param(key)[:255] for key in ("q", "n", "page") if endpoint.param(key)}
+        path = f"?{urlencode(wanted, quote_via=quote)}"
+        search = replace(
+            self._origins[name], settings=replace(self._settings.upstreams[name], url=url, mirrors=())
+        )
+        response = await self._fetcher.fetch(Target(search), "GET", path, to_upstream("list", ()))
+        if response.status != 200:
+            await response.body.close()
+            asked = Asked(name, "search", "", Code.UNSUPPORTED)
+            raise relay_error(response.status, response.headers, asked)
+        try:
+            return json_answer(await self._upstream.read(response, MAX_SEARCH))
+        except TooLarge:
+            raise OciError(502, Code.UNKNOWN, f"the search result of {name} is too large") from None
+        except UpstreamFailure as error:
+            raise unreachable(name, error) from error
+
+    def _preflight(self, request: Request) -> Answer:
+        """CORS: what a browser asks before it reads a registry from a page of another origin."""
+        origins = self._settings.server.cors_origins
+        allowed = client.cors_headers(request.header("origin"), origins, preflight=True)
+        return Answer(204, (("allow", "GET, HEAD, OPTIONS"), *allowed))
+
+    def _refusal(self, request: Request, error: OciError) -> Answer:
+        if error.status == 401 and get(error.headers, "www-authenticate") is None:
+            reason = "invalid_token" if (request.header("authorization") or "").lower()[:7] == "bearer " else ""
+            error.headers = (*error.headers, self._challenge(request, "", reason))
+        return error_answer(error)
+
+    def _common(self, request: Request) -> Headers:
+        origins = self._settings.server.cors_origins
+        cors = client.cors_headers(request.header("origin"), origins, preflight=False) if origins else ()
+        return (API_VERSION, ("x-content-type-options", "nosniff"), *cors)
+
+    def _base_url(self, request: Request) -> str:
+        listed = self._table.by_host(request.host) is not None
+        return client.public_base(request, self._settings.server.public_url, host_is_listed=listed)
+
+    def _service(self, request: Request) -> str:
+        return client.service_of(self._base_url(request))
+
+    def _challenge(self, request: Request, scope: str = "", error: str = "") -> tuple[str, str]:
+        base = self._base_url(request)
+        return challenge(base, client.service_of(base), scope, error)

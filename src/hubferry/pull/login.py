@@ -1,0 +1,121 @@
+"""The token endpoint, and who a request comes from.
+
+hubferry is the issuer for its own host names. A token names repositories and pull, is sealed, and expires no later
+than what it stands for (core/access.py). Credentials are checked against the upstream that the scope names, and
+against the host name's or the default upstream when there is no scope (`docker login`).
+"""
+
+import json
+from datetime import UTC, datetime
+
+from hubferry.core.access import Credential, Grant, lifetime_s
+from hubferry.core.challenge import format_challenge
+from hubferry.core.errors import Code, OciError
+from hubferry.core.http import Request
+from hubferry.core.routing import Endpoint, Route, RoutingTable, resolve, resolve_host
+from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
+from hubferry.ports import Clock, Sealer
+from hubferry.pull.answer import Answer, Trail, json_answer
+from hubferry.pull.fetch import Fetcher, Origin, Target
+
+
+class Login:
+    """Issues tokens and reads them back."""
+
+    def __init__(
+        self,
+        table: RoutingTable,
+        origins: dict[str, Origin],
+        fetcher: Fetcher,
+        sealer: Sealer,
+        clock: Clock,
+    ) -> None:
+        self._table = table
+        self._origins = origins
+        self._fetcher = fetcher
+        self._sealer = sealer
+        self._clock = clock
+
+    async def issue(self, request: Request, endpoint: Endpoint, service: str, trail: Trail) -> Answer:
+        """Answer a token request. Raises OciError: 401 when the upstream refuses the credentials."""
+        resolve_host(request, self._table)
+        authorization = request.header("authorization")
+        if request.method == "POST":
+            asked = from_form(request.body, authorization)
+        else:
+            asked = from_query(endpoint.query, authorization)
+        routes = self._routes(request, endpoint, asked)
+        now = self._clock.time()
+        if asked.credential is None:
+            life_s = lifetime_s(None)
+            grant = Grant(tuple(route.named for route in routes), service, now + life_s)
+        else:
+            upstream = routes[0].upstream if routes else self._login_upstream(request, endpoint)
+            trail.upstream = upstream
+            same = [route for route in routes if route.upstream == upstream]
+            proven_s = await self.check(self._origins[upstream], asked.credential, same)
+            life_s = lifetime_s(proven_s)
+            names = tuple(route.named for route in same)
+            grant = Grant(names, service, now + life_s, upstream, asked.credential)
+        token = await self._sealer.seal(grant)
+        issued = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        document = {"token": token, "access_token": token, "expires_in": int(life_s), "issued_at": issued}
+        return json_answer(json.dumps(document).encode(), (("cache-control", "no-store"),))
+
+    def _routes(self, request: Request, endpoint: Endpoint, asked: TokenRequest) -> list[Route]:
+        """The repositories to grant: what cannot be pulled here is left out, because a subset is no error."""
+        routes = []
+        for scope in asked.scopes:
+            if scope.wants_pull:
+                try:
+                    routes.append(resolve(scope.name, endpoint.namespace, request, self._table))
+                except OciError:
+                    continue
+        return routes
+
+    def _login_upstream(self, request: Request, endpoint: Endpoint) -> str:
+        place = resolve_host(request, self._table)
+        if endpoint.namespace:
+            place = self._table.by_name(endpoint.namespace) or place
+        return place.name if place else self._table.default
+
+    async def check(self, origin: Origin, credential: Credential, routes: list[Route]) -> float | None:
+        """Prove a credential to its upstream; how long the proof lives, in seconds, None if it does not say.
+
+        Raises OciError 401 when it is refused, 503 when the upstream cannot be reached.
+        """
+        repository = routes[0].repository if routes else ""
+        proof = await self._fetcher.prove(Target(origin, repository, credential))
+        if not proof.accepted:
+            raise OciError(
+                401,
+                Code.UNAUTHORIZED,
+                f"{origin.name} refused the user name or password of {credential.username}: log in again",
+                detail={"upstream": origin.name},
+            )
+        return proof.lifetime_s
+
+    async def identify(self, request: Request, service: str) -> Grant | Credential | None:
+        """The grant or credential that came with a request; None when none did.
+
+        Raises OciError 401 for a token that is not ours, was made for another host name, or has expired.
+        """
+        authorization = request.header("authorization")
+        scheme, _, value = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            return parse_basic(authorization)
+        grant = await self._sealer.open(value.strip())
+        if grant is None or grant.service != service:
+            raise _invalid("the token was not issued by this gateway for this host name: log in again")
+        if grant.expires_at <= self._clock.time():
+            raise _invalid("the token has expired: ask for a new one")
+        return grant
+
+
+def _invalid(message: str) -> OciError:
+    return OciError(401, Code.UNAUTHORIZED, message, detail={"error": "invalid_token"})
+
+
+def challenge(base: str, service: str, scope: str = "", error: str = "") -> tuple[str, str]:
+    """The `WWW-Authenticate` line of a 401: one Bearer challenge that names this gateway."""
+    return ("www-authenticate", format_challenge(f"{base}/token", service, scope, error))

@@ -1,0 +1,178 @@
+"""Tokens of upstreams: fetched when challenged, kept no longer than they live, renewed once for all waiters.
+
+The key of a kept token is (upstream, origin, realm, service, scope, credential): two users never share one.
+Lifetimes are counted on the monotonic clock from before the request, so a slow answer only shortens them.
+Distribution token specification.
+"""
+
+import asyncio
+import base64
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from hubferry.core.access import Credential
+from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.exchange import Authenticate, Send
+from hubferry.core.headers import to_upstream
+from hubferry.core.http import Headers
+from hubferry.core.redirect import Refused, RegistrableDomain, decide_realm
+from hubferry.core.redirect import origin as origin_of
+from hubferry.core.scope import narrow_upstream_scope
+from hubferry.ports import Clock, EventLog, TooLarge, Upstream
+
+if TYPE_CHECKING:
+    from hubferry.pull.fetch import Origin
+
+MAX_ANSWER = 64 * 1024
+DEFAULT_LIFETIME_S = 60.0  # token specification: what an answer without `expires_in` means
+MAX_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The value of an `Authorization` header.
+
+    `expires_at` is monotonic; `is_fresh` says that it was obtained for the one who asks, not found.
+    """
+
+    authorization: str
+    lifetime_s: float | None = None
+    expires_at: float = 0.0
+    is_fresh: bool = True
+
+    def __repr__(self) -> str:
+        return f"Token(***, lifetime_s={self.lifetime_s})"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCall:
+    """Everything that makes one token another: also the key under which it is kept."""
+
+    upstream: str
+    challenger: tuple[str, str, int]
+    realm: str
+    service: str
+    scope: str
+    credential: Credential | None
+
+    def url(self) -> str:
+        """The realm with service, scopes and account as its query."""
+        parts = urlsplit(self.realm)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        if self.service:
+            query.append(("service", self.service))
+        query.extend(("scope", one) for one in self.scope.split())
+        if self.credential:
+            query.append(("account", self.credential.username))
+        return urlunsplit(parts._replace(query=urlencode(query), fragment=""))
+
+
+class UpstreamTokens:
+    """Obtains and keeps the tokens of every upstream."""
+
+    def __init__(
+        self, upstream: Upstream, clock: Clock, log: EventLog, registrable_domain: RegistrableDomain
+    ) -> None:
+        self._upstream = upstream
+        self._clock = clock
+        self._log = log
+        self._registrable_domain = registrable_domain
+        self._kept: OrderedDict[TokenCall, Token] = OrderedDict()
+        self._under_way: dict[TokenCall, asyncio.Task[Token]] = {}
+
+    async def authorization(
+        self, origin: "Origin", step: Authenticate, repository: str, credential: Credential | None
+    ) -> Token | None:
+        """What to send for a challenge; None when it asks for credentials and there are none.
+
+        Raises OciError: 502 for a realm that is not believed or an answer that is none, 401/403/429 when the
+        token service refuses, UpstreamFailure when it cannot be reached.
+        """
+        if step.anonymous:
+            credential = None
+        if step.challenge.scheme == "basic":
+            return Token(basic(credential)) if credential else None
+        realm = step.challenge.param("realm")
+        problem = decide_realm(step.challenger, realm, origin.trust, self._registrable_domain)
+        if isinstance(problem, Refused):
+            self._log.warning("realm_refused", {"upstream": origin.name, "problem": problem.reason})
+            raise OciError(
+                502,
+                Code.UNKNOWN,
+                f"{origin.name} answered with {problem.reason}: no token is asked for there",
+                detail={"upstream": origin.name},
+            )
+        scope = narrow_upstream_scope(step.challenge.param("scope"), repository)
+        service = step.challenge.param("service")
+        request = TokenCall(origin.name, origin_of(step.challenger), realm, service, scope, credential)
+        kept = self._kept.get(request)
+        if kept and kept.authorization != step.refused and self._clock.monotonic() < kept.expires_at:
+            return kept
+        task = self._under_way.get(request)
+        if task is None:
+            task = asyncio.create_task(self._renew(request, repository))
+            self._under_way[request] = task
+            task.add_done_callback(lambda _: self._under_way.pop(request, None))
+        # shielded: whoever asked first may leave, the others still wait for it
+        token = await asyncio.shield(task)
+        return Token(token.authorization, token.lifetime_s, token.expires_at, is_fresh=True)
+
+    async def _renew(self, call: TokenCall, repository: str) -> Token:
+        started = self._clock.monotonic()
+        headers = to_upstream("list", ())
+        if call.credential:
+            headers = (*headers, ("authorization", basic(call.credential)))
+        response = await self._upstream.send(call.upstream, Send("GET", call.url(), headers))
+        try:
+            body = await self._upstream.read(response, MAX_ANSWER)
+        except TooLarge:
+            raise _no_token(call.upstream, "an answer that is too large") from None
+        if response.status != 200:
+            raise _refusal(call, response.status, response.headers, repository)
+        value, lifetime_s = parse_token(call.upstream, body)
+        # a tenth, at most 10 s, in reserve: a token must not expire on its way
+        expires_at = started + lifetime_s - min(lifetime_s / 10, 10.0)
+        token = Token(f"Bearer {value}", lifetime_s, expires_at, is_fresh=False)
+        self._kept[call] = token
+        self._kept.move_to_end(call)
+        while len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        return token
+
+
+def basic(credential: Credential) -> str:
+    """`Basic ...` for a credential, RFC 7617."""
+    pair = f"{credential.username}:{credential.secret}".encode()
+    return "Basic " + base64.b64encode(pair).decode()
+
+
+def parse_token(upstream: str, body: bytes) -> tuple[str, float]:
+    """The token and its lifetime in seconds. Raises OciError 502 when the answer is none."""
+    try:
+        document = json.loads(body)
+        value = document.get("token") or document.get("access_token")
+        lifetime_s = float(document.get("expires_in") or DEFAULT_LIFETIME_S)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise _no_token(upstream, "an answer that is no token") from None
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+        raise _no_token(upstream, "an answer without a token")
+    return value, min(max(lifetime_s, 0.0), 86400.0)
+
+
+def _no_token(upstream: str, what: str) -> OciError:
+    return OciError(502, Code.UNKNOWN, f"the token service of {upstream} gave {what}: try again later")
+
+
+def _refusal(call: TokenCall, status: int, headers: Headers, repository: str) -> OciError:
+    if status == 401 and call.credential:
+        return OciError(
+            401,
+            Code.UNAUTHORIZED,
+            f"{call.upstream} refused the user name or password of {call.credential.username}: "
+            "log in again; Docker Hub wants an access token when two-factor is on",
+            detail={"upstream": call.upstream},
+        )
+    return relay_error(status, headers, Asked(call.upstream, repository or "its login", ""))

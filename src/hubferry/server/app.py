@@ -1,0 +1,167 @@
+"""The ASGI application: one request in, one answer out, one line in the log.
+
+What hubferry's gateway does not answer (`/`, `/robots.txt`, `/healthz`) goes to the pages. Nothing that fails
+inside reaches a client as more than an OCI error; once a body has begun, failing means cutting the connection.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from hubferry.core.client import Network, behind_proxy
+from hubferry.core.errors import Code, OciError
+from hubferry.core.http import Request, get
+from hubferry.core.token_request import MAX_FORM
+from hubferry.pull import Answer, Gateway, Trail
+from hubferry.pull.answer import error_answer
+from hubferry.server.bodies import ClientGone, CutShort, Message, Progress, Receive, Send, send_body
+from hubferry.server.log import AccessLog, logger
+
+Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
+BODILESS = (204, 304)
+
+
+class App:
+    """ASGI callable around one Gateway."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        pages: Asgi,
+        access_log: AccessLog,
+        trusted_proxies: Sequence[Network],
+        shutdown: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._gateway = gateway
+        self._pages = pages
+        self._access_log = access_log
+        self._trusted = trusted_proxies
+        self._shutdown = shutdown
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self._shutdown()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
+        started = time.monotonic()
+        progress = Progress()
+        request = behind_proxy(read_request(scope), self._trusted)
+        trail = Trail()
+        status = 502
+        try:
+            answer = await self._decide(request, receive)
+            if answer is None:
+                status = await self._page(scope, receive, send)
+                return
+            trail, status = answer.trail, answer.status
+            await self._deliver(request, answer, receive, send, progress)
+        except ClientGone:
+            trail.outcome, status = "gone", 499
+        except CutShort as error:
+            trail.outcome, trail.problem = "cut", str(error)
+            raise  # makes the server cut the connection, so that nobody takes half a body for a whole one
+        finally:
+            self._access_log.write(
+                method=request.method,
+                path=request.path,
+                peer=request.peer,
+                status=status,
+                size_bytes=progress.sent_bytes,
+                seconds=time.monotonic() - started,
+                trail=trail,
+            )
+
+    async def _decide(self, request: Request, receive: Receive) -> Answer | None:
+        try:
+            if request.method == "POST":
+                request = await _with_form(request, receive)
+            return await self._gateway.handle(request)
+        except OciError as error:
+            return error_answer(error)
+        except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
+            logger().exception("internal_error", method=request.method, path=request.path[:512])
+            return error_answer(
+                OciError(502, Code.UNKNOWN, "hubferry failed inside: its log says where; try again, or report it")
+            )
+
+    async def _deliver(
+        self, request: Request, answer: Answer, receive: Receive, send: Send, progress: Progress
+    ) -> None:
+        head = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": head})
+        body = answer.body
+        if body is None or isinstance(body, bytes):
+            content = b"" if body is None or request.method == "HEAD" or answer.status in BODILESS else body
+            await send({"type": "http.response.body", "body": content, "more_body": False})
+            progress.sent_bytes = len(content)
+            return
+        length = get(answer.headers, "content-length")
+        # bodies are opaque to the orchestrator; on the server they are all readable
+        await send_body(body, int(length) if length else None, send, receive, progress)  # type: ignore[arg-type]
+
+    async def _page(self, scope: Any, receive: Receive, send: Send) -> int:
+        status = 200
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await self._pages(scope, receive, watched)
+        return status
+
+
+def read_request(scope: Any) -> Request:
+    """An ASGI scope as a Request. Several Host headers become an empty one, which routing refuses."""
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    hosts = [value for name, value in headers if name == "host"]
+    client = scope.get("client")
+    return Request(
+        method=scope["method"],
+        path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        scheme=scope["scheme"],
+        host=hosts[0] if len(hosts) == 1 else "",
+        peer=client[0] if client else "",
+    )
+
+
+async def _with_form(request: Request, receive: Receive) -> Request:
+    """The request with its body, as far as a token request has one. Raises OciError 413."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_FORM:
+            raise OciError(413, Code.UNSUPPORTED, f"a form of more than {MAX_FORM} bytes is not supported")
+        if not message.get("more_body"):
+            break
+    return Request(
+        request.method,
+        request.path,
+        request.query,
+        request.headers,
+        request.scheme,
+        request.host,
+        request.peer,
+        b"".join(parts),
+    )

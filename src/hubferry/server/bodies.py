@@ -1,0 +1,78 @@
+"""Sends a body to a client: at the client's pace, exactly as long as declared, and no longer than it listens.
+
+A body that breaks off is never ended properly: the connection is cut, so that no client takes half for whole.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hubferry.ports import UpstreamFailure
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Readable(Protocol):
+    """A body that the server can read."""
+
+    async def read(self) -> bytes | None:
+        """The next piece, None at the end. Raises UpstreamFailure."""
+
+    async def close(self) -> None:
+        """Give it back."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How many bytes were handed to the client's connection so far."""
+
+    sent_bytes: int = 0
+
+
+class ClientGone(Exception):
+    """The client hung up before its answer was complete."""
+
+
+class CutShort(Exception):
+    """The body ended early; the connection must be cut."""
+
+
+async def send_body(body: Readable, length: int | None, send: Send, receive: Receive, progress: Progress) -> None:
+    """Pump a body to the client and close it.
+
+    Raises CutShort when the upstream breaks off or sends another length than declared, ClientGone.
+    """
+    pump = asyncio.create_task(_pump(body, length, send, progress))
+    gone = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not pump.done():
+            raise ClientGone(f"the client hung up after {progress.sent_bytes} bytes")
+        pump.result()
+    finally:
+        pump.cancel()
+        gone.cancel()
+        await asyncio.gather(pump, gone, return_exceptions=True)
+        await body.close()
+
+
+async def _pump(body: Readable, length: int | None, send: Send, progress: Progress) -> None:
+    try:
+        while (chunk := await body.read()) is not None:
+            if length is not None and progress.sent_bytes + len(chunk) > length:
+                raise CutShort("the upstream sent more than it declared")
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            progress.sent_bytes += len(chunk)
+    except UpstreamFailure as error:
+        raise CutShort(str(error)) from None
+    if length is not None and progress.sent_bytes != length:
+        raise CutShort(f"the upstream sent {progress.sent_bytes} of {length} bytes")
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

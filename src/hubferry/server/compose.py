@@ -1,0 +1,95 @@
+"""The composition root: settings -> an application with every part in place."""
+
+import time
+from ipaddress import ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from publicsuffixlist import PublicSuffixList
+
+from hubferry.core.access import Credential
+from hubferry.core.redirect import Trust
+from hubferry.core.routing import Place, RoutingTable
+from hubferry.core.settings import ConfigError, Settings, UpstreamSettings, toml_key
+from hubferry.pull import Gateway
+from hubferry.pull.fetch import Origin
+from hubferry.server.app import App
+from hubferry.server.log import AccessLog, Events
+from hubferry.server.pages import build_pages
+from hubferry.server.seal import JweSealer
+from hubferry.upstream.client import ReqwestUpstream
+from hubferry.upstream.manifests import CheckedManifests
+
+
+class SystemClock:
+    """The `Clock` port."""
+
+    def monotonic(self) -> float:
+        """See ports.Clock."""
+        return time.monotonic()
+
+    def time(self) -> float:
+        """See ports.Clock."""
+        return time.time()
+
+
+def build_app(settings: Settings, key: bytes) -> App:
+    """The application of one worker process. Raises ConfigError for a file that cannot be read."""
+    clock = SystemClock()
+    table = build_table(settings)
+    upstream = ReqwestUpstream(settings.upstreams, clock)
+    suffixes = PublicSuffixList()
+    gateway = Gateway(
+        settings,
+        table,
+        build_origins(settings),
+        upstream=upstream,
+        manifests=CheckedManifests(upstream),
+        sealer=JweSealer(key),
+        clock=clock,
+        log=Events(),
+        registrable_domain=suffixes.privatesuffix,
+    )
+    trusted = [ip_network(text) for text in settings.server.trusted_proxies]
+    pages = build_pages(table, settings.server.public_url)
+    return App(gateway, pages, AccessLog(), trusted, upstream.close)
+
+
+def build_table(settings: Settings) -> RoutingTable:
+    """The routing table of resolved settings."""
+    places = tuple(Place(name, up.hosts, up.library) for name, up in settings.upstreams.items())
+    public_host = urlsplit(settings.server.public_url).netloc.lower()
+    return RoutingTable(places, settings.default_upstream, public_host)
+
+
+def build_origins(settings: Settings) -> list[Origin]:
+    """Every upstream with what its operator allows and its account. Raises ConfigError."""
+    return [build_origin(name, upstream) for name, upstream in settings.upstreams.items()]
+
+
+def build_origin(name: str, upstream: UpstreamSettings) -> Origin:
+    """One upstream. Raises ConfigError when its password or CA file cannot be read."""
+    account = None
+    if upstream.username:
+        account = Credential(upstream.username, _read(name, "password_file", upstream.password_file))
+    if upstream.ca_file:
+        _read(name, "ca_file", upstream.ca_file)
+    plain = [url for url in (upstream.url, *upstream.mirrors) if url.startswith("http:")]
+    trust = Trust(
+        # an upstream that is itself plain http has nothing left to lose by a plain redirect or realm
+        allow_http=bool(plain),
+        allow_private_addresses=upstream.allow_private_addresses,
+        realm_hosts=upstream.realm_hosts,
+    )
+    return Origin(name, upstream, trust, account)
+
+
+def _read(name: str, key: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            f"upstreams.{toml_key(name)}.{key}",
+            f"{path} cannot be read ({reason}): check path and permissions",
+        ) from None
