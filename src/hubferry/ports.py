@@ -23,6 +23,8 @@ class Cause(StrEnum):
     TIMEOUT = "it did not answer in time (timeout)"
     ADDRESS = "its address is not allowed"
     CUT = "it closed the connection"
+    PROTOCOL = "it does not speak HTTP properly"
+    PROXY = "the proxy cannot reach it"
 
 
 class UpstreamFailure(Exception):

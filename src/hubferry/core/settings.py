@@ -148,7 +148,7 @@ class UpstreamSettings:
         (), "further hosts that its token realm may be on, beside its own registrable domain", check="hosts"
     )
     search_url: str = option("", "where `docker search` is answered from; empty: it is not", check="url")
-    connect_timeout: Duration = option(Duration(5.0), "for DNS, TCP and TLS together, per address")
+    connect_timeout: Duration = option(Duration(5.0), "for DNS, TCP and TLS together")
     response_timeout: Duration = option(Duration(20.0), "for the first byte of an answer's header")
     read_timeout: Duration = option(Duration(30.0), "between two pieces of a body")
 

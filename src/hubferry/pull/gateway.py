@@ -74,6 +74,13 @@ class Gateway:
             answer = self._refusal(request, error)
         return replace(answer, headers=answer.headers + self._common(request), trail=trail)
 
+    def failed_before_body(self, request: Request, trail: Trail, failure: UpstreamFailure) -> Answer:
+        """What to send instead of an answer whose body broke off before the client was promised anything."""
+        error = unreachable(trail.upstream, failure)
+        trail = replace(trail, outcome="error", problem=error.message)
+        answer = error_answer(error)
+        return replace(answer, headers=answer.headers + self._common(request), trail=trail)
+
     async def _answer(self, request: Request, endpoint: Endpoint, trail: Trail) -> Answer:
         if endpoint.kind is Kind.PING:
             routing.resolve_host(request, self._table)

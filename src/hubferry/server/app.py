@@ -12,9 +12,10 @@ from hubferry.core.client import Network, behind_proxy
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request, get
 from hubferry.core.token_request import MAX_FORM
+from hubferry.ports import UpstreamFailure
 from hubferry.pull import Answer, Gateway, Trail
 from hubferry.pull.answer import error_answer
-from hubferry.server.bodies import ClientGone, CutShort, Message, Progress, Receive, Send, send_body
+from hubferry.server.bodies import Client, ClientGone, CutShort, Message, Progress, Receive, Send, send_body
 from hubferry.server.log import AccessLog, logger
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
@@ -57,7 +58,7 @@ class App:
 
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
         started = time.monotonic()
-        progress = Progress()
+        progress, client = Progress(), Client(receive, send)
         request = behind_proxy(read_request(scope), self._trusted)
         trail = Trail()
         status = 502
@@ -67,12 +68,18 @@ class App:
                 status = await self._page(scope, receive, send)
                 return
             trail, status = answer.trail, answer.status
-            await self._deliver(request, answer, receive, send, progress)
+            try:
+                await self._deliver(request, answer, client, progress)
+            except UpstreamFailure as error:
+                failed = self._gateway.failed_before_body(request, trail, error)
+                trail, status = failed.trail, failed.status
+                await self._deliver(request, failed, client, progress)
         except ClientGone:
             trail.outcome, status = "gone", 499
         except CutShort as error:
+            # returning before the body is complete makes uvicorn close the connection (FIN, no last chunk), so
+            # that nobody takes half a body for a whole one
             trail.outcome, trail.problem = "cut", str(error)
-            raise  # makes the server cut the connection, so that nobody takes half a body for a whole one
         finally:
             self._access_log.write(
                 method=request.method,
@@ -97,20 +104,19 @@ class App:
                 OciError(502, Code.UNKNOWN, "hubferry failed inside: its log says where; try again, or report it")
             )
 
-    async def _deliver(
-        self, request: Request, answer: Answer, receive: Receive, send: Send, progress: Progress
-    ) -> None:
+    async def _deliver(self, request: Request, answer: Answer, client: Client, progress: Progress) -> None:
         head = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": head})
+        start: Message = {"type": "http.response.start", "status": answer.status, "headers": head}
         body = answer.body
         if body is None or isinstance(body, bytes):
             content = b"" if body is None or request.method == "HEAD" or answer.status in BODILESS else body
-            await send({"type": "http.response.body", "body": content, "more_body": False})
+            await client.send(start)
+            await client.send({"type": "http.response.body", "body": content, "more_body": False})
             progress.sent_bytes = len(content)
             return
         length = get(answer.headers, "content-length")
         # bodies are opaque to the orchestrator; on the server they are all readable
-        await send_body(body, int(length) if length else None, send, receive, progress)  # type: ignore[arg-type]
+        await send_body(body, int(length) if length else None, start, client, progress)  # type: ignore[arg-type]
 
     async def _page(self, scope: Any, receive: Receive, send: Send) -> int:
         status = 200

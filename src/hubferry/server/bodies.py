@@ -15,6 +15,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+HEAD_PATIENCE_S = 0.5  # containerd 2.3 gives up after 30 s without a head; people much earlier
+
+
 class Readable(Protocol):
     """A body that the server can read."""
 
@@ -32,6 +35,14 @@ class Progress:
     sent_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The two ends of ASGI."""
+
+    receive: Receive
+    send: Send
+
+
 class ClientGone(Exception):
     """The client hung up before its answer was complete."""
 
@@ -40,13 +51,16 @@ class CutShort(Exception):
     """The body ended early; the connection must be cut."""
 
 
-async def send_body(body: Readable, length: int | None, send: Send, receive: Receive, progress: Progress) -> None:
-    """Pump a body to the client and close it.
+async def send_body(
+    body: Readable, length: int | None, start: Message, client: Client, progress: Progress
+) -> None:
+    """Send the head `start` and pump a body after it, then close the body.
 
-    Raises CutShort when the upstream breaks off or sends another length than declared, ClientGone.
+    Raises UpstreamFailure when the upstream breaks off before a byte was promised to the client; CutShort when it
+    does so later or sends another length than declared; ClientGone.
     """
-    pump = asyncio.create_task(_pump(body, length, send, progress))
-    gone = asyncio.create_task(_wait_for_disconnect(receive))
+    pump = asyncio.create_task(_pump(body, length, start, client.send, progress))
+    gone = asyncio.create_task(_wait_for_disconnect(client.receive))
     try:
         await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not pump.done():
@@ -59,13 +73,32 @@ async def send_body(body: Readable, length: int | None, send: Send, receive: Rec
         await body.close()
 
 
-async def _pump(body: Readable, length: int | None, send: Send, progress: Progress) -> None:
+async def _pump(body: Readable, length: int | None, start: Message, send: Send, progress: Progress) -> None:
+    first = asyncio.ensure_future(body.read())
     try:
-        while (chunk := await body.read()) is not None:
+        # a body that breaks at once can still be answered with an error; one that is slow must not hold the head
+        done, _ = await asyncio.wait({first}, timeout=HEAD_PATIENCE_S)
+        if done:
+            first.result()
+        await send(start)
+        if not done:
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+        await _pump_rest(body, first, length, send, progress)
+    finally:
+        first.cancel()
+
+
+async def _pump_rest(
+    body: Readable, first: asyncio.Future[bytes | None], length: int | None, send: Send, progress: Progress
+) -> None:
+    try:
+        chunk = await first
+        while chunk is not None:
             if length is not None and progress.sent_bytes + len(chunk) > length:
                 raise CutShort("the upstream sent more than it declared")
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             progress.sent_bytes += len(chunk)
+            chunk = await body.read()
     except UpstreamFailure as error:
         raise CutShort(str(error)) from None
     if length is not None and progress.sent_bytes != length:

@@ -17,7 +17,7 @@ from hubferry.server.app import App
 from hubferry.server.log import AccessLog, Events
 from hubferry.server.pages import build_pages
 from hubferry.server.seal import JweSealer
-from hubferry.upstream.client import ReqwestUpstream
+from hubferry.upstream.client import SocketUpstream
 from hubferry.upstream.manifests import CheckedManifests
 
 
@@ -37,7 +37,7 @@ def build_app(settings: Settings, key: bytes) -> App:
     """The application of one worker process. Raises ConfigError for a file that cannot be read."""
     clock = SystemClock()
     table = build_table(settings)
-    upstream = ReqwestUpstream(settings.upstreams, clock)
+    upstream = SocketUpstream(settings.upstreams, clock)
     suffixes = PublicSuffixList()
     gateway = Gateway(
         settings,

@@ -33,6 +33,8 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+    # uvicorn complains about every body that is cut on purpose and every client that speaks no HTTP
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
 def _dumps(value: object, **_: object) -> str:

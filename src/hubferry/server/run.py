@@ -1,123 +1,186 @@
-"""Run the server: Granian, its worker processes, and how they stop.
+"""Run the server: listening sockets, worker processes, and how they stop.
 
-SIGTERM stops listening, lets running pulls finish for `server.shutdown_grace`, then exits 0. Granian listens on
-one address; for a list, one child process each runs it and this process watches over them.
+One worker runs in this process; several are forked from it and share its sockets, and this process watches over
+them. SIGTERM stops listening, lets running pulls finish for `server.shutdown_grace`, then exits 0.
+Why uvicorn: docs/dependencies.md.
 """
 
-import multiprocessing
+import asyncio
+import contextlib
+import os
 import signal
 import socket
+import ssl
 import sys
-from multiprocessing.process import BaseProcess
+import time
+from collections.abc import Generator
 from pathlib import Path
 
-from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server import MPServer
+import uvicorn
+import uvloop
 
 from hubferry.core.settings import ConfigError, Settings, parse_listen
 from hubferry.server import log
-from hubferry.server.app import App
 from hubferry.server.compose import build_app, build_origins
+from hubferry.server.protocol import BoundedHttpProtocol
 from hubferry.server.seal import KeyProblem, load_or_create_key
 
-HEADER_READ_TIMEOUT_MS = 10_000  # a client that dribbles its headers holds a connection, nothing else
+BACKLOG = 1024
+KEEP_ALIVE_S = 65  # longer than the 60 s for which nginx keeps a connection to us by default
+RESTART_PAUSE_S = 1.0
 
 
 def serve(settings: Settings) -> None:
     """Serve until a signal, then exit. Raises ConfigError for what keeps it from starting."""
     log.configure(settings.server.log_format)
     build_origins(settings)  # what cannot be read stops the start, not a worker
-    key_file = Path(settings.access.token_key_file or Path(settings.cache.dir) / "token.key")
+    key = load_key(settings)
+    tls = load_tls(settings)
+    sockets = [bind(address) for address in settings.server.listen]
+    log.logger().info("listening", listen=list(settings.server.listen), upstreams=sorted(settings.upstreams))
+    if settings.server.workers == 1:
+        work(settings, key, tls, sockets)
+    else:
+        sys.exit(Supervisor(settings, key, tls, sockets).run())
+
+
+def load_key(settings: Settings) -> bytes:
+    """The token key. Raises ConfigError."""
+    path = Path(settings.access.token_key_file or Path(settings.cache.dir) / "token.key")
     try:
-        key = load_or_create_key(key_file)
+        return load_or_create_key(path)
     except KeyProblem as error:
         raise ConfigError("access.token_key_file", str(error)) from None
-    for address in settings.server.listen:
-        check_address(address)
-    # workers inherit what is resolved here: it need not be picklable
-    multiprocessing.set_start_method("fork", force=True)
-    log.logger().info("listening", listen=list(settings.server.listen), upstreams=sorted(settings.upstreams))
-    if len(settings.server.listen) == 1:
-        build_server(settings, settings.server.listen[0]).serve(
-            target_loader=lambda: load_app(settings, key), wrap_loader=False
-        )
-        return
-    sys.exit(watch_over(settings, key))
 
 
-def check_address(address: str) -> None:
-    """Raises ConfigError when an address cannot be listened on, before a worker finds out."""
+def load_tls(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS context, None for plain HTTP. Raises ConfigError when the files cannot be used."""
+    server = settings.server
+    if not server.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])  # some clients resume only there
+    try:
+        context.load_cert_chain(server.tls_cert, server.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        problem = f"{server.tls_cert} and {server.tls_key} cannot be used ({error}): check both files"
+        raise ConfigError("server.tls_cert", problem) from None
+    return context
+
+
+def bind(address: str) -> socket.socket:
+    """A bound socket; `[::]` takes IPv4 as well. Raises ConfigError."""
     host, port = parse_listen(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+        bound.bind((host, port))
     except OSError as error:
-        raise ConfigError(
-            "server.listen",
-            f"{address} cannot be listened on ({error.strerror or error}): choose another address or port",
-        ) from None
+        bound.close()
+        problem = f"{address} cannot be listened on ({error.strerror or error}): choose another address or port"
+        raise ConfigError("server.listen", problem) from None
+    bound.setblocking(False)
+    bound.set_inheritable(True)
+    return bound
 
 
-def build_server(settings: Settings, address: str) -> MPServer:
-    """Granian for one address. Raises ConfigError when the certificate cannot be used."""
-    host, port = parse_listen(address)
-    tls = settings.server.tls_cert
-    try:
-        return MPServer(
-            "hubferry",
-            address=host,
-            port=port,
-            interface=Interfaces.ASGI,
-            workers=settings.server.workers,
-            loop=Loops.uvloop,
-            http=HTTPModes.http1,  # also under TLS: some clients resume only there
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_TIMEOUT_MS),
-            websockets=False,
-            backlog=1024,
-            workers_kill_timeout=max(1, round(settings.server.shutdown_grace.seconds)),
-            respawn_failed_workers=True,
-            log_enabled=False,
-            log_level=LogLevels.warning,
-            ssl_cert=Path(tls) if tls else None,
-            ssl_key=Path(settings.server.tls_key) if tls else None,
-            ssl_protocol_min=SSLProtocols.tls12,
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "server.tls_cert", f"{tls} and tls_key cannot be used ({error}): check both files"
-        ) from None
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends with status 0 after a signal instead of raising it again."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """SIGTERM and SIGINT ask for the end once; a second one does not wait for running pulls."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
 
-def load_app(settings: Settings, key: bytes) -> App:
-    """The application of one worker process, called in it."""
-    log.configure(settings.server.log_format)
-    return build_app(settings, key)
+def work(settings: Settings, key: bytes, tls: ssl.SSLContext | None, sockets: list[socket.socket]) -> None:
+    """Serve in this process until a signal."""
+    config = uvicorn.Config(
+        build_app(settings, key),
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.server.shutdown_grace.seconds)),
+    )
+    config.load()
+    config.ssl = tls
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Server(config).serve(sockets=sockets))
 
 
-def _start_child(settings: Settings, address: str, key: bytes) -> BaseProcess:
-    def run() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-        build_server(settings, address).serve(target_loader=lambda: load_app(settings, key), wrap_loader=False)
+class Supervisor:
+    """Forks worker processes, replaces one that dies, and ends them all on a signal."""
 
-    child = multiprocessing.Process(target=run, name=f"hubferry {address}")
-    child.start()
-    return child
+    def __init__(
+        self, settings: Settings, key: bytes, tls: ssl.SSLContext | None, sockets: list[socket.socket]
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._tls = tls
+        self._sockets = sockets
+        self._workers: set[int] = set()
 
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; the exit status, 1 when a worker had to be killed."""
+        watched = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # before the first fork, so that none is missed
+        for _ in range(self._settings.server.workers):
+            self._fork(watched)
+        while signal.sigwait(watched) is signal.SIGCHLD:
+            for status in self._reap():
+                log.logger().error("worker_died", status=status)
+                time.sleep(RESTART_PAUSE_S)  # a worker that cannot start must not take the machine with it
+                self._fork(watched)
+        return self._end()
 
-WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+    def _fork(self, watched: set[signal.Signals]) -> None:
+        pid = os.fork()
+        if pid:
+            self._workers.add(pid)
+            return
+        status = 1
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
+            work(self._settings, self._key, self._tls, self._sockets)
+            status = 0
+        except BaseException:  # noqa: BLE001 - a forked worker must never return into its parent's code
+            log.logger().exception("worker_failed")
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
 
+    def _reap(self) -> list[int]:
+        ended = []
+        for pid in list(self._workers):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                self._workers.discard(pid)
+                ended.append(os.waitstatus_to_exitcode(status))
+        return ended
 
-def watch_over(settings: Settings, key: bytes) -> int:
-    """One child for each address, until a signal comes or a child ends: then all end. The exit status."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)  # blocked before the first child, so that none is missed
-    children = [_start_child(settings, address, key) for address in settings.server.listen]
-    signal.sigwait(WATCHED)
-    for child in children:
-        child.terminate()
-    for child in children:
-        child.join()
-    return 1 if any(child.exitcode for child in children) else 0
+    def _end(self) -> int:
+        for bound in self._sockets:
+            bound.close()
+        for pid in self._workers:
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + self._settings.server.shutdown_grace.seconds + 5
+        while self._workers and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(0.05)
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        return 1 if self._workers else 0

@@ -12,17 +12,17 @@ from hubferry.core.redirect import address_problem, literal_problem
 from hubferry.ports import Cause, UpstreamFailure
 
 
-async def checked_addresses(host: str, port: int, *, allow_private: bool, timeout_s: float) -> list[str]:
+async def checked_addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
     """Addresses of a host in the resolver's order of preference.
 
-    Raises UpstreamFailure: DNS when the name does not resolve, TIMEOUT when that takes too long, ADDRESS when any
+    Raises UpstreamFailure: DNS when the name does not resolve, ADDRESS when any
     of its addresses may not be dialled: a name that points inside as well as outside is not to be trusted.
     """
     literal = _literal(host)
     if literal is None:
         if not allow_private and (problem := literal_problem(host)):
             raise UpstreamFailure(Cause.ADDRESS, host, problem)
-        addresses = await _resolve(host, port, timeout_s)
+        addresses = await _resolve(host, port)
     else:
         addresses = [literal]
     for address in addresses:
@@ -40,13 +40,10 @@ def _literal(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-async def _resolve(host: str, port: int, timeout_s: float) -> list[IPv4Address | IPv6Address]:
+async def _resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(timeout_s):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except TimeoutError:
-        raise UpstreamFailure(Cause.TIMEOUT, host, "the name server did not answer") from None
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise UpstreamFailure(Cause.DNS, host, getattr(error, "strerror", "") or "not a name") from None
     unique = dict.fromkeys(str(item[4][0]).partition("%")[0] for item in found)

@@ -1,24 +1,20 @@
-"""The `Upstream` port on pyreqwest (reqwest and rustls under Python).
+"""The `Upstream` port over sockets of our own: one exchange, to exactly the address that was checked.
 
-Why this client: docs/dependencies.md. What it is told: no redirects, no decoding, no proxy from the environment,
-HTTP/1.1 (one connection per body, so that a slow reader stalls only its own), and the one address that was
-checked. Hence one pooled client per (upstream, scheme, host, port), renewed when its address has aged.
+Why not a library: docs/dependencies.md. Connections are kept for reuse by (upstream, scheme, host, port); one that
+turns out dead before it answered is replaced once. HTTP/1.1 only: one connection per body, so that a slow reader
+stalls only its own.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Mapping
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
-from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError, RequestTimeoutError
-from pyreqwest.proxy import ProxyBuilder
-from pyreqwest.request import StreamRequest
-from pyreqwest.response import Response
+from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
+from python_socks.async_.asyncio import Proxy
 
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers
@@ -27,34 +23,59 @@ from hubferry.core.redirect import origin as origin_of
 from hubferry.core.settings import UpstreamSettings
 from hubferry.ports import Cause, Clock, TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.upstream.addresses import checked_addresses
+from hubferry.upstream.http1 import Broken, ProtocolError, Reply, exchange
+from hubferry.upstream.wire import Buffers, Wire
 
-CHUNK_BYTES: Final = 256 * 1024
-MAX_CLIENTS = 128  # CDNs have a handful of host names; more is an upstream that redirects to ever new ones
-ADDRESS_TTL_S = 60.0
+MAX_IDLE = 64  # connections kept for one origin
+IDLE_S = 30.0
 MAX_ADDRESSES = 3
+HEAD = "no response header"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where connections lead: those to one place may be used in turn."""
+
+    upstream: str
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    wire: Wire
+    since: float
 
 
 class StreamedBody:
     """A body as it arrives; `read` is for the server shell, `close` for everybody."""
 
-    def __init__(self, stream: StreamRequest, response: Response, host: str) -> None:
-        self._stream: StreamRequest | None = stream
-        self._reader = response.body_reader
-        self._host = host
+    def __init__(self, client: "SocketUpstream", place: Place, wire: Wire, reply: Reply) -> None:
+        self._client = client
+        self._place = place
+        self._wire: Wire | None = wire
+        self._reply = reply
 
-    async def read(self, amount: int = CHUNK_BYTES) -> bytes | None:
-        """Up to `amount` bytes as soon as some are there, None at the end. Raises UpstreamFailure."""
-        try:
-            chunk = await self._reader.read(amount)
-        except PyreqwestError as error:
-            raise failure_of(error, self._host) from None
-        return None if chunk is None else bytes(chunk)
+    async def read(self) -> bytes | None:
+        """What has arrived, at most 512 KiB; None at the end. Raises UpstreamFailure."""
+        if self._wire is None:
+            return None
+        timeout_s = self._client.settings(self._place).read_timeout.seconds
+        async with translated(self._place.host, timeout_s, "the body stalled"):
+            piece = await self._reply.next_piece()
+        if self._reply.is_over:
+            await self.close()
+        return piece
 
     async def close(self) -> None:
-        """End the transfer and give the connection back, or close it when the body was not read to its end."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.__aexit__(None, None, None)
+        """Give the connection back when the body is over, else end it."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            if self._reply.is_over and self._reply.keeps_alive:
+                self._client.keep(self._place, wire)
+            else:
+                wire.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,162 +87,178 @@ class StreamedResponse:
     body: StreamedBody
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    client: Client
-    expires_at: float
-
-
-_Key = tuple[str, str, str, int]
-
-
-class ReqwestUpstream:
+class SocketUpstream:
     """Performs single HTTP exchanges with the hosts of configured upstreams."""
 
     def __init__(self, upstreams: Mapping[str, UpstreamSettings], clock: Clock) -> None:
         self._upstreams = upstreams
         self._clock = clock
-        self._pools: OrderedDict[_Key, _Pool] = OrderedDict()
+        self._idle: dict[Place, list[_Idle]] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._buffers = Buffers()
+
+    def settings(self, place: Place) -> UpstreamSettings:
+        """The settings of the upstream that a place belongs to."""
+        return self._upstreams[place.upstream]
 
     async def send(self, upstream: str, request: Send) -> StreamedResponse:
-        """See ports.Upstream. A connection that fails is tried on the host's next address."""
-        settings = self._upstreams[upstream]
-        scheme, host, port = origin_of(request.url)
-        key = (upstream, scheme, host, port)
-        pool = self._pools.get(key)
-        if pool is not None and self._clock.monotonic() < pool.expires_at:
-            self._pools.move_to_end(key)
-            return await self._send(pool, settings, request, host)
-        failure: UpstreamFailure | None = None
-        for address in await self._addresses(settings, host, port):
-            pool = _Pool(build_client(settings, host, port, address), self._clock.monotonic() + ADDRESS_TTL_S)
+        """See ports.Upstream."""
+        place = Place(upstream, *origin_of(request.url))
+        kept = self._take(place)
+        if kept is not None:
             try:
-                response = await self._send(pool, settings, request, host)
-            except UpstreamFailure as error:
-                await pool.client.close()
-                failure = error
-                if error.cause is not Cause.TCP:
-                    break
-                continue
-            self._keep(key, pool)
-            return response
-        raise failure or UpstreamFailure(Cause.DNS, host, "the name has no address")
-
-    async def _addresses(self, settings: UpstreamSettings, host: str, port: int) -> list[str | None]:
-        """The addresses to try; [None] when a proxy resolves the name, which only lets literals be checked."""
-        if settings.proxy:
-            if not settings.allow_private_addresses and (problem := literal_problem(host)):
-                raise UpstreamFailure(Cause.ADDRESS, host, problem)
-            return [None]
-        found = await checked_addresses(
-            host,
-            port,
-            allow_private=settings.allow_private_addresses,
-            timeout_s=settings.connect_timeout.seconds,
-        )
-        return list(found[:MAX_ADDRESSES])
-
-    async def _send(self, pool: _Pool, settings: UpstreamSettings, request: Send, host: str) -> StreamedResponse:
-        builder = pool.client.request(request.method, request.url)
-        for name, value in request.headers:
-            builder = builder.header(name, value, is_sensitive=name == "authorization")
-        # the limit is what pyreqwest reads ahead before it returns the head: nothing, or the first byte waits
-        stream = builder.streamed_read_buffer_limit(0).build_streamed()
+                return await self._exchange(place, kept, request)
+            except _Stale:
+                pass  # it was closed while it lay idle; nothing was answered, so asking again is safe
+        wire = await self._connect(place)
         try:
-            async with asyncio.timeout(settings.response_timeout.seconds):
-                response = await stream.__aenter__()
-        except TimeoutError as error:
-            if isinstance(error, PyreqwestError):
-                raise failure_of(error, host) from None
-            raise UpstreamFailure(Cause.TIMEOUT, host, "no response header") from None
-        except PyreqwestError as error:
-            raise failure_of(error, host) from None
-        headers = tuple(response.headers.items())
-        return StreamedResponse(response.status, headers, StreamedBody(stream, response, host))
+            return await self._exchange(place, wire, request)
+        except _Stale as error:
+            raise UpstreamFailure(Cause.CUT, place.host, str(error)) from None
+
+    async def _exchange(self, place: Place, wire: Wire, request: Send) -> StreamedResponse:
+        parts = urlsplit(request.url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        timeout_s = self.settings(place).response_timeout.seconds
+        try:
+            async with translated(place.host, timeout_s, HEAD):
+                reply = await exchange(wire, target, parts.netloc, request)
+        except BaseException:
+            wire.close()
+            raise
+        body = StreamedBody(self, place, wire, reply)
+        if reply.is_over:
+            await body.close()
+        return StreamedResponse(reply.status, reply.headers, body)
 
     async def read(self, response: UpstreamResponse, limit_bytes: int) -> bytes:
         """See ports.Upstream."""
         body = response.body
         if not isinstance(body, StreamedBody):
             raise TypeError("a body of another client")
-        return await read_whole(body, limit_bytes)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while (piece := await body.read()) is not None:
+                size += len(piece)
+                if size > limit_bytes:
+                    raise TooLarge(f"more than {limit_bytes} bytes")
+                parts.append(piece)
+        finally:
+            await body.close()
+        return b"".join(parts)
 
-    def _keep(self, key: _Key, pool: _Pool) -> None:
-        # a replaced client is only dropped, never closed: bodies that it still carries keep it alive
-        self._pools[key] = pool
-        self._pools.move_to_end(key)
-        while len(self._pools) > MAX_CLIENTS:
-            self._pools.popitem(last=False)
+    def _take(self, place: Place) -> Wire | None:
+        idle = self._idle.get(place, [])
+        while idle:
+            kept = idle.pop()
+            if self._clock.monotonic() - kept.since < IDLE_S and kept.wire.is_quiet:
+                return kept.wire
+            kept.wire.close()
+        self._idle.pop(place, None)
+        return None
+
+    def keep(self, place: Place, wire: Wire) -> None:
+        """Keep a connection for the next exchange with the same place; those idle for too long are closed."""
+        now = self._clock.monotonic()
+        for other, idle in list(self._idle.items()):
+            while idle and now - idle[0].since >= IDLE_S:
+                idle.pop(0).wire.close()
+            if not idle:
+                del self._idle[other]
+        idle = self._idle.setdefault(place, [])
+        if len(idle) < MAX_IDLE:
+            idle.append(_Idle(wire, now))
+        else:
+            wire.close()
+
+    async def _connect(self, place: Place) -> Wire:
+        """A new connection, through TLS and the proxy if there is one. Raises UpstreamFailure."""
+        settings = self.settings(place)
+        async with translated(place.host, settings.connect_timeout.seconds, "connecting"):
+            sock = await self._open_socket(place, settings)
+            wire = Wire(sock, self._buffers)
+            try:
+                if place.scheme == "https":
+                    await wire.start_tls(self._context(place.upstream), place.host)
+            except BaseException:
+                wire.close()
+                raise
+            return wire
+
+    async def _open_socket(self, place: Place, settings: UpstreamSettings) -> socket.socket:
+        if settings.proxy:
+            # the proxy resolves the name, because a blocked network lies about names: only literals can be checked
+            if not settings.allow_private_addresses and (problem := literal_problem(place.host)):
+                raise UpstreamFailure(Cause.ADDRESS, place.host, problem)
+            proxy = Proxy.from_url(settings.proxy.replace("socks5h://", "socks5://"), rdns=True)
+            return await proxy.connect(dest_host=place.host, dest_port=place.port)
+        addresses = await checked_addresses(place.host, place.port, allow_private=settings.allow_private_addresses)
+        share_s = settings.connect_timeout.seconds / min(len(addresses), MAX_ADDRESSES)
+        failure: OSError | None = None
+        for address in addresses[:MAX_ADDRESSES]:
+            try:
+                async with asyncio.timeout(share_s):
+                    return await _dial(address, place.port)
+            except OSError as error:  # TimeoutError is one: the next address has its own share
+                failure = error
+        raise failure or OSError("the name has no address")
+
+    def _context(self, upstream: str) -> ssl.SSLContext:
+        context = self._contexts.get(upstream)
+        if context is None:
+            context = ssl.create_default_context()
+            context.set_alpn_protocols(["http/1.1"])
+            if ca_file := self._upstreams[upstream].ca_file:
+                context.load_verify_locations(ca_file)
+            self._contexts[upstream] = context
+        return context
 
     async def close(self) -> None:
-        """Close every client."""
-        pools, self._pools = self._pools, OrderedDict()
-        for pool in pools.values():
-            await pool.client.close()
+        """Close every idle connection."""
+        idle, self._idle = self._idle, {}
+        for kept in (kept for group in idle.values() for kept in group):
+            kept.wire.close()
 
 
-def build_client(settings: UpstreamSettings, host: str, port: int, address: str | None) -> Client:
-    """A client for one origin. `address` is the one it connects to; None leaves the name to the proxy."""
-    builder = (
-        ClientBuilder()
-        .no_proxy()
-        .follow_redirects(False)
-        .referer(False)
-        .gzip(False)
-        .brotli(False)
-        .zstd(False)
-        .deflate(False)
-        .http1_only()
-        .connect_timeout(timedelta(seconds=settings.connect_timeout.seconds))
-        .read_timeout(timedelta(seconds=settings.read_timeout.seconds))
-        .pool_max_idle_per_host(64)
-    )
-    if address is not None and address != host:
-        builder = builder.resolve(host, address, port)
-    if settings.ca_file:
-        builder = builder.add_root_certificate_pem(Path(settings.ca_file).read_bytes())
-    if settings.proxy:
-        builder = builder.proxy(_proxy(settings.proxy))
-    return builder.build()
+class _Stale(Exception):
+    """A connection ended before it answered anything."""
 
 
-def _proxy(url: str) -> ProxyBuilder:
-    """socks5 means remote DNS here as well: a blocked network lies about names."""
-    parts = urlsplit(url)
-    scheme = "socks5h" if parts.scheme == "socks5" else parts.scheme
-    proxy = ProxyBuilder.all(f"{scheme}://{parts.netloc.rpartition('@')[2]}")
-    if parts.username:
-        proxy = proxy.basic_auth(unquote(parts.username), unquote(parts.password or ""))
-    return proxy
-
-
-async def read_whole(body: StreamedBody, limit_bytes: int) -> bytes:
-    """The whole body; always closes it. Raises TooLarge, UpstreamFailure."""
-    parts: list[bytes] = []
-    size = 0
+async def _dial(address: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        while (chunk := await body.read()) is not None:
-            size += len(chunk)
-            if size > limit_bytes:
-                raise TooLarge(f"more than {limit_bytes} bytes")
-            parts.append(chunk)
-    finally:
-        await body.close()
-    return b"".join(parts)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
-def failure_of(error: PyreqwestError, host: str) -> UpstreamFailure:
-    """pyreqwest's error as the port's; the URL (which may be signed) stays out of its text."""
-    details = getattr(error, "details", None)
-    causes = [str(cause.get("message", "")) for cause in (details or {}).get("causes") or []]
-    last = causes[-1] if causes and "://" not in causes[-1] else ""
-    connecting = "client error (Connect)" in causes
-    if isinstance(error, ConnectTimeoutError | RequestTimeoutError):
-        return UpstreamFailure(Cause.TIMEOUT, host, "connecting" if connecting else last)
-    if isinstance(error, ConnectError) and connecting:
-        if "dns error" in causes:
-            return UpstreamFailure(Cause.DNS, host, last)
-        if "tcp connect error" in causes:
-            return UpstreamFailure(Cause.TCP, host, last)
-        return UpstreamFailure(Cause.TLS, host, last)
-    return UpstreamFailure(Cause.CUT, host, last)
+@contextlib.asynccontextmanager
+async def translated(host: str, timeout_s: float, waiting_for: str) -> AsyncIterator[None]:
+    """Bound a step in time and turn what can go wrong into UpstreamFailure (or _Stale), without any URL in it."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except (TimeoutError, ProxyTimeoutError):
+        raise UpstreamFailure(Cause.TIMEOUT, host, waiting_for) from None
+    except ssl.SSLCertVerificationError as error:
+        raise UpstreamFailure(Cause.TLS, host, f"certificate: {error.verify_message}") from None
+    except ssl.SSLError as error:
+        raise UpstreamFailure(Cause.TLS, host, error.reason or "handshake") from None
+    except Broken as error:
+        if not error.begun:
+            raise _Stale(str(error)) from None
+        raise UpstreamFailure(Cause.CUT, host, str(error)) from None
+    except ProtocolError as error:
+        raise UpstreamFailure(Cause.PROTOCOL, host, str(error)) from None
+    except (ProxyError, ProxyConnectionError) as error:
+        raise UpstreamFailure(Cause.PROXY, host, str(error)) from None
+    except (ConnectionResetError, BrokenPipeError) as error:
+        if waiting_for is HEAD:
+            raise _Stale(error.strerror) from None
+        raise UpstreamFailure(Cause.CUT, host, error.strerror or "reset") from None
+    except OSError as error:
+        raise UpstreamFailure(Cause.TCP, host, error.strerror or str(error)) from None

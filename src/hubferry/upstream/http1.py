@@ -1,0 +1,151 @@
+"""One HTTP/1.1 exchange on a wire: write a request, read a head, hand out the body.
+
+Heads and chunked bodies are parsed by httptools (llhttp, which refuses ambiguous framing); a body with a length,
+which every blob has, is counted here and passes untouched. RFC 9112.
+"""
+
+import httptools
+
+from hubferry.core.exchange import Send
+from hubferry.core.http import Headers, get_all
+from hubferry.upstream.wire import Wire
+
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class ProtocolError(Exception):
+    """What came is no HTTP answer that may be relied on."""
+
+
+class Broken(Exception):
+    """The other side closed before the answer was complete; `begun` says whether it had begun."""
+
+    def __init__(self, message: str, *, begun: bool) -> None:
+        super().__init__(message)
+        self.begun = begun
+
+
+class _Parser:
+    """Callbacks of httptools; collects a head and the pieces of a body."""
+
+    def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.headers: list[tuple[str, str]] = []
+        self.pieces: list[bytes] = []
+        self.is_complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+
+    def on_body(self, body: bytes) -> None:
+        self.pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        self.is_complete = True
+
+    def feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise ProtocolError(str(error) or "not HTTP") from None
+
+
+class Reply:
+    """An answer whose head has arrived; `next_piece` gives its body."""
+
+    def __init__(self, wire: Wire, parser: _Parser, rest: bytes, method: str) -> None:
+        self._wire = wire
+        self._parser = parser
+        self._rest = rest
+        self.status: int = parser.parser.get_status_code()
+        self.headers: Headers = tuple(parser.headers)
+        self.length = _declared_length(self.headers)
+        self._is_chunked = any("chunked" in v.lower() for v in get_all(self.headers, "transfer-encoding"))
+        bodiless = method == "HEAD" or self.status in (204, 304)
+        self._left = 0 if bodiless else self.length
+        self._ends_with_connection = self._left is None and not self._is_chunked and not bodiless
+        if bodiless:
+            self._is_chunked = False
+        self.keeps_alive = bool(parser.parser.should_keep_alive()) and not self._ends_with_connection
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the body was read to its end, so that the connection may be used again."""
+        if self._is_chunked:
+            return self._parser.is_complete and not self._parser.pieces
+        return self._left == 0 and not self._rest
+
+    async def next_piece(self) -> bytes | None:
+        """The next bytes of the body, None at its end. Raises Broken, ProtocolError, OSError."""
+        if self._is_chunked:
+            return await self._next_chunk()
+        if self._left == 0:
+            return None
+        data, self._rest = self._rest or await self._wire.receive(), b""
+        if self._left is None:
+            return data or None
+        if not data:
+            raise Broken(f"{self._left} bytes are missing", begun=True)
+        if len(data) > self._left:
+            data = data[: self._left]
+            self.keeps_alive = False  # more than was declared: nothing that follows can be trusted
+        self._left -= len(data)
+        return data
+
+    async def _next_chunk(self) -> bytes | None:
+        parser = self._parser
+        while not parser.pieces:
+            if parser.is_complete:
+                return None
+            data, self._rest = self._rest or await self._wire.receive(), b""
+            if not data:
+                raise Broken("the last chunk is missing", begun=True)
+            parser.feed(data)
+        pieces, parser.pieces = parser.pieces, []
+        return b"".join(pieces)
+
+
+async def exchange(wire: Wire, target: str, host: str, request: Send) -> Reply:
+    """Send a request without a body and read the head of its answer.
+
+    Raises Broken, ProtocolError, OSError, ssl.SSLError.
+    """
+    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {host}"]
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    head = "\r\n".join(lines)
+    if not head.isascii() or any(c in head.replace("\r\n", "") for c in "\r\n\0"):
+        raise ProtocolError("a request line or header has a character that none may have")
+    await wire.send(f"{head}\r\n\r\n".encode("ascii"))
+    data = b""
+    while True:
+        data = await _read_head(wire, data)
+        cut = data.index(b"\r\n\r\n") + 4
+        parser = _Parser()
+        parser.feed(data[:cut])
+        data = data[cut:]
+        if parser.parser.get_status_code() >= 200:
+            return Reply(wire, parser, data, request.method)
+        # 100 and 103 are announcements; the answer follows
+
+
+async def _read_head(wire: Wire, data: bytes) -> bytes:
+    while b"\r\n\r\n" not in data:
+        if len(data) > MAX_HEAD_BYTES:
+            raise ProtocolError(f"an answer head of more than {MAX_HEAD_BYTES} bytes")
+        if b"\n" in data and not data.startswith(b"HTTP/1."):
+            raise ProtocolError("an answer that is not HTTP/1.1")
+        more = await wire.receive()
+        if not more:
+            raise Broken("closed without an answer", begun=bool(data))
+        data += more
+    return data
+
+
+def _declared_length(headers: Headers) -> int | None:
+    said = set(get_all(headers, "content-length"))
+    if not said:
+        return None
+    value = said.pop()
+    if said or not value.isdecimal() or len(value) > 18:
+        raise ProtocolError("contradicting or unreadable Content-Length")
+    return int(value)

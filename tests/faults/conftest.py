@@ -1,0 +1,63 @@
+"""A stage for faults: the stand-in hub as docker.io, a second upstream, and the real gateway in front."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.content import MIB, Blob
+from tests.support.gateway import Gateway, upstream
+from tests.support.hub import Hub
+from tests.support.images import Image, build_image
+
+REPOSITORY = "library/app"
+
+
+@dataclass
+class Stage:
+    """What a fault test plays with. `image` is `app:latest` on the hub; `big` is a 4 MiB blob beside it."""
+
+    hub: Hub
+    gateway: Gateway
+    image: Image
+    big: Blob
+
+    @property
+    def manifest_url(self) -> str:
+        return f"{self.gateway.url}/v2/app/manifests/latest"
+
+    @property
+    def big_url(self) -> str:
+        return self.blob_url(self.big)
+
+    def blob_url(self, blob: Blob) -> str:
+        return f"{self.gateway.url}/v2/app/blobs/{blob.digest}"
+
+
+def config(state: Path, hub: Hub, *, login: str = "open", **more: Any) -> dict[str, Any]:
+    """One upstream, the hub, as docker.io; `more` are further keys of that upstream."""
+    settings = {"default": True, "library": True, "read_timeout": "2s", "response_timeout": "2s", **more}
+    return {
+        "upstreams": {"only": True, "docker.io": upstream(hub.url, **settings)},
+        "cache": {"dir": str(state / "data")},
+        "access": {"login": login},
+    }
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def stage(tmp_path: Path, hub: Hub) -> Iterator[Stage]:
+    """Login is open: a fault is asked for with one plain request."""
+    image = build_image("faults")
+    big = Blob.generated(4 * MIB, seed=7)
+    hub.add(REPOSITORY, "latest", image)
+    hub.add_blob(REPOSITORY, big)
+    with Gateway.start(tmp_path / "gateway", config(tmp_path, hub)) as gateway:
+        yield Stage(hub, gateway, image, big)

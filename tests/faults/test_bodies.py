@@ -1,0 +1,130 @@
+"""Bodies that break off, stall, lie about their length, and clients that leave or are slow."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import REPOSITORY, Stage, config
+from tests.support import faults
+from tests.support.content import MIB, Blob
+from tests.support.gateway import Gateway
+from tests.support.http import fetch, open_stream
+from tests.support.hub import Hub
+
+
+def test_a_body_that_breaks_before_its_first_byte_is_an_error_with_a_reason(stage: Stage) -> None:
+    stage.hub.script(faults.cut(0), role="cdn", times=None)
+    answer = fetch(stage.big_url)
+    assert answer.status == 503
+    assert answer.error_code == "UNAVAILABLE"
+    assert "docker.io" in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("at", [1, 64 * 1024, 2 * MIB, 4 * MIB - 1])
+def test_a_body_that_the_upstream_cuts_is_visibly_cut_for_the_client(stage: Stage, at: int) -> None:
+    stage.hub.script(faults.cut(at), role="cdn", times=None)
+    answer = fetch(stage.big_url)
+    assert answer.status == 200
+    # FIN, not RST: containerd resumes only on an unexpected end
+    assert answer.ended == "short"
+    assert answer.body == stage.big.data[: len(answer.body)]
+    assert len(answer.body) <= at
+
+
+def test_a_reset_by_the_upstream_is_visibly_cut_for_the_client(stage: Stage) -> None:
+    stage.hub.script(faults.cut(2 * MIB, "rst"), role="cdn", times=None)
+    answer = fetch(stage.big_url)
+    assert answer.ended == "short"
+
+
+def test_a_chunked_body_that_is_cut_gets_no_last_chunk(stage: Stage) -> None:
+    stage.hub.script(faults.chunked(), faults.cut(2 * MIB), role="cdn", times=None)
+    answer = fetch(stage.big_url)
+    assert answer.header("transfer-encoding") == "chunked"
+    assert answer.ended == "short"
+
+
+def test_a_body_that_stalls_is_cut_when_the_read_timeout_is_over(stage: Stage) -> None:
+    stage.hub.script(faults.stall(MIB), role="cdn", times=None)
+    answer = fetch(stage.big_url, timeout_s=60)
+    assert answer.ended == "short"
+    assert any("timeout" in str(r.get("problem", "")) for r in stage.gateway.log_records())
+    stage.hub.release_stalls()
+
+
+def test_a_body_longer_than_declared_is_not_delivered_beyond_it(stage: Stage) -> None:
+    stage.hub.script(faults.declare_length(MIB), role="cdn", times=None)
+    answer = fetch(stage.big_url)
+    assert len(answer.body) <= MIB
+
+
+def test_a_body_without_a_length_arrives_whole(stage: Stage) -> None:
+    stage.hub.script(faults.chunked(), role="cdn")
+    answer = fetch(stage.big_url)
+    assert answer.ended == "complete"
+    assert answer.body == stage.big.data
+
+
+def test_an_encoded_body_is_refused_before_its_first_byte(stage: Stage) -> None:
+    stage.hub.script(faults.gzip_encoded(), role="cdn")
+    answer = fetch(stage.big_url, headers=[("Accept-Encoding", "gzip")])
+    assert answer.status == 502
+    assert "encoded" in answer.json()["errors"][0]["message"]
+
+
+def test_a_client_that_leaves_ends_its_upstream_request(tmp_path: Path, hub: Hub) -> None:
+    huge = Blob.generated(1024 * MIB, seed=1)
+    hub.add_blob(REPOSITORY, huge)
+    with Gateway.start(tmp_path / "gateway", config(tmp_path, hub)) as gateway:
+        with open_stream(f"{gateway.url}/v2/app/blobs/{huge.digest}") as stream:
+            stream.read(MIB)
+        deadline = time.monotonic() + 20
+        while not (ended := [e for e in hub.find("cdn") if e.state != "open"]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert ended, "the upstream request went on without its client"
+        assert ended[0].sent < huge.size
+        assert _outcome(gateway, huge.digest) == "gone"
+
+
+def _outcome(gateway: Gateway, reference: str) -> str:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for record in gateway.log_records():
+            if record.get("reference") == reference:
+                return str(record["outcome"])
+        time.sleep(0.05)
+    return "no line was logged"
+
+
+def test_a_slow_client_slows_only_itself(stage: Stage) -> None:
+    with open_stream(stage.big_url, receive_buffer=4096) as slow:
+        slow.read(1024)
+        for _ in range(5):
+            answer = fetch(stage.big_url)
+            assert answer.ended == "complete"
+            assert answer.body == stage.big.data
+        assert slow.ended is None
+        rest = slow.read_all()
+        assert slow.ended == "complete"
+        assert 1024 <= slow.received == stage.big.size
+        assert rest
+
+
+def test_many_slow_clients_of_a_large_blob_stay_within_the_memory_bound(tmp_path: Path, hub: Hub) -> None:
+    huge = Blob.generated(1024 * MIB, seed=2)
+    hub.add_blob(REPOSITORY, huge)
+    with Gateway.start(tmp_path / "gateway", config(tmp_path, hub, read_timeout="60s")) as gateway:
+        url = f"{gateway.url}/v2/app/blobs/{huge.digest}"
+        streams = [open_stream(url, receive_buffer=256 * 1024) for _ in range(64)]
+        try:
+            peak = 0
+            for _ in range(24):
+                for stream in streams:
+                    stream.read(256 * 1024)
+                peak = max(peak, gateway.rss_bytes())
+            assert all(stream.ended is None for stream in streams)
+            assert peak < 200 * MIB, f"{peak / MIB:.0f} MiB"
+        finally:
+            for stream in streams:
+                stream.close()
