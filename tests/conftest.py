@@ -1,0 +1,117 @@
+"""Fixtures of the whole suite: real parts, the Docker Hub stand-in, and the gateway under test.
+
+Daemons and registries are started once per run and on first use; each keeps its state in one folder that is
+removed at the end. Nothing may be left then: no child process, no thread.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psutil
+import pytest
+
+from tests.support.clients import Containerd, Docker, Podman, Skopeo
+from tests.support.gateway import Gateway
+from tests.support.hub import Hub
+from tests.support.registry import Registry
+from tests.support.sink import Sink
+from tests.support.tls import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class StartGateway(Protocol):
+    """`start_gateway(config, **options)`: options as for Gateway.start; stopped, and checked, after the test."""
+
+    def __call__(self, config: str | Mapping[str, Any], **options: Any) -> Gateway: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Set up before every other fixture and torn down after them."""
+    threads = set(threading.enumerate())
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread not in threads]
+    assert not left, f"threads left behind: {left}"
+    children = psutil.Process().children(recursive=True)
+    assert not children, f"processes left behind: {children}"
+
+
+@pytest.fixture(scope="session")
+def state_dir(_nothing_left: None) -> Iterator[Path]:
+    """A folder for daemons, removed at the end.
+
+    Its path is short: podman refuses a runroot of more than 50 characters, Unix sockets end at 108.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="hubferry-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def authority(state_dir: Path) -> Authority:
+    return Authority(state_dir / "tls")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A strict Docker Hub stand-in: unexpected requests and unused scripts fail the test."""
+    with Hub() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink() as server:
+        yield server
+
+
+@pytest.fixture
+def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
+    started: list[Gateway] = []
+
+    def start(config: str | Mapping[str, Any], **options: Any) -> Gateway:
+        gateway = Gateway.start(tmp_path / f"gateway-{len(started)}", config, **options)
+        started.append(gateway)
+        return gateway
+
+    yield start
+    for gateway in reversed(started):
+        if not gateway.stopped:
+            gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def registry(state_dir: Path) -> Iterator[Registry]:
+    """One real docker-registry for the whole run: push under a repository name of your own."""
+    with Registry(state_dir / "registry") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def docker(state_dir: Path) -> Iterator[Docker]:
+    """A dockerd without a mirror. Logins are kept: log out."""
+    with Docker(state_dir / "docker") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def containerd(state_dir: Path) -> Iterator[Containerd]:
+    with Containerd(state_dir / "containerd") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def podman(state_dir: Path) -> Podman:
+    return Podman(state_dir / "podman")
+
+
+@pytest.fixture(scope="session")
+def skopeo(state_dir: Path) -> Skopeo:
+    return Skopeo(state_dir / "skopeo")

@@ -1,0 +1,125 @@
+"""The examples of docs/clients.md at work: what is printed there is what runs here, with other addresses."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docs.markdown import page
+from tests.support.gateway import upstream
+from tests.support.images import build_index
+from tests.support.processes import Process, find_program, free_port, tcp_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import StartGateway
+    from tests.support.clients import Containerd, Docker, Skopeo
+    from tests.support.gateway import Gateway
+    from tests.support.registry import Registry
+    from tests.support.tls import Authority
+
+pytestmark = pytest.mark.real
+
+DOMAIN = "hub.example.com"
+
+
+def example(kind: str, containing: str) -> str:
+    """The first block of docs/clients.md of that kind that contains the text."""
+    return next(f.body for f in page("docs/clients.md").fences if f.info == kind and containing in f.body)
+
+
+def replaced(text: str, *pairs: tuple[str, str]) -> str:
+    """`text` with each first one of a pair, which must be there, as the second."""
+    for old, new in pairs:
+        assert old in text, f"{old!r} stands no longer in the example"
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture
+def tls_port(
+    tmp_path: Path, authority: Authority, registry: Registry, start_gateway: StartGateway
+) -> Iterator[int]:
+    """nginx -> hubferry -> docker-registry, both with the configuration that the document prints."""
+    port = free_port()
+    gateway = start_gateway(
+        replaced(
+            example("toml hubferry", "trusted_proxies"),
+            ("127.0.0.1:5000", "127.0.0.1:{port}"),
+            (f"https://{DOMAIN}", f"https://localhost:{port}"),
+        )
+        + f'\n[upstreams."docker.io"]\nurl = "{registry.url}"\nallow_private_addresses = true\n'
+    )
+    certificate = authority.issue()
+    site = replaced(
+        example("nginx", "proxy_pass"),
+        ("127.0.0.1:5000", gateway.host),
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("    listen [::]:443 ssl;\n", ""),
+        (f"{DOMAIN} ghcr.example.com", "localhost"),
+        (f"/etc/ssl/{DOMAIN}/fullchain.pem", str(certificate.cert_file)),
+        (f"/etc/ssl/{DOMAIN}/privkey.pem", str(certificate.key_file)),
+    )
+    folders = "".join(
+        f"{kind}_temp_path {tmp_path}/nginx-{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = tmp_path / "nginx.conf"
+    config.write_text(
+        f"daemon off;\npid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/nginx-error.log;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{folders}{site}}}\n"
+    )
+    with Process([find_program("nginx"), "-c", config], log=tmp_path / "nginx.log") as nginx:
+        nginx.wait_ready(lambda: tcp_answers(port), what="nginx")
+        yield port
+
+
+def test_skopeo_through_nginx(
+    tmp_path: Path, tls_port: int, authority: Authority, registry: Registry, skopeo: Skopeo
+) -> None:
+    registry.push("library/behind-nginx", "1", build_index("behind nginx", layer_sizes=(3_000_000,)))
+    certificates = tmp_path / "certificates"
+    certificates.mkdir()
+    shutil.copy(authority.ca_file, certificates / "ca.crt")
+    source = f"docker://localhost:{tls_port}/behind-nginx:1"
+    skopeo.run("copy", "--quiet", "--all", "--src-cert-dir", certificates, source, f"dir:{tmp_path}/copy")
+
+
+def test_docker_through_nginx(tls_port: int, registry: Registry, docker: Docker) -> None:
+    index = build_index("docker behind nginx")
+    registry.push("library/docker-behind-nginx", "1", index)
+    # dockerd does not verify certificates of loopback addresses; the realm names localhost
+    reference = f"localhost:{tls_port}/docker-behind-nginx:1"
+    assert docker.pull(reference, platform="linux/amd64").digest == index.digest
+
+
+@pytest.fixture
+def plain(registry: Registry, start_gateway: StartGateway) -> Gateway:
+    return start_gateway({"upstreams": {"only": True, "docker.io": upstream(registry.url)}})
+
+
+def test_containerd_hosts_toml(tmp_path: Path, plain: Gateway, registry: Registry, containerd: Containerd) -> None:
+    index = build_index("hosts.toml")
+    registry.push("library/hosts-toml", "1", index)
+    folder = tmp_path / "certs.d" / "_default"
+    folder.mkdir(parents=True)
+    text = replaced(example("toml", '[host."'), (f"https://{DOMAIN}", plain.url))
+    (folder / "hosts.toml").write_text(text)
+    pulled = containerd.pull("docker.io/library/hosts-toml:1", hosts_dir=folder.parent)
+    assert pulled.digest == index.digest
+
+
+def test_skopeo_registries_conf(tmp_path: Path, plain: Gateway, registry: Registry, skopeo: Skopeo) -> None:
+    index = build_index("registries.conf")
+    registry.push("library/registries-conf", "1", index)
+    config = tmp_path / "registries.conf"
+    text = replaced(example("toml", "[[registry.mirror]]"), (DOMAIN, plain.host))
+    config.write_text(text.replace("[[registry.mirror]]", "[[registry.mirror]]\ninsecure = true"))
+    target = tmp_path / "copy"
+    source = "docker://docker.io/library/registries-conf:1"
+    skopeo.run("--registries-conf", config, "copy", "--quiet", "--all", source, f"dir:{target}")
+    assert (target / "manifest.json").read_bytes() == index.manifests[index.digest][1]

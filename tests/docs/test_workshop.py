@@ -1,0 +1,78 @@
+"""Make targets, commands and dependencies: what there is is documented, and what is documented is there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import click
+
+from hubferry.cli import main
+from tests.docs.markdown import ROOT, all_pages, code_of, page
+
+
+def targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+
+
+def commands(group: click.Group, path: str = "hubferry") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{path} {name}")
+        else:
+            found[f"{path} {name}"] = command
+    return found
+
+
+def test_every_make_target_is_documented() -> None:
+    rows = page("CONTRIBUTING.md").section("The workshop").rows
+    assert {code_of(row[0])[0] for row in rows} == {f"make {target}" for target in targets()}
+
+
+def test_no_document_names_a_make_target_that_is_gone() -> None:
+    for document in all_pages():
+        written = " ".join([*document.code_words, *(fence.body for fence in document.fences)])
+        named = set(re.findall(r"\bmake ([a-z][a-z-]*)", written))
+        assert named <= targets(), document.path.name
+
+
+def test_every_command_is_documented_with_its_options() -> None:
+    rows = {code_of(row[0])[0]: row[1] for row in page("docs/configuration.md").section("Command line").rows}
+    known = commands(main)
+    assert {re.sub(r" [A-Z]+$", "", name) for name in rows} == set(known)
+    for name, command in known.items():
+        shown = next(f"{key} {text}" for key, text in rows.items() if key.startswith(name))
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                for option in (*parameter.opts, *parameter.secondary_opts):
+                    assert re.search(rf"{re.escape(option)}\b", shown), f"{name} {option}"
+            else:
+                assert parameter.make_metavar(click.Context(command)) in shown, f"{name} {parameter.name}"
+
+
+def test_no_document_names_a_command_that_is_gone() -> None:
+    known = set(commands(main)) | {"hubferry config"}
+    for document in all_pages():
+        written = "\n".join([*document.code_words, *(f.body for f in document.fences if f.info.startswith("sh"))])
+        named = set(re.findall(r"(?:^|\s|bin/)(hubferry (?:config \w+|[a-z]+))", written, re.MULTILINE))
+        assert named <= known, document.path.name
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = {
+        "At run time": project["project"]["dependencies"],
+        "For development": project["dependency-groups"]["dev"],
+    }
+    for title, requirements in groups.items():
+        names = {re.split(r"[^A-Za-z0-9._-]", requirement)[0] for requirement in requirements}
+        rows = page("docs/dependencies.md").section(title).rows
+        assert {code_of(row[0])[0] for row in rows} == names, title
+        assert all(row[1] for row in rows), title
+
+
+def test_the_changelog_has_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert f"## [{project['project']['version']}]" in page("CHANGELOG.md").text

@@ -1,0 +1,114 @@
+"""The real hubferry: `hubferry serve --config FILE` as a child process on a free port.
+
+Nothing of src/ is imported: tests see what a user sees. Not here: requests (http.py), clients (clients.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.processes import Process, free_port, url_answers
+from tests.support.toml import format_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["HUBFERRY", "Gateway", "upstream"]
+
+HUBFERRY = Path(sys.executable).parent / "hubferry"
+
+
+def upstream(url: str, **settings: Any) -> dict[str, Any]:
+    """The table of an upstream on loopback; `settings` are further keys of the contract."""
+    return {"url": url, "allow_private_addresses": True, **settings}
+
+
+class Gateway:
+    """A running gateway; `stop()` or leaving the context ends it and asserts a clean exit."""
+
+    def __init__(self, process: Process, port: int, state: Path, config_file: Path) -> None:
+        self.process = process
+        self.port = port
+        self.state = state
+        self.config_file = config_file
+        self.stopped = False
+        self.host = f"127.0.0.1:{port}"
+        self.url = f"http://{self.host}"
+
+    @classmethod
+    def start(
+        cls,
+        state: Path,
+        config: str | Mapping[str, Any],
+        *,
+        env: Mapping[str, str] | None = None,
+        args: Sequence[str] = (),
+        port: int | None = None,
+        listen: Sequence[str] = ("127.0.0.1",),
+        scheme: str = "http",
+        wait: bool = True,
+    ) -> Gateway:
+        """Start it with that configuration, in the folder `state`, and wait for `/healthz`.
+
+        A dict gets `server.listen` added; a string is the whole file, where `{port}` stands for the port.
+        The environment holds PATH, HOME and `env` only.
+        """
+        state.mkdir(parents=True, exist_ok=True)
+        port = port or free_port()
+        config_file = state / "hubferry.toml"
+        if isinstance(config, str):
+            config_file.write_text(config.replace("{port}", str(port)))
+        else:
+            addresses = [f"{address}:{port}" for address in listen]
+            server = {"listen": addresses if len(addresses) > 1 else addresses[0], **config.get("server", {})}
+            config_file.write_text(format_toml({**config, "server": server}))
+        process = Process(
+            [HUBFERRY, "serve", "--config", config_file, *args],
+            log=state / "stdout.log",
+            stderr_log=state / "stderr.log",
+            env={"PATH": os.environ["PATH"], "HOME": str(state), **(env or {})},
+            cwd=state,
+        )
+        gateway = cls(process, port, state, config_file)
+        gateway.url = f"{scheme}://{gateway.host}"
+        if wait:
+            process.wait_ready(lambda: url_answers(gateway.url + "/healthz"), what=gateway.url + "/healthz")
+        return gateway
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.stopped:
+            return
+        if kind is None:
+            self.stop()
+        else:
+            self.process.stop()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the process tree."""
+        return self.process.rss_bytes()
+
+    def output(self) -> str:
+        return self.process.output()
+
+    def log_records(self) -> list[dict[str, Any]]:
+        """The lines of stdout and stderr that are JSON objects; a child is never on a terminal."""
+        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+
+    def stop(self, timeout_s: float = 20) -> None:
+        """SIGTERM; asserts that it was still running, exits with 0, in time, and leaves nobody behind."""
+        self.stopped = True
+        assert self.process.running, f"hubferry had ended by itself:\n{self.process.tail()}"
+        code = self.process.stop(timeout_s)
+        assert code == 0, f"hubferry ended with {code} after SIGTERM:\n{self.process.tail()}"
+        assert not self.process.left_behind, f"processes left behind: {self.process.left_behind}"
