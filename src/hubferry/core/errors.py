@@ -21,6 +21,7 @@ class Code(StrEnum):
     MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
+    PAGINATION_NUMBER_INVALID = "PAGINATION_NUMBER_INVALID"  # distribution's own
     TOOMANYREQUESTS = "TOOMANYREQUESTS"
     UNAUTHORIZED = "UNAUTHORIZED"
     UNAVAILABLE = "UNAVAILABLE"  # distribution's own, for 503
@@ -111,8 +112,13 @@ def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
         code = asked.unknown
     message = text.format(upstream=asked.upstream, what=asked, until=until, status=status)
     kept = tuple((k, v) for k, v in headers if k in KEPT_ON_ERRORS)
+    if retry_after is None and ours in DEFAULT_RETRY_AFTER_S:
+        kept = (*kept, ("retry-after", str(DEFAULT_RETRY_AFTER_S[ours])))
     return OciError(ours, code, message, detail={"upstream": asked.upstream, "status": status}, headers=kept)
 
+
+# Clients that obey Retry-After should wait also when the upstream forgot to say how long.
+DEFAULT_RETRY_AFTER_S = {429: 60, 503: 5}
 
 KEPT_ON_ERRORS = frozenset(
     {"retry-after", "ratelimit-limit", "ratelimit-remaining", "docker-ratelimit-source", "content-range"}

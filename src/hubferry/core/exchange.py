@@ -83,6 +83,11 @@ class Exchange:
         self._authorization: dict[tuple[str, str, int], str] = {}
         self._attempts: dict[tuple[str, str, int], int] = {}
 
+    @property
+    def was_redirected(self) -> bool:
+        """Whether the last request went to another origin than the first."""
+        return origin(self._url) != self._home
+
     def begin(self) -> Send | Authenticate:
         """The first step: with a challenge known from earlier, the token comes before the request."""
         if self._known is not None:

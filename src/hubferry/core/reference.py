@@ -109,12 +109,12 @@ def host_without_port(host: str) -> str:
     return host.rpartition(":")[0]
 
 
-def looks_like_registry(segment: str) -> bool:
+def names_registry(segment: str) -> bool:
     """Docker's own rule for the first part of a reference: a dot, a colon, or `localhost` make it a host.
 
-    distribution/reference, `splitDockerDomain`.
+    distribution/reference, `splitDockerDomain`. What can be no host (`..`) is part of a bad name instead.
     """
-    return "." in segment or ":" in segment or segment == "localhost"
+    return ("." in segment or ":" in segment or segment == "localhost") and is_host(segment)
 
 
 def complete_library(repository: str) -> str:

@@ -184,11 +184,12 @@ def resolve_host(request: Request, table: RoutingTable) -> Place | None:
         raise OciError(400, Code.UNSUPPORTED, "the Host header is missing, given twice, or not a host name")
     place = table.by_host(host)
     if place is None and table.host_names and not _is_gateway(host, table):
+        known_hosts = table.host_names + ([table.public_host] if table.public_host else [])
         raise OciError(
             404,
             Code.NAME_UNKNOWN,
-            f"no upstream is configured for the host name {host}: use one of {', '.join(table.host_names)}",
-            detail={"hosts": table.host_names},
+            f"no upstream is configured for the host name {host}: use one of {', '.join(known_hosts)}",
+            detail={"hosts": known_hosts},
         )
     return place
 
@@ -242,7 +243,7 @@ def resolve(name: str, namespace: str, request: Request, table: RoutingTable) ->
         raise _unknown_registry(table.default, table)
     repository = rest if by_path else name
     first, slash, _ = repository.partition("/")
-    if place.name == table.default and slash and reference.looks_like_registry(first):
+    if place.name == table.default and slash and reference.names_registry(first):
         raise _unknown_registry(first, table)
     reference.check_repository(repository, place.name)
     if place.library:
@@ -252,7 +253,7 @@ def resolve(name: str, namespace: str, request: Request, table: RoutingTable) ->
 
 def _split(name: str, table: RoutingTable) -> tuple[Place | None, str]:
     first, slash, rest = name.partition("/")
-    if slash and reference.looks_like_registry(first):
+    if slash and reference.names_registry(first):
         return table.by_name(first), rest
     return None, name
 

@@ -235,10 +235,12 @@ def resolve(layers: list[Layer]) -> Settings:
     merged: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     upstreams: dict[str, dict[str, Any]] = {name: dict(values) for name, values in BUILT_IN.items()}
     origins: dict[str, str] = {}
+    named: set[str] = set()
     for layer in layers:
         for section, table in layer.tables.items():
             if section == "upstreams":
-                _merge_upstreams(upstreams, table, layer.source, origins)
+                named |= set(table) if isinstance(table, Mapping) else set()
+                _merge_upstreams(upstreams, table, layer.source, origins, named)
             elif section in SECTIONS:
                 merged[section].update(_checked(SECTIONS[section], section, table, layer.source, origins))
             else:
@@ -256,7 +258,7 @@ def resolve(layers: list[Layer]) -> Settings:
 
 
 def _merge_upstreams(
-    upstreams: dict[str, dict[str, Any]], table: Any, source: str, origins: dict[str, str]
+    upstreams: dict[str, dict[str, Any]], table: Any, source: str, origins: dict[str, str], named: set[str]
 ) -> None:
     if not isinstance(table, Mapping):
         raise ConfigError("upstreams", 'expected tables such as [upstreams."docker.io"]', source)
@@ -265,17 +267,19 @@ def _merge_upstreams(
     if not isinstance(only, bool):
         raise ConfigError("upstreams.only", "expected true or false", source)
     if only:
-        for name in [name for name in upstreams if name in BUILT_IN]:
-            # what is named in this file starts from its built-in values, the others go
-            if name not in table:
-                del upstreams[name]
+        # what is named so far starts from its built-in values, the others go
+        for name in [name for name in upstreams if name in BUILT_IN and name not in named]:
+            del upstreams[name]
     chosen = None
     for name, values in table.items():
         key = f"upstreams.{toml_key(name)}"
         if not reference.is_host(name) or reference.normal_host(name) != name:
             raise ConfigError(key, "expected a table named by a registry host such as docker.io", source)
         known = upstreams.setdefault(name, {})
-        known.update(_checked(UpstreamSettings, key, values, source, origins))
+        checked = _checked(UpstreamSettings, key, values, source, origins)
+        if "url" in checked and checked["url"] != known.get("url"):
+            known.pop("search_url", None)  # what is searched elsewhere is not Docker Hub's to know
+        known.update(checked)
         origins[key] = source
         chosen = name if known.get("default") and values.get("default") else chosen
     if chosen:
@@ -504,6 +508,11 @@ def from_environment(environ: Mapping[str, str], upstream_names: list[str]) -> L
         path = [part.lower() for part in variable.removeprefix(PREFIX).split("__")]
         if path[0] == "upstreams" and len(path) == 3:
             name = plain.get(_plain(path[1]), path[1])
+            if name not in upstream_names and not reference.names_registry(name):
+                problem = (
+                    f"{_unknown(path[1], [*plain])}; a new upstream is named by a host such as reg.example.com"
+                )
+                raise ConfigError(variable, problem, "environment")
             tables.setdefault("upstreams", {}).setdefault(name, {})[path[2]] = value
         elif path == ["upstreams", "only"]:
             tables.setdefault("upstreams", {})["only"] = TRUTH.get(value.lower(), value)

@@ -89,6 +89,8 @@ class Content:
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)
         try:
+            if head.media_type(get(response.headers, "content-type")) == "text/html":
+                raise _unusable(asked, "it is a web page, such as a captive portal's or a firewall's")
             if response.status == 206:
                 _check_partial(asked, byte_range, response)
         except OciError:

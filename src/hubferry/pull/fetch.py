@@ -116,14 +116,9 @@ class Fetcher:
         self, target: Target, base: str, method: str, path: str, headers: Headers
     ) -> UpstreamResponse:
         origin = target.origin
-        exchange = Exchange(
-            method,
-            base + path,
-            (*headers, ("user-agent", USER_AGENT)),
-            origin.trust,
-            known=self._challenges.get(base) if target.repository else None,
-        )
+        exchange = self._exchange(target, base, method, path, headers)
         step: object = exchange.begin()
+        may_resolve_again = True
         while True:
             if isinstance(step, Authenticate):
                 step = await self._authenticate(target, base, exchange, step)
@@ -132,6 +127,13 @@ class Fetcher:
             response = await self._upstream.send(origin.name, step)
             step = exchange.received(response.status, response.headers)
             if isinstance(step, Deliver):
+                if response.status == 403 and may_resolve_again and exchange.was_redirected:
+                    # a signed URL that expired on its way, or was refused: the upstream signs another
+                    await response.body.close()
+                    may_resolve_again = False
+                    exchange = self._exchange(target, base, method, path, headers)
+                    step = exchange.begin()
+                    continue
                 try:
                     refuse_encoded(origin.name, response.headers)
                 except OciError:
@@ -142,6 +144,15 @@ class Fetcher:
             if isinstance(step, Fail):
                 self._log.warning("redirect_refused", {"upstream": origin.name, "problem": step.reason})
                 raise refused(origin.name, step.reason)
+
+    def _exchange(self, target: Target, base: str, method: str, path: str, headers: Headers) -> Exchange:
+        return Exchange(
+            method,
+            base + path,
+            (*headers, ("user-agent", USER_AGENT)),
+            target.origin.trust,
+            known=self._challenges.get(base) if target.repository else None,
+        )
 
     async def _authenticate(self, target: Target, base: str, exchange: Exchange, step: Authenticate) -> object:
         token = await self._tokens.authorization(target.origin, step, target.repository, target.credential)

@@ -69,7 +69,7 @@ class Gateway:
                 return None
             answer = await self._answer(request, endpoint, trail)
         except OciError as error:
-            trail.outcome = trail.outcome or "error"
+            trail.outcome = "error"
             trail.problem = error.message
             answer = self._refusal(request, error)
         return replace(answer, headers=answer.headers + self._common(request), trail=trail)

@@ -6,6 +6,8 @@ against the host name's or the default upstream when there is no scope (`docker 
 """
 
 import json
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from hubferry.core.access import Credential, Grant, lifetime_s
@@ -17,6 +19,16 @@ from hubferry.core.token_request import TokenRequest, from_form, from_query, par
 from hubferry.ports import Clock, Sealer
 from hubferry.pull.answer import Answer, Trail, json_answer
 from hubferry.pull.fetch import Fetcher, Origin, Target
+
+MAX_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenAt:
+    """The upstream that took a credential, and for how long that may be relied on."""
+
+    upstream: str
+    lifetime_s: float | None
 
 
 class Login:
@@ -35,6 +47,7 @@ class Login:
         self._fetcher = fetcher
         self._sealer = sealer
         self._clock = clock
+        self._proven: OrderedDict[Credential, dict[str, None]] = OrderedDict()
 
     async def issue(self, request: Request, endpoint: Endpoint, service: str, trail: Trail) -> Answer:
         """Answer a token request. Raises OciError: 401 when the upstream refuses the credentials."""
@@ -50,13 +63,14 @@ class Login:
             life_s = lifetime_s(None)
             grant = Grant(tuple(route.named for route in routes), service, now + life_s)
         else:
-            upstream = routes[0].upstream if routes else self._login_upstream(request, endpoint)
-            trail.upstream = upstream
+            home = self._home(request, endpoint)
+            upstream = trail.upstream = routes[0].upstream if routes else home
             same = [route for route in routes if route.upstream == upstream]
-            proven_s = await self.check(self._origins[upstream], asked.credential, same)
-            life_s = lifetime_s(proven_s)
-            names = tuple(route.named for route in same)
-            grant = Grant(names, service, now + life_s, upstream, asked.credential)
+            proof = await self._prove(asked.credential, upstream, home, same)
+            life_s = lifetime_s(proof.lifetime_s)
+            grant = Grant(tuple(route.named for route in same), service, now + life_s)
+            if proof.upstream == upstream:
+                grant = replace(grant, upstream=upstream, credential=asked.credential)
         token = await self._sealer.seal(grant)
         issued = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         document = {"token": token, "access_token": token, "expires_in": int(life_s), "issued_at": issued}
@@ -73,7 +87,30 @@ class Login:
                     continue
         return routes
 
-    def _login_upstream(self, request: Request, endpoint: Endpoint) -> str:
+    async def _prove(self, credential: Credential, upstream: str, home: str, routes: list[Route]) -> ProvenAt:
+        """Where a credential holds: at the upstream that the scope names, or at the host name's own.
+
+        Clients send what they were given for this gateway's host name with every image, so a Docker Hub login
+        also comes along when the image is from ghcr.io. Once it is known whose it is, nobody else is shown it,
+        and the others are pulled from anonymously. Raises OciError as `check` does.
+        """
+        known = self._proven.get(credential)
+        if known and upstream not in known:
+            return ProvenAt(next(iter(known)), None)
+        try:
+            life_s = await self.check(self._origins[upstream], credential, routes)
+        except OciError as error:
+            if error.status != 401 or upstream == home:
+                raise
+            life_s = await self.check(self._origins[home], credential, [])
+            upstream = home
+        self._proven.setdefault(credential, {})[upstream] = None
+        while len(self._proven) > MAX_REMEMBERED:
+            self._proven.popitem(last=False)
+        return ProvenAt(upstream, life_s)
+
+    def _home(self, request: Request, endpoint: Endpoint) -> str:
+        """The upstream that a host name means when no image is named: `docker login`."""
         place = resolve_host(request, self._table)
         if endpoint.namespace:
             place = self._table.by_name(endpoint.namespace) or place

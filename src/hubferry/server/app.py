@@ -17,6 +17,7 @@ from hubferry.pull import Answer, Gateway, Trail
 from hubferry.pull.answer import error_answer
 from hubferry.server.bodies import Client, ClientGone, CutShort, Message, Progress, Receive, Send, send_body
 from hubferry.server.log import AccessLog, logger
+from hubferry.server.pages import PAGE_REQUEST
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 BODILESS = (204, 304)
@@ -65,7 +66,7 @@ class App:
         try:
             answer = await self._decide(request, receive)
             if answer is None:
-                status = await self._page(scope, receive, send)
+                status = await self._page({**scope, PAGE_REQUEST: request}, client, progress)
                 return
             trail, status = answer.trail, answer.status
             try:
@@ -118,16 +119,17 @@ class App:
         # bodies are opaque to the orchestrator; on the server they are all readable
         await send_body(body, int(length) if length else None, start, client, progress)  # type: ignore[arg-type]
 
-    async def _page(self, scope: Any, receive: Receive, send: Send) -> int:
+    async def _page(self, scope: Any, client: Client, progress: Progress) -> int:
         status = 200
 
         async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            await client.send(message)
+            progress.sent_bytes += len(message.get("body", b""))
 
-        await self._pages(scope, receive, watched)
+        await self._pages(scope, client.receive, watched)
         return status
 
 

@@ -98,6 +98,8 @@ async def _pump_rest(
                 raise CutShort("the upstream sent more than it declared")
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             progress.sent_bytes += len(chunk)
+            # when upstream and client are both fast nothing above waits, and everybody else would
+            await asyncio.sleep(0)
             chunk = await body.read()
     except UpstreamFailure as error:
         raise CutShort(str(error)) from None

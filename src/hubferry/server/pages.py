@@ -4,8 +4,6 @@ The page is hubferry's own, names itself, asks for nothing, and robots are denie
 Hub's get domains flagged (docs/design.md, "Pages").
 """
 
-from collections.abc import Sequence
-
 from jinja2 import Environment, PackageLoader, select_autoescape
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,8 +11,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from hubferry import __version__
-from hubferry.core.reference import is_host
+from hubferry.core.client import public_base
 from hubferry.core.routing import RoutingTable
+
+PAGE_REQUEST = "hubferry.request"  # key of the ASGI scope: the request as the client made it, behind its proxies
 
 SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -32,16 +32,15 @@ def build_pages(table: RoutingTable, public_url: str) -> Starlette:
     home_page = environment.get_template("home.html")
 
     async def home(request: Request) -> Response:
-        host = request.headers.get("host", "")
-        host = host if is_host(host) else "localhost"
-        scheme = public_url.partition(":")[0] if public_url else request.url.scheme
-        place = table.by_host(host)
-        registry = place.name if place else table.default
+        asked = request.scope[PAGE_REQUEST]
+        place = table.by_host(asked.host)
+        base = public_base(asked, public_url, host_is_listed=place is not None)
+        place = place or table.by_name(table.default)
         text = home_page.render(
-            host=host,
-            scheme=scheme,
-            registry=registry,
-            registries=_others(table, registry),
+            base=base,
+            host=base.partition("://")[2],
+            registry=place,
+            registries=[name for name in table.registries if place is None or name != place.name],
             version=__version__,
         )
         return HTMLResponse(text, headers=SECURITY)
@@ -63,7 +62,3 @@ def build_pages(table: RoutingTable, public_url: str) -> Starlette:
         ],
         exception_handlers={404: missing},
     )
-
-
-def _others(table: RoutingTable, registry: str) -> Sequence[str]:
-    return [name for name in table.registries if name != registry]

@@ -9,6 +9,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from hubferry.core.errors import Code, OciError
+
 HEAD_TIMEOUT_S = 10.0
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -47,9 +49,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._expect_head()
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there. Raises ValueError, which becomes a 400, for a target that is no path."""
         self._head_arrived()
+        if not self.url.startswith(b"/"):
+            # `GET http://other/ HTTP/1.1`: its host would have to win over the Host header (RFC 9112, 3.2.2)
+            raise ValueError("absolute-form target")
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words are for uvicorn's log
+        """Refuse what is no HTTP in the words of the registry protocol, and close."""
+        error = OciError(400, Code.UNSUPPORTED, "this is not a valid HTTP/1.1 request for this server")
+        body = error.body()
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode("ascii") + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
 
     def _expect_head(self) -> None:
         self._head_bytes = 0
