@@ -17,12 +17,14 @@ def config() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Say whether FILE (with the environment) can be served, or what is wrong with it."""
-    from hubferry.server.compose import build_origins  # noqa: PLC0415 - `config show` needs no server
+    from hubferry.server.compose import build_origins, load_tls  # noqa: PLC0415 - `config show` needs no server
 
     try:
-        build_origins(load_settings(file))
+        settings = load_settings(file)
+        build_origins(settings)
+        load_tls(settings)
     except ConfigError as error:
-        raise fail(error) from None
+        raise fail(error, file) from None
     click.echo(f"{file}: fine")
 
 
@@ -33,7 +35,7 @@ def show(config_file: Path | None) -> None:
     try:
         settings = load_settings(config_file)
     except ConfigError as error:
-        raise fail(error) from None
+        raise fail(error, config_file) from None
     for section, options in describe(settings):
         click.echo(f"[{section}]")
         for key, value, help_line in options:

@@ -41,6 +41,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), f"is not valid TOML: {error}") from None
 
 
-def fail(error: ConfigError) -> click.ClickException:
-    """A configuration mistake as the one line that the user sees; exit status 1."""
-    return click.ClickException(" ".join(str(error).split()))
+def fail(error: ConfigError, config: Path | None) -> click.ClickException:
+    """A configuration mistake as the one line that the user sees, naming the file; exit status 1."""
+    where = "" if error.source or config is None or error.key == str(config) else f"{config}: "
+    return click.ClickException(where + " ".join(str(error).split()))

@@ -25,4 +25,4 @@ def serve(config_file: Path | None, listen: tuple[str, ...]) -> None:
     try:
         run(load_settings(config_file, overrides))
     except ConfigError as error:
-        raise fail(error) from None
+        raise fail(error, config_file) from None

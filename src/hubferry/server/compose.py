@@ -1,5 +1,6 @@
 """The composition root: settings -> an application with every part in place."""
 
+import ssl
 import time
 from ipaddress import ip_network
 from pathlib import Path
@@ -55,6 +56,22 @@ def build_app(settings: Settings, key: bytes) -> App:
     return App(gateway, pages, AccessLog(), trusted, upstream.close)
 
 
+def load_tls(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS context, None for plain HTTP. Raises ConfigError when the files cannot be used."""
+    server = settings.server
+    if not server.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])  # some clients resume only there
+    try:
+        context.load_cert_chain(server.tls_cert, server.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        problem = f"{server.tls_cert} and {server.tls_key} cannot be used ({error}): check both files"
+        raise ConfigError("server.tls_cert", problem) from None
+    return context
+
+
 def build_table(settings: Settings) -> RoutingTable:
     """The routing table of resolved settings."""
     places = tuple(Place(name, up.hosts, up.library) for name, up in settings.upstreams.items())
@@ -73,7 +90,7 @@ def build_origin(name: str, upstream: UpstreamSettings) -> Origin:
     if upstream.username:
         account = Credential(upstream.username, _read(name, "password_file", upstream.password_file))
     if upstream.ca_file:
-        _read(name, "ca_file", upstream.ca_file)
+        _check_authorities(name, upstream.ca_file)
     plain = [url for url in (upstream.url, *upstream.mirrors) if url.startswith("http:")]
     trust = Trust(
         # an upstream that is itself plain http has nothing left to lose by a plain redirect or realm
@@ -82,6 +99,14 @@ def build_origin(name: str, upstream: UpstreamSettings) -> Origin:
         realm_hosts=upstream.realm_hosts,
     )
     return Origin(name, upstream, trust, account)
+
+
+def _check_authorities(name: str, path: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it holds no PEM certificate"
+        raise ConfigError(f"upstreams.{toml_key(name)}.ca_file", f"{path} cannot be used ({reason})") from None
 
 
 def _read(name: str, key: str, path: str) -> str:

@@ -21,7 +21,7 @@ import uvloop
 
 from hubferry.core.settings import ConfigError, Settings, parse_listen
 from hubferry.server import log
-from hubferry.server.compose import build_app, build_origins
+from hubferry.server.compose import build_app, build_origins, load_tls
 from hubferry.server.protocol import BoundedHttpProtocol
 from hubferry.server.seal import KeyProblem, load_or_create_key
 
@@ -51,22 +51,6 @@ def load_key(settings: Settings) -> bytes:
         return load_or_create_key(path)
     except KeyProblem as error:
         raise ConfigError("access.token_key_file", str(error)) from None
-
-
-def load_tls(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context, None for plain HTTP. Raises ConfigError when the files cannot be used."""
-    server = settings.server
-    if not server.tls_cert:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])  # some clients resume only there
-    try:
-        context.load_cert_chain(server.tls_cert, server.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        problem = f"{server.tls_cert} and {server.tls_key} cannot be used ({error}): check both files"
-        raise ConfigError("server.tls_cert", problem) from None
-    return context
 
 
 def bind(address: str) -> socket.socket:
