@@ -94,6 +94,74 @@ class ManifestReader(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A manifest as its descriptor: what a HEAD says of it."""
+
+    digest: str
+    media_type: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TagEntry:
+    """What a tag meant when its upstream last confirmed it, in seconds since 1970."""
+
+    manifest: Described
+    confirmed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of one upstream, as the key of what is kept about it."""
+
+    upstream: str
+    name: str
+
+
+class Index(Protocol):
+    """What is known about content: which tag means what, which repository holds what, what is public.
+
+    Losing it loses no content and serves no wrong answer. Nothing here raises: an index that cannot be read
+    knows nothing, one that cannot be written forgets.
+    """
+
+    async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
+        """What a tag meant, or None."""
+
+    async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
+        """Remember what a tag means, and that the repository holds that manifest."""
+
+    async def drop_tag(self, repository: Repository, tag: str) -> None:
+        """Forget a tag that its upstream no longer knows."""
+
+    async def manifest(self, repository: Repository, digest: str) -> Described | None:
+        """The manifest of that digest if this repository was seen to hold it."""
+
+    async def put_manifest(self, repository: Repository, manifest: Described) -> None:
+        """Remember that the repository holds a manifest."""
+
+    async def is_public(self, repository: Repository) -> bool:
+        """Whether anonymous clients were seen to be allowed to pull from it."""
+
+    async def set_public(self, repository: Repository, *, public: bool) -> None:
+        """Remember what the upstream last said to an anonymous client."""
+
+
+class ContentStore(Protocol):
+    """Content by digest; what is in it was verified before it became visible."""
+
+    async def read(self, digest: str) -> bytes | None:
+        """The whole content, None when it is not kept or cannot be read."""
+
+    async def write(self, digest: str, content: bytes) -> None:
+        """Keep verified content. Raises StoreFailure."""
+
+
+class StoreFailure(Exception):
+    """Content cannot be kept: the disk is full, read-only or broken. Pulls go on uncached."""
+
+
 class Sealer(Protocol):
     """Turns grants into tokens that only this gateway can read."""
 

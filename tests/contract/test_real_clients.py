@@ -93,9 +93,7 @@ def test_dockerd_asks_its_mirror(tmp_path: Path, hub: Hub) -> None:
     assert hub.count("cdn") > 0
 
 
-def test_containerd_names_the_registry_to_its_default_host(
-    tmp_path: Path, containerd: Containerd, hub: Hub
-) -> None:
+def test_containerd_names_the_registry_to_its_default_host(tmp_path: Path, containerd: Containerd, hub: Hub) -> None:
     index = build_index("containerd-mirror")
     hub.add("library/mirrored", "1", index)
     hosts = write_hosts_toml(tmp_path, "_default", hub.url)

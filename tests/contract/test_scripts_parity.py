@@ -95,9 +95,7 @@ def test_token_endpoint_and_a_challenge_that_names_the_gateway(hub: Hub, gateway
     assert issued.status == 200
     assert issued.json()["expires_in"] >= 60
     bearer = ("Authorization", f"Bearer {issued.json()['token']}")
-    manifest = fetch(
-        gateway.url + "/v2/library/nginx/manifests/1", headers=[bearer, ACCEPT_MANIFESTS], host=HUB_HOST
-    )
+    manifest = fetch(gateway.url + "/v2/library/nginx/manifests/1", headers=[bearer, ACCEPT_MANIFESTS], host=HUB_HOST)
     assert manifest.status == 200
 
 
@@ -125,7 +123,7 @@ def test_no_cors_by_default(gateway: Gateway) -> None:
 )
 def test_an_internal_failure_is_a_502_and_no_stack_trace(hub: Hub, gateway: Gateway, fault: faults.Action) -> None:
     hub.add("library/nginx", "1", build_index("nginx"))
-    hub.script(fault, role="hub", path="/manifests/1$", times=None)
+    hub.script(fault, role="hub", path="/manifests/", times=None)
     answer = RegistryClient(gateway.url, host=HUB_HOST).manifest("library/nginx", "1")
     assert answer.status == 502
     assert answer.header("Content-Type") == "application/json"

@@ -43,9 +43,7 @@ def unknown_codes() -> set[str]:
     codes = {Asked("", "", "").unknown.value}
     for path in SOURCE.rglob("*.py"):
         for call in calls(path, "Asked"):
-            codes |= {
-                arg.attr for arg in call.args if isinstance(arg, ast.Attribute) and arg.attr in Code.__members__
-            }
+            codes |= {arg.attr for arg in call.args if isinstance(arg, ast.Attribute) and arg.attr in Code.__members__}
     return codes
 
 

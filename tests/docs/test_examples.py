@@ -71,7 +71,5 @@ def test_links_inside_the_project_lead_somewhere(document: Page) -> None:
 @pytest.mark.parametrize("document", PAGES, ids=lambda page: page.path.name)
 def test_every_page_is_reached_from_the_readme(document: Page) -> None:
     readme = PAGES[0]
-    linked = {
-        (readme.path.parent / link.partition("#")[0]).resolve() for link in readme.links if "://" not in link
-    }
+    linked = {(readme.path.parent / link.partition("#")[0]).resolve() for link in readme.links if "://" not in link}
     assert document.path in {readme.path, *linked}

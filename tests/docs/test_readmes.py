@@ -22,9 +22,7 @@ def test_the_same_tables_links_and_lists_in_each_section() -> None:
         assert [[len(row) for row in table] for table in ours.tables] == [
             [len(row) for row in table] for table in theirs.tables
         ], ours.title
-        assert len(re.findall(r"^- ", ours.text, re.MULTILINE)) == len(
-            re.findall(r"^- ", theirs.text, re.MULTILINE)
-        )
+        assert len(re.findall(r"^- ", ours.text, re.MULTILINE)) == len(re.findall(r"^- ", theirs.text, re.MULTILINE))
 
 
 def test_the_same_links() -> None:
@@ -39,9 +37,7 @@ def test_the_same_links() -> None:
 def test_the_same_words_in_backticks() -> None:
     for ours, theirs in zip(ENGLISH.sections, CHINESE.sections, strict=True):
         pattern = r"`([^`]+)`"
-        assert sorted(set(re.findall(pattern, ours.text))) == sorted(set(re.findall(pattern, theirs.text))), (
-            ours.title
-        )
+        assert sorted(set(re.findall(pattern, ours.text))) == sorted(set(re.findall(pattern, theirs.text))), ours.title
 
 
 def test_chinese_punctuation() -> None:

@@ -41,9 +41,7 @@ def replaced(text: str, *pairs: tuple[str, str]) -> str:
 
 
 @pytest.fixture
-def tls_port(
-    tmp_path: Path, authority: Authority, registry: Registry, start_gateway: StartGateway
-) -> Iterator[int]:
+def tls_port(tmp_path: Path, authority: Authority, registry: Registry, start_gateway: StartGateway) -> Iterator[int]:
     """nginx -> hubferry -> docker-registry, both with the configuration that the document prints."""
     port = free_port()
     gateway = start_gateway(
@@ -65,8 +63,7 @@ def tls_port(
         (f"/etc/ssl/{DOMAIN}/privkey.pem", str(certificate.key_file)),
     )
     folders = "".join(
-        f"{kind}_temp_path {tmp_path}/nginx-{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        f"{kind}_temp_path {tmp_path}/nginx-{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     config = tmp_path / "nginx.conf"
     config.write_text(

@@ -67,9 +67,7 @@ def test_the_built_in_upstreams_are_documented() -> None:
     assert set(documented) == set(BUILT_IN)
     for name, values in documented.items():
         changed = {f.name: getattr(upstreams[name], f.name) for f in fields(UpstreamSettings)}
-        unsaid = {
-            f.name for f in fields(UpstreamSettings) if f.name not in values and changed[f.name] != default_of(f)
-        }
+        unsaid = {f.name for f in fields(UpstreamSettings) if f.name not in values and changed[f.name] != default_of(f)}
         assert not unsaid, name
         for key, value in values.items():
             expected = tuple(value) if isinstance(value, list) else value

@@ -39,9 +39,7 @@ def test_docker_through_registry_mirrors(lab: Lab, mirrored_dockers: dict[str, D
 
 
 @pytest.mark.parametrize("way", DIRECT_WAYS)
-def test_containerd_with_the_gateway_in_the_reference(
-    lab: Lab, containerd: Containerd, source: str, way: str
-) -> None:
+def test_containerd_with_the_gateway_in_the_reference(lab: Lab, containerd: Containerd, source: str, way: str) -> None:
     index = lab.publish_index(source, f"library/containerd-{way}", "1")
     reference = lab.reference(source, way, f"library/containerd-{way}:1")
     check(containerd.pull(reference, platform=PLATFORMS[source]), index, source)

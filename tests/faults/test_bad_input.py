@@ -84,9 +84,7 @@ def test_a_bad_path_is_refused(gateway: Gateway, path: str, status: int, code: s
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize(
-    "path", ["/v2/a/manifests/latest", f"/v2/a/blobs/{DIGEST}", "/v2/a/blobs/uploads/", "/v2/"]
-)
+@pytest.mark.parametrize("path", ["/v2/a/manifests/latest", f"/v2/a/blobs/{DIGEST}", "/v2/a/blobs/uploads/", "/v2/"])
 def test_writing_is_405(gateway: Gateway, method: str, path: str) -> None:
     answer = fetch(gateway.url + path, method)
     assert (answer.status, answer.error_code) == (405, "UNSUPPORTED")
@@ -129,9 +127,7 @@ def test_headers_over_16_kib_are_refused(gateway: Gateway) -> None:
 
 
 def test_headers_without_end_are_cut_off(gateway: Gateway) -> None:
-    received, _ = send_raw(
-        gateway.url, b"GET /v2/ HTTP/1.1\r\nHost: a\r\n" + b"X: aaaaaaaaaaaaaaaaaaa\r\n" * 20_000
-    )
+    received, _ = send_raw(gateway.url, b"GET /v2/ HTTP/1.1\r\nHost: a\r\n" + b"X: aaaaaaaaaaaaaaaaaaa\r\n" * 20_000)
     assert b" 200 " not in received
 
 

@@ -22,9 +22,7 @@ from tests.support.tls import Authority
 
 def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], **(env or {})}
-    return subprocess.run(
-        [HUBFERRY, *args], capture_output=True, text=True, env=environment, timeout=30, check=False
-    )
+    return subprocess.run([HUBFERRY, *args], capture_output=True, text=True, env=environment, timeout=30, check=False)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +133,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path, hub: Hub) -> None:
         workers = psutil.Process(gateway.pid).children()
         assert len(workers) == 2
         workers[0].kill()
-        _until(
-            lambda: len({w.pid for w in psutil.Process(gateway.pid).children()} - {w.pid for w in workers}) == 1
-        )
+        _until(lambda: len({w.pid for w in psutil.Process(gateway.pid).children()} - {w.pid for w in workers}) == 1)
         assert fetch(gateway.url + "/healthz").status == 200
 
 

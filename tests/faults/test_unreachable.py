@@ -20,7 +20,7 @@ from tests.support.tls import Authority
 def start(state: Path, settings: dict[str, Any]) -> Gateway:
     config = {
         "upstreams": {"only": True, "docker.io": {"default": True, "library": True, **settings}},
-        "cache": {"dir": str(state / "data")},
+        "cache": {"dir": str(state / "data"), "enabled": False},
         "access": {"login": "open"},
     }
     return Gateway.start(state / "gateway", config)
@@ -88,9 +88,7 @@ def test_a_tls_handshake_that_never_ends_is_a_timeout(tmp_path: Path) -> None:
     assert answer.json()["errors"][0]["detail"]["cause"] == "timeout"
 
 
-@pytest.mark.parametrize(
-    ("status", "ours"), [(500, 502), (502, 502), (503, 503), (504, 504), (418, 502), (451, 451)]
-)
+@pytest.mark.parametrize(("status", "ours"), [(500, 502), (502, 502), (503, 503), (504, 504), (418, 502), (451, 451)])
 def test_an_upstream_failure_is_not_turned_into_something_else(
     tmp_path: Path, hub: Hub, status: int, ours: int
 ) -> None:

@@ -227,9 +227,7 @@ class Podman:
         return Pulled(found["Digest"], found["Architecture"], tuple(found["RootFS"]["Layers"]))
 
     def login(self, registry: str, user: str, password: str) -> str:
-        return self.run(
-            "login", "--tls-verify=false", "--username", user, "--password-stdin", registry, stdin=password
-        )
+        return self.run("login", "--tls-verify=false", "--username", user, "--password-stdin", registry, stdin=password)
 
     def remove(self, reference: str) -> None:
         self.run("image", "rm", "--force", reference)

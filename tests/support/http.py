@@ -232,9 +232,7 @@ def send_raw(
         return received, "complete"
 
 
-def _connect(
-    url: str, context: ssl.SSLContext | None, timeout_s: float, receive_buffer: int | None
-) -> socket.socket:
+def _connect(url: str, context: ssl.SSLContext | None, timeout_s: float, receive_buffer: int | None) -> socket.socket:
     parts = urlsplit(url)
     assert parts.hostname, url
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -247,9 +245,7 @@ def _connect(
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connection.connect((parts.hostname, port))
         if parts.scheme == "https":
-            return (context or ssl.create_default_context()).wrap_socket(
-                connection, server_hostname=parts.hostname
-            )
+            return (context or ssl.create_default_context()).wrap_socket(connection, server_hostname=parts.hostname)
     except BaseException:
         connection.close()
         raise

@@ -35,9 +35,7 @@ class Repository:
             document = json.loads(body)
             kind = document.get("artifactType", "")
             if document.get("subject", {}).get("digest") == digest and artifact_type in (None, kind):
-                found.append(
-                    {"mediaType": media_type, "digest": own_digest, "size": len(body), "artifactType": kind}
-                )
+                found.append({"mediaType": media_type, "digest": own_digest, "size": len(body), "artifactType": kind})
         return found
 
 

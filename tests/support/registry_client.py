@@ -105,9 +105,7 @@ class RegistryClient:
         return self._keep(fetch(f"{realm}?{urlencode(query)}", headers=headers, host=host))
 
     def manifest(self, repository: str, reference: str, *, method: str = "GET") -> Answer:
-        return self.get(
-            f"/v2/{repository}/manifests/{quote(reference, safe=':')}", [ACCEPT_MANIFESTS], method=method
-        )
+        return self.get(f"/v2/{repository}/manifests/{quote(reference, safe=':')}", [ACCEPT_MANIFESTS], method=method)
 
     def blob(self, repository: str, digest: str, headers: Iterable[Header] = ()) -> Answer:
         return self.get(f"/v2/{repository}/blobs/{digest}", headers)
@@ -120,9 +118,7 @@ class RegistryClient:
         document = answer.json()
         assert answer.header("Content-Type") == document["mediaType"]
         if "manifests" in document:
-            child = next(
-                entry for entry in document["manifests"] if entry["platform"]["architecture"] == architecture
-            )
+            child = next(entry for entry in document["manifests"] if entry["platform"]["architecture"] == architecture)
             answer = self._whole(self.manifest(repository, child["digest"]))
             assert digest_of(answer.body) == child["digest"]
             document = answer.json()

@@ -34,9 +34,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(
-            str(path), f"cannot be read ({error.strerror}): check the path given with --config"
-        ) from None
+        raise ConfigError(str(path), f"cannot be read ({error.strerror}): check the path given with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"is not valid TOML: {error}") from None
 

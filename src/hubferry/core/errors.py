@@ -35,15 +35,17 @@ class OciError(Exception):
     `status` is the HTTP status, `detail` any JSON value, `headers` extra response headers (lower-case names).
     """
 
-    def __init__(
-        self, status: int, code: Code, message: str, *, detail: object = None, headers: Headers = ()
-    ) -> None:
+    def __init__(self, status: int, code: Code, message: str, *, detail: object = None, headers: Headers = ()) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.detail = detail
         self.headers = headers
+
+    def with_header(self, line: tuple[str, str]) -> "OciError":
+        """The same error with one more header; an error may be shared by everybody who waited for one request."""
+        return OciError(self.status, self.code, self.message, detail=self.detail, headers=(*self.headers, line))
 
     def body(self) -> bytes:
         """The JSON body of the distribution specification: `{"errors": [{code, message, detail}]}`."""

@@ -71,9 +71,7 @@ def decide_hop(current: str, location: str | None, hops: int, trust: Trust) -> H
     return Hop(url, same_origin=origin(current) == origin(url))
 
 
-def decide_realm(
-    challenger: str, realm: str, trust: Trust, registrable_domain: RegistrableDomain
-) -> Refused | None:
+def decide_realm(challenger: str, realm: str, trust: Trust, registrable_domain: RegistrableDomain) -> Refused | None:
     """None when a realm may be asked for a token on behalf of the challenger's URL, else why not."""
     try:
         parts = urlsplit(realm)

@@ -509,9 +509,7 @@ def from_environment(environ: Mapping[str, str], upstream_names: list[str]) -> L
         if path[0] == "upstreams" and len(path) == 3:
             name = plain.get(_plain(path[1]), path[1])
             if name not in upstream_names and not reference.names_registry(name):
-                problem = (
-                    f"{_unknown(path[1], [*plain])}; a new upstream is named by a host such as reg.example.com"
-                )
+                problem = f"{_unknown(path[1], [*plain])}; a new upstream is named by a host such as reg.example.com"
                 raise ConfigError(variable, problem, "environment")
             tables.setdefault("upstreams", {}).setdefault(name, {})[path[2]] = value
         elif path == ["upstreams", "only"]:

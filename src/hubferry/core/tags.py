@@ -37,9 +37,7 @@ def parse_page(n: str, last: str) -> Page:
     if not n:
         return Page(None, last)
     if not re.fullmatch(r"\d{1,30}", n) or int(n) == 0:
-        raise OciError(
-            400, Code.PAGINATION_NUMBER_INVALID, "invalid `n`: use a number from 1 on", detail={"n": n[:64]}
-        )
+        raise OciError(400, Code.PAGINATION_NUMBER_INVALID, "invalid `n`: use a number from 1 on", detail={"n": n[:64]})
     return Page(min(int(n), MAX_PAGE), last)
 
 

@@ -2,7 +2,10 @@
 
     gateway.Gateway          a request -> an answer; the only name that shells use
       login.Login            the token endpoint, and who a request comes from
-      content.Content        manifests, blobs, tags, referrers of one route
+      kept_manifests         manifests from what is kept, as far as that may answer
+      manifests              manifests from the upstream
+        rights               who may have what is kept
+      content.Content        blobs, tags, referrers of one route
         fetch.Fetcher        drives core.exchange against an upstream and its mirrors
           upstream_tokens    tokens of upstreams: cached, renewed once for all waiters
 
@@ -10,6 +13,6 @@ Bodies are opaque here.
 """
 
 from hubferry.pull.answer import Answer, Trail
-from hubferry.pull.gateway import Gateway
+from hubferry.pull.gateway import Gateway, Keep
 
-__all__ = ["Answer", "Gateway", "Trail"]
+__all__ = ["Answer", "Gateway", "Keep", "Trail"]

@@ -1,4 +1,4 @@
-"""Manifests, blobs, tag lists and referrers of one repository of one upstream.
+"""Blobs, tag lists and referrers of one repository of one upstream.
 
 Everything here begins with a settled route and credential and ends with an Answer or an OciError.
 """
@@ -9,14 +9,13 @@ from urllib.parse import urlencode
 from hubferry.core import headers as head
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.http import Headers, Request, get
-from hubferry.core.manifest import MAX_BYTES, ManifestProblem
 from hubferry.core.ranges import ByteRange, answers, parse_content_range, parse_range
-from hubferry.core.reference import is_digest
 from hubferry.core.routing import Endpoint, Route
 from hubferry.core.tags import decide_page, next_last, next_query, parse_page, parse_tags
-from hubferry.ports import Body, ManifestReader, TooLarge, Upstream, UpstreamFailure, UpstreamResponse
+from hubferry.ports import TooLarge, Upstream, UpstreamFailure, UpstreamResponse
 from hubferry.pull.answer import Answer, json_answer
 from hubferry.pull.fetch import Fetcher, Target, unreachable
+from hubferry.pull.manifests import unusable
 
 MAX_LIST = 8 * 2**20
 
@@ -24,53 +23,9 @@ MAX_LIST = 8 * 2**20
 class Content:
     """Answers the endpoints that name a repository."""
 
-    def __init__(self, fetcher: Fetcher, upstream: Upstream, manifests: ManifestReader) -> None:
+    def __init__(self, fetcher: Fetcher, upstream: Upstream) -> None:
         self._fetcher = fetcher
         self._upstream = upstream
-        self._manifests = manifests
-
-    async def manifest(self, request: Request, route: Route, target: Target, reference: str) -> Answer:
-        """GET or HEAD of a manifest: its exact bytes, media type, length and digest."""
-        asked = Asked(route.upstream, route.repository, reference)
-        path = f"/v2/{route.repository}/manifests/{reference}"
-        sent = head.to_upstream("manifest", request.headers)
-        method = request.method
-        response = await self._fetcher.fetch(target, method, path, sent)
-        # Clients need type, length and digest of a HEAD (go-containerregistry and oras fail without); an
-        # upstream that does not say, or knows no HEAD, is asked with GET.
-        if method == "HEAD" and (response.status == 405 or not _tells_all(response)):
-            await response.body.close()
-            method = "GET"
-            response = await self._fetcher.fetch(target, method, path, sent)
-        if response.status == 304:
-            await response.body.close()
-            return Answer(304, _manifest_identity(get(response.headers, "docker-content-digest"), reference))
-        if response.status != 200:
-            await response.body.close()
-            raise relay_error(response.status, response.headers, asked)
-        quota = tuple((k, v) for k, v in response.headers if k in head.QUOTA)
-        if method == "HEAD":
-            await response.body.close()
-            known = head.from_upstream("manifest", response.headers)
-            digest = get(known, "docker-content-digest") or ""
-            media_type = head.media_type(get(known, "content-type"))
-            return _manifest_answer(None, media_type, digest, get(known, "content-length"), quota)
-        expected = reference if is_digest(reference) else get(response.headers, "docker-content-digest") or ""
-        try:
-            manifest = await self._manifests.read(response, expected)
-        except TooLarge:
-            raise _unusable(asked, f"it is larger than {MAX_BYTES} bytes") from None
-        except ManifestProblem as error:
-            raise _unusable(asked, str(error)) from None
-        except UpstreamFailure as error:
-            raise unreachable(route.upstream, error) from error
-        if head.etag_matches(request.header("if-none-match"), manifest.digest):
-            if not isinstance(manifest.body, bytes):
-                await manifest.body.close()
-            return Answer(304, _manifest_identity(manifest.digest, reference))
-        size = None if manifest.size_bytes is None else str(manifest.size_bytes)
-        body = manifest.body if request.method == "GET" else None
-        return _manifest_answer(body, manifest.media_type, manifest.digest, size, quota)
 
     async def blob(self, request: Request, route: Route, target: Target, digest: str) -> Answer:
         """GET or HEAD of a blob, whole or one range, streamed."""
@@ -80,7 +35,7 @@ class Content:
         if_range = request.header("if-range")
         if request.method == "GET" and (if_range is None or head.etag_matches(if_range, digest)):
             byte_range = parse_range(request.header("range"))
-        sent: Headers = (("accept-encoding", "identity"),)
+        sent = head.UNENCODED
         if byte_range:
             sent = (("range", byte_range.format()), *sent)
         path = f"/v2/{route.repository}/blobs/{digest}"
@@ -90,13 +45,13 @@ class Content:
             raise relay_error(response.status, response.headers, asked)
         try:
             if head.media_type(get(response.headers, "content-type")) == "text/html":
-                raise _unusable(asked, "it is a web page, such as a captive portal's or a firewall's")
+                raise unusable(asked, "it is a web page, such as a captive portal's or a firewall's")
             if response.status == 206:
                 _check_partial(asked, byte_range, response)
         except OciError:
             await response.body.close()
             raise
-        known = dict(head.from_upstream("blob", response.headers))
+        known = {name: said for name in head.FROM_BLOB if (said := get(response.headers, name)) is not None}
         known |= {
             "content-type": known.get("content-type", "application/octet-stream"),
             "docker-content-digest": digest,
@@ -118,7 +73,7 @@ class Content:
         try:
             tags = parse_tags(body)
         except (ValueError, RecursionError):
-            raise _unusable(asked, "its tag list cannot be read") from None
+            raise unusable(asked, "its tag list cannot be read") from None
         decided = decide_page(page, tags, get(received, "link"))
         headers: Headers = ()
         if decided.next_last:
@@ -152,7 +107,7 @@ class Content:
         return Answer(200, head_lines + kept, body)
 
     async def _list(self, target: Target, path: str, extra: Headers, asked: Asked) -> tuple[bytes, Headers]:
-        sent = (*extra, *head.to_upstream("list", ()))
+        sent = (*extra, *head.UNENCODED)
         response = await self._fetcher.fetch(target, "GET", path, sent)
         if response.status != 200:
             await response.body.close()
@@ -160,30 +115,9 @@ class Content:
         try:
             return await self._upstream.read(response, MAX_LIST), response.headers
         except TooLarge:
-            raise _unusable(asked, f"its list is larger than {MAX_LIST} bytes") from None
+            raise unusable(asked, f"its list is larger than {MAX_LIST} bytes") from None
         except UpstreamFailure as error:
             raise unreachable(target.origin.name, error) from error
-
-
-def _tells_all(response: UpstreamResponse) -> bool:
-    if response.status != 200:
-        return True
-    names = ("docker-content-digest", "content-length", "content-type")
-    return all(get(response.headers, name) for name in names)
-
-
-def _manifest_identity(digest: str | None, reference: str) -> Headers:
-    digest = digest or (reference if is_digest(reference) else "")
-    return (("docker-content-digest", digest), ("etag", f'"{digest}"')) if digest else ()
-
-
-def _manifest_answer(
-    body: bytes | Body | None, media_type: str, digest: str, size: str | None, quota: Headers
-) -> Answer:
-    lines: Headers = (("content-type", media_type), *_manifest_identity(digest, ""), *quota)
-    if size is not None:
-        lines = (*lines, ("content-length", size))
-    return Answer(200, lines, body)
 
 
 def _check_partial(asked: Asked, byte_range: ByteRange | None, response: UpstreamResponse) -> None:
@@ -196,13 +130,4 @@ def _check_partial(asked: Asked, byte_range: ByteRange | None, response: Upstrea
         or not answers(byte_range, got)
         or (length is not None and length != str(got.length))
     ):
-        raise _unusable(asked, "it answered with a range that was not asked for")
-
-
-def _unusable(asked: Asked, problem: str) -> OciError:
-    return OciError(
-        502,
-        Code.UNKNOWN,
-        f"{asked.upstream} gave something for {asked} that cannot be delivered: {problem}",
-        detail={"upstream": asked.upstream, "problem": problem},
-    )
+        raise unusable(asked, "it answered with a range that was not asked for")

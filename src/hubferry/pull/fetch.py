@@ -42,6 +42,11 @@ class Target:
     repository: str = ""
     credential: Credential | None = None
 
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether it is asked for anybody: without a credential, or with the gateway's own account."""
+        return self.credential is None or self.credential == self.origin.account
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:

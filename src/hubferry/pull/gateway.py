@@ -5,27 +5,48 @@ here and nowhere else, every 401 gets the gateway's own challenge.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from hubferry.core import client, routing
 from hubferry.core.access import Credential, Grant
 from hubferry.core.errors import Asked, Code, OciError, relay_error
-from hubferry.core.headers import to_upstream
+from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.redirect import RegistrableDomain
 from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable
 from hubferry.core.scope import pull_scope
 from hubferry.core.settings import Settings
-from hubferry.ports import Clock, EventLog, ManifestReader, Sealer, TooLarge, Upstream, UpstreamFailure
+from hubferry.ports import (
+    Clock,
+    ContentStore,
+    EventLog,
+    Index,
+    ManifestReader,
+    Sealer,
+    TooLarge,
+    Upstream,
+    UpstreamFailure,
+)
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target, unreachable
+from hubferry.pull.kept_manifests import KeptManifests, Timing
 from hubferry.pull.login import Login, challenge
+from hubferry.pull.manifests import ManifestSource, UpstreamManifests
+from hubferry.pull.rights import Rights
 from hubferry.pull.upstream_tokens import UpstreamTokens
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
 MAX_SEARCH = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Where a gateway keeps content and what it knows of it."""
+
+    index: Index
+    store: ContentStore
 
 
 class Gateway:
@@ -43,14 +64,22 @@ class Gateway:
         clock: Clock,
         log: EventLog,
         registrable_domain: RegistrableDomain,
+        keep: Keep | None = None,
     ) -> None:
+        """`keep` is where content is kept; None: everything is streamed through."""
         self._settings = settings
         self._table = table
         self._origins = {origin.name: origin for origin in origins}
         self._upstream = upstream
         tokens = UpstreamTokens(upstream, clock, log, registrable_domain)
         self._fetcher = Fetcher(upstream, tokens, log)
-        self._content = Content(self._fetcher, upstream, manifests)
+        self._content = Content(self._fetcher, upstream)
+        direct = UpstreamManifests(self._fetcher, manifests)
+        self._manifests: ManifestSource = direct
+        if keep is not None:
+            rights = Rights(keep.index, clock)
+            timing = Timing(settings.cache.tag_ttl.seconds, settings.cache.stale_if_error.seconds)
+            self._manifests = KeptManifests(direct, keep.index, keep.store, rights, timing, clock=clock, log=log)
         self._login = Login(table, self._origins, self._fetcher, sealer, clock)
 
     async def handle(self, request: Request) -> Answer | None:
@@ -100,23 +129,22 @@ class Gateway:
         trail.outcome = "bypass"
         credential = await self._authorise(request, route)
         try:
-            answer = await self._repository(request, endpoint, route, credential)
+            answer = await self._repository(request, endpoint, route, credential, trail)
         except OciError as error:
             if error.status != 401:
                 raise
             scope = pull_scope(route.named)
-            error.headers = (*error.headers, self._challenge(request, scope, "insufficient_scope"))
-            raise
+            raise error.with_header(self._challenge(request, scope, "insufficient_scope")) from None
         if endpoint.namespace:
             answer = replace(answer, headers=(*answer.headers, ("oci-namespace", endpoint.namespace)))
         return answer
 
     async def _repository(
-        self, request: Request, endpoint: Endpoint, route: Route, credential: Credential | None
+        self, request: Request, endpoint: Endpoint, route: Route, credential: Credential | None, trail: Trail
     ) -> Answer:
         target = Target(self._origins[route.upstream], route.repository, credential)
         if endpoint.kind is Kind.MANIFEST:
-            return await self._content.manifest(request, route, target, endpoint.reference)
+            return await self._manifests.answer(request, target, endpoint.reference, trail)
         if endpoint.kind is Kind.BLOB:
             return await self._content.blob(request, route, target, endpoint.reference)
         if endpoint.kind is Kind.TAGS:
@@ -170,10 +198,8 @@ class Gateway:
             raise OciError(404, Code.UNSUPPORTED, f"searching {name} is not supported: it has no search_url")
         wanted = {key: endpoint.param(key)[:255] for key in ("q", "n", "page") if endpoint.param(key)}
         path = f"?{urlencode(wanted, quote_via=quote)}"
-        search = replace(
-            self._origins[name], settings=replace(self._settings.upstreams[name], url=url, mirrors=())
-        )
-        response = await self._fetcher.fetch(Target(search), "GET", path, to_upstream("list", ()))
+        search = replace(self._origins[name], settings=replace(self._settings.upstreams[name], url=url, mirrors=()))
+        response = await self._fetcher.fetch(Target(search), "GET", path, UNENCODED)
         if response.status != 200:
             await response.body.close()
             asked = Asked(name, "search", "", Code.UNSUPPORTED)
@@ -194,7 +220,7 @@ class Gateway:
     def _refusal(self, request: Request, error: OciError) -> Answer:
         if error.status == 401 and get(error.headers, "www-authenticate") is None:
             reason = "invalid_token" if (request.header("authorization") or "").lower()[:7] == "bearer " else ""
-            error.headers = (*error.headers, self._challenge(request, "", reason))
+            error = error.with_header(self._challenge(request, "", reason))
         return error_answer(error)
 
     def _common(self, request: Request) -> Headers:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from hubferry.core.access import Credential
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.exchange import Authenticate, Send
-from hubferry.core.headers import to_upstream
+from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers
 from hubferry.core.redirect import Refused, RegistrableDomain, decide_realm
 from hubferry.core.redirect import origin as origin_of
@@ -73,9 +73,7 @@ class TokenCall:
 class UpstreamTokens:
     """Obtains and keeps the tokens of every upstream."""
 
-    def __init__(
-        self, upstream: Upstream, clock: Clock, log: EventLog, registrable_domain: RegistrableDomain
-    ) -> None:
+    def __init__(self, upstream: Upstream, clock: Clock, log: EventLog, registrable_domain: RegistrableDomain) -> None:
         self._upstream = upstream
         self._clock = clock
         self._log = log
@@ -122,7 +120,7 @@ class UpstreamTokens:
 
     async def _renew(self, call: TokenCall, repository: str) -> Token:
         started = self._clock.monotonic()
-        headers = to_upstream("list", ())
+        headers = UNENCODED
         if call.credential:
             headers = (*headers, ("authorization", basic(call.credential)))
         response = await self._upstream.send(call.upstream, Send("GET", call.url(), headers))

@@ -51,9 +51,7 @@ class CutShort(Exception):
     """The body ended early; the connection must be cut."""
 
 
-async def send_body(
-    body: Readable, length: int | None, start: Message, client: Client, progress: Progress
-) -> None:
+async def send_body(body: Readable, length: int | None, start: Message, client: Client, progress: Progress) -> None:
     """Send the head `start` and pump a body after it, then close the body.
 
     Raises UpstreamFailure when the upstream breaks off before a byte was promised to the client; CutShort when it

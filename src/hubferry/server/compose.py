@@ -12,12 +12,14 @@ from hubferry.core.access import Credential
 from hubferry.core.redirect import Trust
 from hubferry.core.routing import Place, RoutingTable
 from hubferry.core.settings import ConfigError, Settings, UpstreamSettings, toml_key
-from hubferry.pull import Gateway
+from hubferry.pull import Gateway, Keep
 from hubferry.pull.fetch import Origin
 from hubferry.server.app import App
 from hubferry.server.log import AccessLog, Events
 from hubferry.server.pages import build_pages
 from hubferry.server.seal import JweSealer
+from hubferry.store.content import FileStore
+from hubferry.store.index import SqliteIndex
 from hubferry.upstream.client import SocketUpstream
 from hubferry.upstream.manifests import CheckedManifests
 
@@ -40,6 +42,11 @@ def build_app(settings: Settings, key: bytes) -> App:
     table = build_table(settings)
     upstream = SocketUpstream(settings.upstreams, clock)
     suffixes = PublicSuffixList()
+    keep, index = None, None
+    if settings.cache.enabled:
+        folder = Path(settings.cache.dir)
+        index = SqliteIndex(folder, Events())
+        keep = Keep(index, FileStore(folder))
     gateway = Gateway(
         settings,
         table,
@@ -50,10 +57,17 @@ def build_app(settings: Settings, key: bytes) -> App:
         clock=clock,
         log=Events(),
         registrable_domain=suffixes.privatesuffix,
+        keep=keep,
     )
     trusted = [ip_network(text) for text in settings.server.trusted_proxies]
     pages = build_pages(table, settings.server.public_url)
-    return App(gateway, pages, AccessLog(), trusted, upstream.close)
+
+    async def shut_down() -> None:
+        await upstream.close()
+        if index is not None:
+            await index.close()
+
+    return App(gateway, pages, AccessLog(), trusted, shut_down)
 
 
 def load_tls(settings: Settings) -> ssl.SSLContext | None:

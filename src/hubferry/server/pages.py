@@ -26,9 +26,7 @@ SECURITY = {
 
 def build_pages(table: RoutingTable, public_url: str) -> Starlette:
     """The pages of one gateway."""
-    environment = Environment(
-        loader=PackageLoader("hubferry", "pages"), autoescape=select_autoescape(default=True)
-    )
+    environment = Environment(loader=PackageLoader("hubferry", "pages"), autoescape=select_autoescape(default=True))
     home_page = environment.get_template("home.html")
 
     async def home(request: Request) -> Response:

@@ -12,6 +12,7 @@ import ssl
 from typing import cast
 
 BUFFER_BYTES = 512 * 1024
+SLICE_BYTES = 64 * 1024
 
 
 class Buffers:
@@ -62,19 +63,24 @@ class Wire:
         if self._tls is None:
             size = await self._receive_raw()
             return bytes(self._buffers.received[:size])
-        while True:
-            size = self._decrypt(self._tls)
-            if size:
-                return bytes(self._buffers.plain[:size])
+        size = self._decrypt(self._tls, 0)
+        while not size:
             if self._incoming.eof:
                 return b""
             if self._outgoing.pending:
                 await self._flush()
-            await self._feed()
+            received = await self._receive_raw()
+            if not received:
+                self._incoming.write_eof()
+            # a memory BIO never shrinks: fed in slices it stays small for as long as the connection lives
+            for start in range(0, received, SLICE_BYTES):
+                self._incoming.write(self._buffers.received[start : min(start + SLICE_BYTES, received)])
+                size = self._decrypt(self._tls, size)
+        return bytes(self._buffers.plain[:size])
 
-    def _decrypt(self, tls: ssl.SSLObject) -> int:
-        """Decrypt all that was received, as far as the buffer reaches; how many bytes that are."""
-        plain, total = self._buffers.plain, 0
+    def _decrypt(self, tls: ssl.SSLObject, total: int) -> int:
+        """Decrypt what was received behind the first `total` bytes of the buffer; how many are in it then."""
+        plain = self._buffers.plain
         with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
             while total < BUFFER_BYTES:
                 # typeshed knows neither that a buffer may be a memoryview nor that its size comes back then

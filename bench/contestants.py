@@ -1,0 +1,150 @@
+"""Everybody who is measured: each a real process on a free port, with a state folder of its own.
+
+Used as context managers, stopped by process id. A Contestant is all that measurements know of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.support.gateway import Gateway, upstream
+from tests.support.processes import Process, find_program, free_port, tcp_answers
+from tests.support.registry import Registry
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.images import Image
+    from tests.support.tls import Authority
+
+__all__ = [
+    "Contestant",
+    "file_server",
+    "hubferry",
+    "manifest_server",
+    "nginx_proxy",
+    "registry_proxy",
+    "registry_server",
+]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Where it listens and what to meter; `tls` for one that is spoken to over TLS."""
+
+    name: str
+    port: int
+    process: Process
+    tls: ssl.SSLContext | None = None
+
+
+@contextlib.contextmanager
+def file_server(state: Path, root: Path, authority: Authority) -> Iterator[Contestant]:
+    """The TLS upstream: nginx with the files of `root`; below /slow/ the same files at 16 KiB/s."""
+    port = free_port()
+    certificate = authority.issue()
+    server = f"""
+      sendfile on; tcp_nopush on; default_type application/octet-stream;
+      server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {certificate.cert_file}; ssl_certificate_key {certificate.key_file};
+        root {root};
+        location /v2/slow/ {{ limit_rate 16k; alias {root}/v2/bench/; }}
+      }}"""
+    with _nginx(state, server, port) as process:
+        yield Contestant("the upstream itself", port, process, authority.client_context())
+
+
+@contextlib.contextmanager
+def nginx_proxy(state: Path, upstream_port: int, authority: Authority, *, buffering: bool) -> Iterator[Contestant]:
+    """nginx's proxy_pass with the buffers that did best in trials: one process, certificate verified."""
+    port = free_port()
+    tuning = (
+        "proxy_buffering on; proxy_max_temp_file_size 0; proxy_buffer_size 64k; proxy_buffers 16 64k;"
+        " proxy_busy_buffers_size 512k;"
+        if buffering
+        else "proxy_buffering off; proxy_buffer_size 256k; proxy_buffers 8 256k; proxy_busy_buffers_size 512k;"
+    )
+    server = f"""
+      upstream origin {{ server 127.0.0.1:{upstream_port}; keepalive 64; }}
+      server {{
+        listen 127.0.0.1:{port};
+        location / {{
+          proxy_pass https://origin; proxy_http_version 1.1; proxy_set_header Connection "";
+          proxy_set_header Host localhost; proxy_ssl_name localhost; proxy_ssl_server_name on;
+          proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority.ca_file};
+          {tuning}
+        }}
+      }}"""
+    with _nginx(state, server, port) as process:
+        yield Contestant(f"nginx proxy_pass, buffering {'on' if buffering else 'off'}", port, process)
+
+
+@contextlib.contextmanager
+def hubferry(state: Path, upstream_url: str, authority: Authority | None = None) -> Iterator[Contestant]:
+    """The real hubferry in front of one upstream; anonymous pulls need no token, and nothing is kept."""
+    settings = {"ca_file": str(authority.ca_file)} if authority else {}
+    config = {
+        "access": {"login": "open"},
+        "cache": {"enabled": False, "dir": str(state / "data")},
+        "upstreams": {"only": True, "bench.test": upstream(upstream_url, default=True, **settings)},
+    }
+    with Gateway.start(state, config) as gateway:
+        yield Contestant("hubferry", gateway.port, gateway.process)
+
+
+@contextlib.contextmanager
+def registry_proxy(state: Path, upstream_url: str) -> Iterator[Contestant]:
+    """Debian's docker-registry as a pull-through cache."""
+    with Registry(state, extra={"proxy": {"remoteurl": upstream_url}}) as registry:
+        yield Contestant("docker-registry as proxy", registry.port, registry.process)
+
+
+@contextlib.contextmanager
+def registry_server(state: Path, repository: str, tag: str, image: Image) -> Iterator[Contestant]:
+    """A real registry to be asked: Debian's docker-registry with one image. It does not log, to be fast."""
+    quiet = {"log": {"level": "error", "accesslog": {"disabled": True}}}
+    with Registry(state, extra=quiet) as registry:
+        registry.push(repository, tag, image)
+        yield Contestant("the upstream itself", registry.port, registry.process)
+
+
+@contextlib.contextmanager
+def manifest_server(state: Path, repository: str, image: Image) -> Iterator[Contestant]:
+    """nginx that answers every reference with one manifest: an upstream that is no limit to anybody."""
+    port = free_port()
+    (state / "manifest").write_bytes(image.manifest)
+    server = f"""
+      server {{
+        listen 127.0.0.1:{port};
+        add_header Docker-Distribution-Api-Version registry/2.0;
+        location = /v2/ {{ default_type application/json; return 200 "{{}}"; }}
+        location /v2/{repository}/manifests/ {{
+          root {state}; try_files /manifest =404; types {{}} default_type {image.media_type};
+          add_header Docker-Content-Digest {image.digest};
+        }}
+      }}"""
+    with _nginx(state, server, port) as process:
+        yield Contestant("the upstream itself", port, process)
+
+
+@contextlib.contextmanager
+def _nginx(state: Path, http: str, port: int) -> Iterator[Process]:
+    """One nginx with one worker process and no access log."""
+    temporary = "".join(
+        f"{kind}_temp_path {state}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = state / "nginx.conf"
+    config.write_text(
+        f"worker_processes 1; daemon off; user root; pid {state}/nginx.pid; error_log {state}/error.log warn;\n"
+        "events { worker_connections 1024; }\n"
+        f"http {{ access_log off; keepalive_requests 1000000; {temporary}\n{http}\n}}\n"
+    )
+    command: list[str | Path] = [find_program("nginx"), "-c", config, "-p", state, "-e", state / "error.log"]
+    with Process(command, log=state / "stdout.log") as process:
+        process.wait_ready(lambda: tcp_answers(port), what=f"port {port}")
+        yield process

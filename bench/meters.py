@@ -1,0 +1,74 @@
+"""Reads what a process tree has used: CPU seconds, RSS and PSS, sampled while something runs."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+if TYPE_CHECKING:
+    from tests.support.processes import Process
+
+__all__ = ["Memory", "MemorySampler", "median", "percentile"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a whole process tree, in bytes. RSS counts shared pages in every process, PSS once."""
+
+    rss: int
+    pss: int
+
+
+class MemorySampler:
+    """Samples a tree's memory in the background; `peak` holds the highest figures seen."""
+
+    def __init__(self, process: Process, interval_s: float = 0.25) -> None:
+        self._process = process
+        self._interval_s = interval_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self.samples: list[Memory] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    @property
+    def peak(self) -> Memory:
+        return Memory(max(s.rss for s in self.samples), max(s.pss for s in self.samples))
+
+    def _sample(self) -> None:
+        while True:
+            self.samples.append(read_memory(self._process))
+            if self._stopped.wait(self._interval_s):
+                return
+
+
+def read_memory(process: Process) -> Memory:
+    rss = pss = 0
+    for member in process.tree():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            full = member.memory_full_info()
+            rss += full.rss
+            pss += full.pss
+    return Memory(rss, pss)
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The nearest-rank percentile."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(percent / 100 * len(ordered)))]

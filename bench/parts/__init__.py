@@ -1,0 +1,20 @@
+"""The parts of the bench by name, in the order they run. A part takes the Run and returns its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bench.parts import firstbyte, memory, stream, tags
+from bench.run import Run
+from bench.table import Table
+
+__all__ = ["PARTS", "Part"]
+
+Part = Callable[[Run], Sequence[Table]]
+
+PARTS: dict[str, Part] = {
+    "stream": stream.measure,
+    "firstbyte": firstbyte.measure,
+    "tags": tags.measure,
+    "memory": memory.measure,
+}

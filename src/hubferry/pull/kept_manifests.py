@@ -1,0 +1,183 @@
+"""Manifests from what is kept, as far as that may answer.
+
+A tag within its TTL costs no upstream request; after that a HEAD, and a GET by digest only for content that is not
+there. Whatever many ask at the same moment is asked once. When the upstream fails, a kept tag answers instead and
+says so; when it refuses (401, 403, 404), never. Content under a digest is served without asking.
+
+A repository gives only what it was itself seen to hold, to whom it was proven to be open (rights.py).
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hubferry.core import headers as head
+from hubferry.core.errors import OciError
+from hubferry.core.freshness import NEGATIVE_TTL_S, Freshness, decide_freshness, may_cover, stale_headers
+from hubferry.core.http import Headers, Request
+from hubferry.core.reference import is_digest
+from hubferry.ports import Clock, ContentStore, Described, EventLog, Index, Repository, StoreFailure, TagEntry
+from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.fetch import Target
+from hubferry.pull.manifests import UpstreamManifests, manifest_answer
+from hubferry.pull.rights import Rights, repository_of
+
+MAX_REMEMBERED = 10_000
+NATURAL = ", ".join(head.ACCEPT_MANIFESTS)  # a manifest as it was pushed, whatever the first client could read
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: how long a tag answers unasked, and for how long after its last confirmation it covers a failure."""
+
+    tag_ttl_s: float
+    stale_if_error_s: float
+
+
+class KeptManifests:
+    """A ManifestSource in front of UpstreamManifests."""
+
+    def __init__(
+        self,
+        upstream: UpstreamManifests,
+        index: Index,
+        store: ContentStore,
+        rights: Rights,
+        timing: Timing,
+        *,
+        clock: Clock,
+        log: EventLog,
+    ) -> None:
+        self._upstream = upstream
+        self._index = index
+        self._store = store
+        self._rights = rights
+        self._clock = clock
+        self._log = log
+        self._timing = timing
+        self._under_way: dict[Any, asyncio.Task[Any]] = {}
+        self._absent: OrderedDict[Any, tuple[float, OciError]] = OrderedDict()
+
+    async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
+        """See ManifestSource."""
+        repository = repository_of(target)
+        self._refuse_absent((repository, reference, target.credential))
+        wants_body = request.method == "GET"
+        if is_digest(reference):
+            return await self._digest(request, target, repository, reference, trail)
+        entry = await self._index.tag(repository, reference)
+        age_s = None if entry is None else self._clock.time() - entry.confirmed_at
+        may = await self._rights.may(target)
+        freshness = decide_freshness(age_s, self._timing.tag_ttl_s)
+        extra: Headers = ()
+        try:
+            if entry is not None and may and freshness is Freshness.FRESH:
+                described, trail.outcome = entry.manifest, "hit"
+            else:
+                described = await self._confirm(target, repository, reference)
+                known = entry is not None and entry.manifest.digest == described.digest
+                trail.outcome = "revalidated" if known else "miss"
+            if not head.accepts(request.headers, described.media_type):
+                # an old client: what the upstream converts for it is its own, and is not kept
+                return await self._upstream.answer(request, target, reference, trail)
+            body = await self._body(target, repository, described, trail) if wants_body else None
+        except OciError as error:
+            if entry is None or not may or not may_cover(error, age_s, self._timing.stale_if_error_s):
+                raise
+            described, extra = entry.manifest, stale_headers(age_s or 0.0)
+            body = await self._store.read(described.digest) if wants_body else None
+            if wants_body and body is None:
+                raise
+            trail.outcome, trail.problem = "stale", error.message
+            self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
+        return manifest_answer(request, described, body, extra)
+
+    async def _digest(
+        self, request: Request, target: Target, repository: Repository, digest: str, trail: Trail
+    ) -> Answer:
+        described = await self._index.manifest(repository, digest)
+        if described is None or not await self._rights.may(target):
+            trail.outcome = "miss" if described is None else "revalidated"
+            key = (repository, digest, target.credential)
+            described = await self._guarded(target, key, lambda: self._learn(target, repository, digest))
+        else:
+            trail.outcome = "hit"
+        body = await self._body(target, repository, described, trail) if request.method == "GET" else None
+        return manifest_answer(request, described, body)
+
+    async def _confirm(self, target: Target, repository: Repository, tag: str) -> Described:
+        """Ask the upstream what a tag means now, once for everybody who asks with the same credential."""
+
+        async def confirm() -> Described:
+            described = await self._learn(target, repository, tag)
+            await self._index.put_tag(repository, tag, TagEntry(described, self._clock.time()))
+            return described
+
+        try:
+            return await self._guarded(target, (repository, tag, target.credential), confirm)
+        except OciError as error:
+            if error.status == 404:
+                await self._index.drop_tag(repository, tag)
+            raise
+
+    async def _learn(self, target: Target, repository: Repository, reference: str) -> Described:
+        described = await self._upstream.describe(target, reference, NATURAL)
+        if described is None:
+            described, _ = await self._fetch(target, repository, reference)
+            return described
+        await self._index.put_manifest(repository, described)
+        return described
+
+    async def _fetch(self, target: Target, repository: Repository, reference: str) -> tuple[Described, bytes]:
+        manifest = await self._upstream.get(target, reference, NATURAL)
+        if not isinstance(manifest.body, bytes):
+            raise TypeError("only a shell that reads manifests can keep them")
+        described = Described(manifest.digest, manifest.media_type, len(manifest.body))
+        try:
+            await self._store.write(manifest.digest, manifest.body)
+        except StoreFailure as error:  # the pull goes on, and the next one asks again
+            self._log.warning("store_failed", {"problem": str(error)})
+        await self._index.put_manifest(repository, described)
+        return described, manifest.body
+
+    async def _body(self, target: Target, repository: Repository, described: Described, trail: Trail) -> bytes:
+        """The content of a manifest that this repository holds and this caller may have."""
+        kept = await self._store.read(described.digest)
+        if kept is not None:
+            return kept
+        trail.outcome = "miss"
+        key = (repository, described.digest, target.credential, "body")
+        _, content = await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
+        return content
+
+    async def _guarded(self, target: Target, key: Any, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the upstream once for all who ask the same, and note what its answer says about rights."""
+
+        async def run() -> T:
+            try:
+                found = await ask()
+            except OciError as error:
+                if error.status in (401, 403):
+                    await self._rights.note(target, may=False)
+                if error.status == 404:
+                    self._absent[key[:3]] = (self._clock.monotonic() + NEGATIVE_TTL_S, error)
+                    while len(self._absent) > MAX_REMEMBERED:
+                        self._absent.popitem(last=False)
+                raise
+            await self._rights.note(target, may=True)
+            return found
+
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._under_way[key] = asyncio.create_task(run())
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(task)
+
+    def _refuse_absent(self, key: Any) -> None:
+        known = self._absent.get(key)
+        if known is not None and self._clock.monotonic() < known[0]:
+            raise known[1]

@@ -1,0 +1,111 @@
+"""Manifests of one repository, straight from its upstream.
+
+`describe` is a HEAD (free of Docker Hub's limit), `get` a verified GET. Clients' conditions are answered here, not by
+the upstream. Not here: what is kept of them (kept_manifests.py).
+"""
+
+from typing import Protocol
+
+from hubferry.core import headers as head
+from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.http import Headers, Request, get
+from hubferry.core.manifest import MAX_BYTES, ManifestProblem
+from hubferry.core.reference import is_digest
+from hubferry.ports import Body, Described, Manifest, ManifestReader, TooLarge, UpstreamFailure
+from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.fetch import Fetcher, Target, unreachable
+
+
+class ManifestSource(Protocol):
+    """Answers a request for a manifest."""
+
+    async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
+        """GET or HEAD of a tag or digest. Raises OciError."""
+
+
+class UpstreamManifests:
+    """Asks the upstream for everything."""
+
+    def __init__(self, fetcher: Fetcher, reader: ManifestReader) -> None:
+        self._fetcher = fetcher
+        self._reader = reader
+
+    async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
+        """See ManifestSource."""
+        trail.outcome = "bypass"
+        accept = head.accept(request.headers)
+        if request.method == "HEAD":
+            described = await self.describe(target, reference, accept)
+            if described is not None:
+                return manifest_answer(request, described, None)
+        manifest = await self.get(target, reference, accept)
+        return manifest_answer(request, manifest, manifest.body)
+
+    async def describe(self, target: Target, reference: str, accept: str) -> Described | None:
+        """What a HEAD says; None when the upstream knows no HEAD or does not tell type, length and digest.
+
+        Clients need all three: go-containerregistry and oras fail without them. Raises OciError.
+        """
+        asked = Asked(target.origin.name, target.repository, reference)
+        response = await self._fetcher.fetch(target, "HEAD", _path(asked), _headers(accept))
+        await response.body.close()
+        if response.status == 405:
+            return None
+        if response.status != 200:
+            raise relay_error(response.status, response.headers, asked)
+        size = get(response.headers, "content-length") or ""
+        digest = get(response.headers, "docker-content-digest") or ""
+        media_type = head.media_type(get(response.headers, "content-type"))
+        if not (size.isdecimal() and is_digest(digest) and media_type):
+            return None
+        if is_digest(reference) and digest != reference:
+            raise unusable(asked, f"it names {digest} for it")
+        return Described(digest, media_type, int(size))
+
+    async def get(self, target: Target, reference: str, accept: str) -> Manifest:
+        """A verified manifest. Raises OciError, 502 for one that is not what it should be."""
+        asked = Asked(target.origin.name, target.repository, reference)
+        response = await self._fetcher.fetch(target, "GET", _path(asked), _headers(accept))
+        if response.status != 200:
+            await response.body.close()
+            raise relay_error(response.status, response.headers, asked)
+        said = get(response.headers, "docker-content-digest") or ""
+        try:
+            return await self._reader.read(response, reference if is_digest(reference) else said)
+        except TooLarge:
+            raise unusable(asked, f"it is larger than {MAX_BYTES} bytes") from None
+        except ManifestProblem as error:
+            raise unusable(asked, str(error)) from None
+        except UpstreamFailure as error:
+            raise unreachable(asked.upstream, error) from error
+
+
+def _path(asked: Asked) -> str:
+    return f"/v2/{asked.repository}/manifests/{asked.reference}"
+
+
+def _headers(accept: str) -> Headers:
+    return (("accept", accept), ("accept-encoding", "identity"))
+
+
+def manifest_answer(
+    request: Request, manifest: Manifest | Described, body: bytes | Body | None, extra: Headers = ()
+) -> Answer:
+    """The answer to a GET or HEAD; 304 when the client already has these bytes."""
+    identity = (("docker-content-digest", manifest.digest), ("etag", f'"{manifest.digest}"'))
+    if head.etag_matches(request.header("if-none-match"), manifest.digest):
+        return Answer(304, identity + extra)
+    size = manifest.size_bytes
+    length = () if size is None else (("content-length", str(size)),)
+    lines = (("content-type", manifest.media_type), *length, *identity, *extra)
+    return Answer(200, lines, body if request.method == "GET" else None)
+
+
+def unusable(asked: Asked, problem: str) -> OciError:
+    """The 502 for something that an upstream gave and that nobody may have."""
+    return OciError(
+        502,
+        Code.UNKNOWN,
+        f"{asked.upstream} gave something for {asked} that cannot be delivered: {problem}",
+        detail={"upstream": asked.upstream, "problem": problem},
+    )

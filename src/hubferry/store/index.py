@@ -1,0 +1,192 @@
+"""The `Index` port on SQLite, with what was asked lately in memory.
+
+One connection on one thread; write-ahead logging lets several worker processes share the file. Another process's
+changes are seen within REREAD_S, because what memory says is only believed for that long; a tag's age counts from its
+upstream's confirmation in either. A file that is no database is set aside and begun anew: nothing in it is needed.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hubferry.ports import Described, EventLog, Repository, TagEntry
+
+REREAD_S = 2.0
+REMEMBERED = 20_000
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS manifests (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL,
+    media_type TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (upstream, repository, digest)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tags (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL,
+    digest TEXT NOT NULL, confirmed_at REAL NOT NULL,
+    PRIMARY KEY (upstream, repository, tag)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS public (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL,
+    PRIMARY KEY (upstream, repository)
+) WITHOUT ROWID;
+"""
+
+T = TypeVar("T")
+
+
+class SqliteIndex:
+    """An index in `folder`/index.sqlite3."""
+
+    def __init__(self, folder: Path, log: EventLog) -> None:
+        self._path = folder / "index.sqlite3"
+        self._log = log
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
+        self._connection: sqlite3.Connection | None = None
+        self._recent: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+
+    async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
+        """See ports.Index."""
+        return await self._ask((repository, tag), lambda db: _tag(db, repository, tag))
+
+    async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
+        """See ports.Index."""
+        self._remember((repository, tag), entry)
+        self._remember((repository, entry.manifest.digest), entry.manifest)
+        key = (repository.upstream, repository.name)
+
+        def write(db: sqlite3.Connection) -> None:
+            _put_manifest(db, repository, entry.manifest)
+            row = (*key, tag, entry.manifest.digest, entry.confirmed_at)
+            db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", row)
+
+        await self._write(write)
+
+    async def drop_tag(self, repository: Repository, tag: str) -> None:
+        """See ports.Index."""
+        self._remember((repository, tag), None)
+        row = (repository.upstream, repository.name, tag)
+        sql = "DELETE FROM tags WHERE upstream = ? AND repository = ? AND tag = ?"
+        await self._write(lambda db: db.execute(sql, row))
+
+    async def manifest(self, repository: Repository, digest: str) -> Described | None:
+        """See ports.Index."""
+        return await self._ask((repository, digest), lambda db: _manifest(db, repository, digest))
+
+    async def put_manifest(self, repository: Repository, manifest: Described) -> None:
+        """See ports.Index."""
+        self._remember((repository, manifest.digest), manifest)
+        await self._write(lambda db: _put_manifest(db, repository, manifest))
+
+    async def is_public(self, repository: Repository) -> bool:
+        """See ports.Index."""
+        row = (repository.upstream, repository.name)
+        sql = "SELECT 1 FROM public WHERE upstream = ? AND repository = ?"
+        return bool(await self._ask((repository, ""), lambda db: db.execute(sql, row).fetchone() is not None))
+
+    async def set_public(self, repository: Repository, *, public: bool) -> None:
+        """See ports.Index."""
+        known = self._recent.get((repository, ""))
+        if known is not None and known[1] is public:
+            return
+        self._remember((repository, ""), public)
+        row = (repository.upstream, repository.name)
+        sql = (
+            "INSERT OR IGNORE INTO public VALUES (?, ?)"
+            if public
+            else "DELETE FROM public WHERE upstream = ? AND repository = ?"
+        )
+        await self._write(lambda db: db.execute(sql, row))
+
+    async def close(self) -> None:
+        """Finish what is being written and close the file."""
+        await self._run(self._close)
+        self._thread.shutdown()
+
+    async def _ask(self, key: Any, read: Callable[[sqlite3.Connection], T]) -> T | None:
+        known = self._recent.get(key)
+        if known is not None and time.monotonic() - known[0] < REREAD_S:
+            return known[1]  # type: ignore[no-any-return]
+        found = await self._guarded(read)
+        self._remember(key, found)
+        return found
+
+    def _remember(self, key: Any, value: Any) -> None:
+        self._recent[key] = (time.monotonic(), value)
+        self._recent.move_to_end(key)
+        if len(self._recent) > REMEMBERED:
+            self._recent.popitem(last=False)
+
+    async def _write(self, write: Callable[[sqlite3.Connection], object]) -> None:
+        def transaction(db: sqlite3.Connection) -> None:
+            with db:
+                write(db)
+
+        await self._guarded(transaction)
+
+    async def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        try:
+            return await self._run(lambda: work(self._open()))
+        except sqlite3.DatabaseError as error:
+            self._log.warning("index_failed", {"file": str(self._path), "problem": str(error)})
+            if not isinstance(error, sqlite3.OperationalError):
+                await self._run(self._set_aside)
+            return None
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            with contextlib.suppress(OSError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._path, timeout=5.0)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the latest entries, no more
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                if version not in (0, SCHEMA_VERSION):
+                    raise sqlite3.DatabaseError(f"it was written by another version ({version})")
+                connection.executescript(SCHEMA)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _set_aside(self) -> None:
+        self._close()
+        with contextlib.suppress(OSError):
+            self._path.rename(self._path.with_suffix(".broken"))
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _manifest(db: sqlite3.Connection, repository: Repository, digest: str) -> Described | None:
+    sql = "SELECT media_type, size_bytes FROM manifests WHERE upstream = ? AND repository = ? AND digest = ?"
+    row = db.execute(sql, (repository.upstream, repository.name, digest)).fetchone()
+    return row and Described(digest, *row)
+
+
+def _put_manifest(db: sqlite3.Connection, repository: Repository, manifest: Described) -> None:
+    row = (repository.upstream, repository.name, manifest.digest, manifest.media_type, manifest.size_bytes)
+    db.execute("INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _tag(db: sqlite3.Connection, repository: Repository, tag: str) -> TagEntry | None:
+    sql = (
+        "SELECT digest, media_type, size_bytes, confirmed_at FROM tags JOIN manifests "
+        "USING (upstream, repository, digest) WHERE upstream = ? AND repository = ? AND tag = ?"
+    )
+    row = db.execute(sql, (repository.upstream, repository.name, tag)).fetchone()
+    return row and TagEntry(Described(*row[:3]), row[3])

@@ -1,0 +1,77 @@
+"""Case tables of core.manifest: under which media type bytes are served, and which are refused."""
+
+import json
+
+import pytest
+
+from hubferry.core.manifest import ManifestProblem, decide_media_type
+from tests.core.known import bug
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+IMAGE = "application/vnd.oci.image.manifest.v1+json"
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+V2 = "application/vnd.docker.distribution.manifest.v2+json"
+SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+SERVED: dict[str, tuple[str | None, object, str]] = {
+    "both say the same": (IMAGE, {"mediaType": IMAGE, "layers": []}, IMAGE),
+    "with a parameter": (IMAGE + "; charset=utf-8", {"mediaType": IMAGE}, IMAGE),
+    "in another case": (IMAGE.upper(), {"mediaType": IMAGE}, IMAGE),
+    "the document does not say": (INDEX, {"manifests": []}, INDEX),
+    "the document says null": (LIST, {"mediaType": "", "manifests": []}, LIST),
+    "an upstream that says nothing": (None, {"mediaType": V2}, V2),
+    "an upstream that says text": ("text/plain; charset=utf-8", {"mediaType": LIST}, LIST),
+    "an upstream that says bytes": ("application/octet-stream", {"mediaType": INDEX}, INDEX),
+    "nobody says": ("application/json", {"layers": []}, IMAGE),
+    "a type of its own": ("application/vnd.cncf.helm+json", {}, "application/vnd.cncf.helm+json"),
+    "an index with a config-like field inside": (INDEX, {"manifests": [{"config": 1}]}, INDEX),
+}
+
+
+@pytest.mark.parametrize(("content_type", "document", "expected"), SERVED.values(), ids=SERVED.keys())
+def test_a_manifest_is_served_under_its_media_type(content_type: str | None, document: object, expected: str) -> None:
+    assert decide_media_type(content_type, json.dumps(document).encode()) == expected
+
+
+def test_schema_1_is_relayed_untouched_even_when_it_is_no_json() -> None:
+    assert decide_media_type(SCHEMA1, b"signed {") == SCHEMA1
+
+
+@bug("an index that nobody calls one is served as an image: mediaType is optional in OCI indexes")
+def test_an_index_that_nobody_names_is_still_an_index() -> None:
+    assert decide_media_type("application/json", b'{"schemaVersion": 2, "manifests": []}') == INDEX
+
+
+LIES: dict[str, tuple[str | None, bytes]] = {
+    "an image that came as an index": (INDEX, json.dumps({"mediaType": IMAGE}).encode()),
+    "index and image at once": (INDEX, json.dumps({"manifests": [], "layers": []}).encode()),
+    "index and config at once": (None, json.dumps({"manifests": [], "config": {}}).encode()),
+    "index and schema 1 at once": (V2, json.dumps({"manifests": [], "fsLayers": []}).encode()),
+    "a mediaType that is no text": (IMAGE, b'{"mediaType": 5}'),
+    "an error page": (IMAGE, b"<html>blocked</html>"),
+    "a list": (IMAGE, b"[]"),
+    "a text": (IMAGE, b'"x"'),
+    "nothing": (IMAGE, b""),
+    "not UTF-8": (IMAGE, b"\xff\xfe\xff"),
+    "cut off": (IMAGE, b'{"mediaType":'),
+    "nested without end": (IMAGE, b"[" * 100_000),
+    "a number without end": (IMAGE, b'{"size": ' + b"9" * 5000 + b"}"),
+}
+
+
+@pytest.mark.parametrize(("content_type", "body"), LIES.values(), ids=LIES.keys())
+def test_bytes_that_contradict_themselves_are_refused(content_type: str | None, body: bytes) -> None:
+    with pytest.raises(ManifestProblem):
+        decide_media_type(content_type, body)
+
+
+@bug("encoding/json of Go reads names in any case: this is an index to docker and an image to us")
+def test_a_two_faced_document_is_seen_in_any_spelling_of_its_names() -> None:
+    with pytest.raises(ManifestProblem):
+        decide_media_type(IMAGE, json.dumps({"layers": [], "Manifests": []}).encode())
+
+
+@bug("the last of a repeated name counts here, another one elsewhere")
+def test_a_document_with_a_repeated_name_is_refused() -> None:
+    with pytest.raises(ManifestProblem):
+        decide_media_type(IMAGE, f'{{"mediaType": "{INDEX}", "mediaType": "{IMAGE}"}}'.encode())
