@@ -4,7 +4,6 @@ import pytest
 
 from hubferry.core.access import Credential, Grant, lifetime_s
 from hubferry.core.routing import Route
-from tests.core.known import bug
 
 ALICE = Credential("alice", "s3cret")
 
@@ -55,7 +54,6 @@ def test_a_grant_covers_nothing_else(grant: Grant, route: Route) -> None:
     assert not grant.covers(route, library=route.upstream == "docker.io")
 
 
-@bug("covers() knows the upstream's name but not Docker Hub's aliases, which routing accepts")
 def test_an_alias_of_docker_hub_in_front_is_docker_hub() -> None:
     assert anonymous("index.docker.io/nginx").covers(HUB_NGINX, library=True)
 

@@ -12,7 +12,6 @@ from hubferry.core.challenge import Challenge
 from hubferry.core.exchange import Authenticate, Deliver, Exchange, Fail, Send, Step, choose
 from hubferry.core.http import Headers, get, get_all
 from hubferry.core.redirect import Trust
-from tests.core.known import bug
 
 HUB = "https://registry-1.docker.io"
 BLOB = f"{HUB}/v2/library/nginx/blobs/sha256:aa"
@@ -275,7 +274,6 @@ def test_a_redirect_somewhere_we_do_not_go_fails_the_exchange(location: str | No
     talk.fails(words)
 
 
-@bug("redirect.py promises to stay on https, but only Trust.allow_http is asked")
 def test_an_https_exchange_never_continues_over_http_even_where_http_is_allowed() -> None:
     talk = Talk(Trust(allow_http=True))
     talk.hears(307, location="http://cdn.example.net/x")

@@ -3,7 +3,6 @@
 import pytest
 
 from hubferry.core.scope import MAX_SCOPES, Scope, narrow_upstream_scope, parse_scope, parse_scopes, pull_scope
-from tests.core.known import bug
 
 PARSED: dict[str, tuple[str, Scope | None]] = {
     "pull": ("repository:a/b:pull", Scope("repository", "a/b", frozenset({"pull"}))),
@@ -77,6 +76,5 @@ def test_an_upstream_is_asked_for_pull_on_the_one_repository(asked: str, reposit
     assert narrow_upstream_scope(asked, repository) == expected
 
 
-@bug("faults.md, scope escalation: `*` is sent to the token service as an opaque scope")
 def test_a_star_is_no_opaque_scope() -> None:
     assert "*" not in narrow_upstream_scope("*", "a/b").split()

@@ -13,7 +13,6 @@ from hubferry.core.settings import (
     ConfigError,
     Duration,
     Layer,
-    Secret,
     Settings,
     Size,
     UpstreamSettings,
@@ -29,7 +28,6 @@ from hubferry.core.settings import (
     resolve,
     toml_key,
 )
-from tests.core.known import bug
 
 Tables = Mapping[str, Any]
 
@@ -97,7 +95,6 @@ def test_a_duration_has_a_unit(text: str, seconds: float, shown: str) -> None:
     assert parse_duration(shown) == Duration(seconds)
 
 
-@bug("str() keeps six digits: 1000001s is shown as 1e+06s, which is no duration, and 100000.5s loses its half")
 @pytest.mark.parametrize("text", ["1000001s", "100000.5s", "999999999ms"])
 def test_a_long_duration_is_shown_as_it_is(text: str) -> None:
     duration = parse_duration(text)
@@ -129,17 +126,12 @@ def test_what_is_no_address_is_told_how_one_looks(text: str) -> None:
         parse_listen(text)
 
 
-def test_a_secret_is_never_shown() -> None:
-    assert (str(Secret("x")), repr(Secret("x")), str(Secret(""))) == ("********", "********", "")
-
-
 MASKED = [
     ("http://user:secret@proxy:3128", "http://********@proxy:3128"),
     ("socks5://proxy:1080", "socks5://proxy:1080"),
     pytest.param(
         "http://user:sec@ret@proxy:1",
         "http://********@proxy:1",
-        marks=bug("what stands behind the first @ of a password is shown"),
     ),
 ]
 
@@ -179,7 +171,6 @@ def test_a_value_is_written_as_toml(value: Any, text: str) -> None:
     tomllib.loads(f"x = {text}")
 
 
-@bug("control characters are not escaped: `config show` writes a file that cannot be read")
 @pytest.mark.parametrize("value", ["a\nb", "a\x7f", "a\x00"])
 def test_a_text_with_control_characters_is_written_as_toml(value: str) -> None:
     assert tomllib.loads(f"x = {format_toml(value)}") == {"x": value}
@@ -449,10 +440,7 @@ def test_a_mistake_names_its_key_and_the_remedy(text: str, key: str, remedy: str
     "text",
     [
         *(pytest.param(text, id=name) for name, (text, _, _) in MISTAKES.items()),
-        *(
-            pytest.param(text, id=name, marks=bug("the message about the default names no source"))
-            for name, (text, _, _) in WITHOUT_SOURCE.items()
-        ),
+        *(pytest.param(text, id=name) for name, (text, _, _) in WITHOUT_SOURCE.items()),
     ],
 )
 def test_a_mistake_names_its_source(text: str) -> None:
@@ -493,14 +481,12 @@ def test_a_mistake_on_the_command_line_names_it() -> None:
         resolve([file("server.listen = ':1'"), command_line({"server": {"listen": "x"}})])
 
 
-@bug("urlsplit raises before the check words its remedy")
 @pytest.mark.parametrize("text", ["server.public_url = 'http://[x'", "upstreams.a.mirrors = ['http://[:::]/']"])
 def test_a_broken_bracket_in_a_url_is_told_how_one_looks(text: str) -> None:
     with pytest.raises(ConfigError, match="write http"):
         resolve([file(text)])
 
 
-@bug("a URL with a password is repeated in the message, and so lands on the terminal and in logs")
 @pytest.mark.parametrize("key", ["server.public_url", "upstreams.a.url", "upstreams.a.mirrors"])
 def test_a_mistake_in_a_url_does_not_repeat_its_password(key: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -508,28 +494,24 @@ def test_a_mistake_in_a_url_does_not_repeat_its_password(key: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@bug("urlsplit's own message shows the password of a proxy whose host has a letter that folds to / ? # @ or :")
 def test_a_mistake_in_a_proxy_does_not_repeat_its_password() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve([file("upstreams.a.proxy = 'http://me:hunter2@pr\u2100xy:1'")])
     assert "hunter2" not in str(caught.value)
 
 
-@bug("without a url the name becomes one unchecked, and the first request dies of ValueError")
 @pytest.mark.parametrize("name", ["a.example:99999", "a.example:0", "[:::]", "[1.2]:5"])
 def test_a_name_that_makes_no_url_is_refused(name: str) -> None:
     with pytest.raises(ConfigError):
         resolve([file(f'[upstreams."{name}"]')])
 
 
-@bug("a timeout of nothing lets every request fail")
 @pytest.mark.parametrize("key", ["connect_timeout", "response_timeout", "read_timeout"])
 def test_a_timeout_of_zero_is_refused(key: str) -> None:
     with pytest.raises(ConfigError):
         resolve([file(f"upstreams.a.{key} = '0s'")])
 
 
-@bug("a realm is compared by its host name: an entry with a port or in capitals never matches")
 @pytest.mark.parametrize("host", ["Auth.Example.com", "auth.example.com:8443"])
 def test_a_realm_host_that_can_never_match_is_refused_or_understood(host: str) -> None:
     try:

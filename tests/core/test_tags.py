@@ -13,7 +13,6 @@ from hubferry.core.tags import (
     parse_page,
     parse_tags,
 )
-from tests.core.known import bug
 
 PAGES = [
     ("", "", Page(None, "")),
@@ -37,12 +36,11 @@ def test_an_n_that_is_no_number_is_refused(n: str) -> None:
     assert caught.value.status == 400
 
 
-def test_a_last_that_is_longer_than_a_tag_is_refused() -> None:
+def test_a_last_that_is_longer_than_any_marker_is_refused() -> None:
     with pytest.raises(OciError):
-        parse_page("", "x" * 129)
+        parse_page("", "x" * 2049)
 
 
-@bug("distribution-spec, Listing Tags: when n is zero, an empty list and no Link; it is 400 here")
 def test_n_of_zero_asks_for_an_empty_list() -> None:
     assert parse_page("0", "").size == 0
 
@@ -94,7 +92,6 @@ def test_pages_are_cut_here_when_the_upstream_does_not(
     assert decide_page(asked, tags, link) == page
 
 
-@bug("an upstream that ignores `last` is recognised only while that tag exists: then pages start over")
 def test_a_last_that_is_no_longer_a_tag_is_still_passed() -> None:
     assert decide_page(Page(3, "b"), ["a", "c", "d"], None) == TagPage(["c", "d"], "")
 
@@ -119,13 +116,11 @@ def test_the_next_page_begins_after_what_the_link_says(link: str | None, last: s
     assert next_last(link) == last
 
 
-@bug("RFC 8288: only the first link and only a rel that comes first are understood; the rest of the list is lost")
 @pytest.mark.parametrize("link", ['</x>; rel="first", </x?last=b>; rel="next"', '</x?last=b>; title="n"; rel="next"'])
 def test_the_next_link_is_found_among_others(link: str) -> None:
     assert next_last(link) == "b"
 
 
-@bug("a registry whose `last` is an opaque marker (ECR) leads to a Link that we refuse ourselves with 400")
 def test_our_own_next_page_can_be_asked_for() -> None:
     marker = "t" * 200
     page = decide_page(Page(5, ""), ["a"], f'</x?last={marker}>; rel="next"')
@@ -140,7 +135,6 @@ def test_a_next_page_is_quoted(size: int | None, last: str, query: str) -> None:
     assert next_query(size, last) == query
 
 
-@bug("a lone surrogate in a tag of the upstream ends in UnicodeEncodeError: parse_tags takes any text for a tag")
 def test_a_tag_that_breaks_the_grammar_is_no_tag() -> None:
     with pytest.raises(ValueError, match="not a tag list"):
         parse_tags(b'{"tags": ["\\ud800"]}')

@@ -8,7 +8,7 @@ repositories that it names.
 
 from dataclasses import dataclass
 
-from hubferry.core.reference import complete_library
+from hubferry.core.reference import complete_library, normal_host
 from hubferry.core.routing import Route
 
 MAX_LIFETIME_S = 300
@@ -53,7 +53,9 @@ class Grant:
 
 
 def _plain(name: str, upstream: str, library: bool) -> str:
-    name = name.removeprefix(upstream + "/")
+    first, slash, rest = name.partition("/")
+    if slash and normal_host(first) == upstream:
+        name = rest
     return complete_library(name) if library else name
 
 

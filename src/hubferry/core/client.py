@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Headers, Request, get, get_all
+from hubferry.core.reference import is_host
 
 MAX_HEADER_BYTES = 16 * 1024
 
@@ -17,15 +18,17 @@ Network = IPv4Network | IPv6Network
 
 
 def check_request(request: Request) -> None:
-    """Raises OciError: 431 for headers over 16 KiB, 400 for a body where none belongs.
+    """Raises OciError: 431 for headers over 16 KiB, 400 for a Host that is none or a body where none belongs.
 
     A body behind GET is how requests are smuggled past a proxy that reads it differently (CVE-2025-43859).
     """
     size = len(request.path) + len(request.query) + sum(len(k) + len(v) + 4 for k, v in request.headers)
     if size > MAX_HEADER_BYTES:
         raise OciError(431, Code.UNSUPPORTED, f"the request headers are larger than {MAX_HEADER_BYTES} bytes")
-    length = get(request.headers, "content-length")
-    has_body = get(request.headers, "transfer-encoding") is not None or length not in (None, "0")
+    if not is_host(request.host):
+        raise OciError(400, Code.UNSUPPORTED, "the Host header is missing, given twice, or not a host name")
+    lengths = get_all(request.headers, "content-length")
+    has_body = get(request.headers, "transfer-encoding") is not None or any(length != "0" for length in lengths)
     if has_body and request.method in ("GET", "HEAD", "OPTIONS"):
         raise OciError(400, Code.UNSUPPORTED, f"{request.method} with a body is not supported")
 
@@ -35,6 +38,7 @@ def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
 
     The nearest untrusted address of X-Forwarded-For is the client; -Proto and -Host are believed as they are.
     """
+    request = replace(request, peer=_plain_address(request.peer))
     if not _is_trusted(request.peer, trusted):
         return request
     chain = ",".join(get_all(request.headers, "x-forwarded-for")).split(",")
@@ -43,9 +47,14 @@ def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
         peer = hop
         if not _is_trusted(hop, trusted):
             break
-    scheme = (get(request.headers, "x-forwarded-proto") or request.scheme).strip().lower()
+    scheme = (get(request.headers, "x-forwarded-proto") or request.scheme).partition(",")[0].strip().lower()
     host = (get(request.headers, "x-forwarded-host") or request.host).strip()
     return replace(request, peer=peer, scheme=scheme if scheme in ("http", "https") else "http", host=host)
+
+
+def _plain_address(peer: str) -> str:
+    """`::ffff:10.0.0.9` -> `10.0.0.9`: how IPv4 peers appear on a socket that takes both."""
+    return peer[7:] if peer.lower().startswith("::ffff:") and "." in peer else peer
 
 
 def _is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
@@ -76,7 +85,7 @@ def service_of(base: str) -> str:
 def cors_headers(origin: str | None, allowed: Sequence[str], *, preflight: bool) -> Headers:
     """The `access-control-*` headers for an origin that the operator listed; none for any other."""
     if origin is None or not (origin in allowed or "*" in allowed):
-        return ()
+        return (("vary", "Origin"),) if allowed and "*" not in allowed else ()
     shared = (("access-control-allow-origin", origin), ("vary", "Origin"))
     if not preflight:
         exposed = "Docker-Content-Digest, WWW-Authenticate, Link, Content-Range, OCI-Filters-Applied"

@@ -52,7 +52,7 @@ class OciError(Exception):
         error: dict[str, object] = {"code": self.code.value, "message": self.message}
         if self.detail is not None:
             error["detail"] = self.detail
-        return json.dumps({"errors": [error]}, ensure_ascii=False).encode()
+        return json.dumps({"errors": [error]}).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,19 @@ Pure. CVE-2021-41190: a document that is an index to one reader and an image to 
 whose own `mediaType` contradicts its Content-Type. Schema 1 is relayed untouched.
 """
 
+import base64
 import json
+import re
 
 from hubferry.core.headers import media_type
 
 MAX_BYTES = 4 * 2**20  # docker, containerd and podman read no larger manifest
 GENERIC = frozenset({"", "text/plain", "application/json", "application/octet-stream", "binary/octet-stream"})
-SCHEMA1 = frozenset(
-    {
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    }
-)
+SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+SCHEMA1 = frozenset({"application/vnd.docker.distribution.manifest.v1+json", SCHEMA1_SIGNED})
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+;= -]*")
 
 
 class ManifestProblem(ValueError):
@@ -31,16 +32,40 @@ def decide_media_type(content_type: str | None, body: bytes) -> str:
     if said in SCHEMA1:
         return said
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
-        raise ManifestProblem("it is not JSON") from None
+        raise ManifestProblem("it is not JSON, or repeats a name") from None
     if not isinstance(document, dict):
         raise ManifestProblem("it is not a JSON object")
-    if "manifests" in document and ("layers" in document or "config" in document or "fsLayers" in document):
+    names = {name.lower() for name in document}  # docker's JSON reader takes names in any case
+    if "manifests" in names and names & {"layers", "config", "fslayers"}:
         raise ManifestProblem("it claims to be an index and an image at once")
     own = document.get("mediaType", "")
-    if not isinstance(own, str):
-        raise ManifestProblem("its mediaType is not a text")
+    if not isinstance(own, str) or (own and not _MEDIA_TYPE.fullmatch(own)):
+        raise ManifestProblem("its mediaType is no media type")
     if own and said not in GENERIC and media_type(own) != said:
         raise ManifestProblem(f"its mediaType is {own[:100]}, but it came as {said[:100]}")
-    return (media_type(own) if said in GENERIC else said) or "application/vnd.oci.image.manifest.v1+json"
+    natural = OCI_INDEX if "manifests" in names else OCI_IMAGE
+    return (media_type(own) if said in GENERIC else said) or natural
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a repeated name: the first counts for one reader, the last for another")
+    return document
+
+
+def signed_payload(body: bytes) -> bytes:
+    """What the digest of a signed schema 1 manifest is made of: its bytes without the signatures.
+
+    Docker's JSON web signature says how long the payload is and how it ended before it was signed
+    (docker/libtrust, `ParsePrettySignature`). Raises ManifestProblem when it does not.
+    """
+    try:
+        protected = json.loads(body)["signatures"][0]["protected"]
+        said = json.loads(base64.urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
+        tail = said["formatTail"]
+        return body[: int(said["formatLength"])] + base64.urlsafe_b64decode(tail + "=" * (-len(tail) % 4))
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        raise ManifestProblem("its signature cannot be read") from None

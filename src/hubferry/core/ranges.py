@@ -77,5 +77,7 @@ def answers(asked: ByteRange, got: ContentRange) -> bool:
     """Whether a 206 holds what was asked for: the exact start, and no byte beyond the end."""
     if asked.start is None:
         length = asked.end or 0
-        return got.total is None or got.first == max(got.total - length, 0)
+        if got.total is None:
+            return got.length <= length
+        return got.first == max(got.total - length, 0) and got.last == got.total - 1
     return got.first == asked.start and (asked.end is None or got.last <= asked.end)

@@ -9,9 +9,11 @@ Not here: looking names up and pinning the address (upstream/addresses.py).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urljoin, urlsplit
+
+from hubferry.core.reference import is_host
 
 MAX_HOPS = 5
 MAX_URL = 8192  # signed CDN URLs have about 2,000 characters
@@ -60,9 +62,11 @@ def decide_hop(current: str, location: str | None, hops: int, trust: Trust) -> H
     if not location:
         return Refused("a redirect without a Location")
     try:
+        if not location.isascii() or not location.isprintable():  # urljoin would clean it and hide that
+            raise ValueError("control characters")
         target = urljoin(current, location)
         parts = urlsplit(target)
-        problem = _check_url(target, parts, trust)
+        problem = _check_url(target, parts, _after(current, trust))
     except ValueError:
         return Refused("a redirect to something that is no URL")
     if problem:
@@ -75,7 +79,7 @@ def decide_realm(challenger: str, realm: str, trust: Trust, registrable_domain: 
     """None when a realm may be asked for a token on behalf of the challenger's URL, else why not."""
     try:
         parts = urlsplit(realm)
-        problem = _check_url(realm, parts, trust)
+        problem = _check_url(realm, parts, _after(challenger, trust))
     except ValueError:
         return Refused("a token realm that is no URL")
     if problem:
@@ -89,6 +93,11 @@ def decide_realm(challenger: str, realm: str, trust: Trust, registrable_domain: 
     return Refused(f"a token realm on {host}, which is neither {own} nor of its domain, nor in realm_hosts")
 
 
+def _after(current: str, trust: Trust) -> Trust:
+    """Once on https, always on https, whatever is allowed for an upstream on plain http."""
+    return replace(trust, allow_http=False) if current.startswith("https:") else trust
+
+
 def _check_url(url: str, parts: SplitResult, trust: Trust) -> str:
     """What is wrong with a URL, in words that follow "a redirect to", or an empty string."""
     if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
@@ -99,7 +108,8 @@ def _check_url(url: str, parts: SplitResult, trust: Trust) -> str:
         return f"plain http on {parts.hostname}"
     if parts.username is not None or parts.password is not None:
         return "a URL with credentials in it"
-    _ = parts.port  # raises ValueError when it is no number
+    if not is_host(parts.netloc):
+        return "a host that is none"
     if not trust.allow_private_addresses and (problem := literal_problem(parts.hostname)):
         return problem
     return ""
@@ -115,6 +125,7 @@ def _is_address(host: str) -> bool:
 
 def literal_problem(host: str) -> str:
     """What is wrong with a host that is written as an address or as `localhost`, or an empty string."""
+    host = host.rstrip(".")
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return f"the private name {host}"
     try:
@@ -131,11 +142,14 @@ def address_problem(address: IPv4Address | IPv6Address) -> str:
     IPv4 inside IPv6 (mapped, 6to4, Teredo, NAT64) counts as the IPv4 address that it leads to.
     """
     for inner in _embedded(address):
-        if not inner.is_global or inner.is_multicast or inner.is_reserved:
+        special = inner.is_multicast or inner.is_reserved or any(inner in network for network in SPECIAL)
+        if special or not inner.is_global:
             return f"the private or special address {address}"
     return ""
 
 
+# What some versions of `ipaddress` take for global: IETF protocol assignments, the old site-local addresses.
+SPECIAL = (ip_network("192.0.0.0/24"), ip_network("fec0::/10"))
 _NAT64 = int(IPv6Address("64:ff9b::"))
 
 

@@ -5,6 +5,7 @@ Pure. Grammars of the OCI distribution specification ("Pulling manifests") and o
 """
 
 import re
+from ipaddress import IPv6Address
 from urllib.parse import unquote_to_bytes
 
 from hubferry.core.errors import Code, OciError
@@ -15,7 +16,9 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}")
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])\.?(?::[0-9]{1,5})?")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[(?P<v6>[0-9A-Fa-f:.]+)\])\.?(?::(?P<port>[0-9]{1,5}))?"
+)
 
 # Other names of Docker Hub in references: docker/distribution and containerd write them for `docker.io`.
 ALIASES = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
@@ -73,11 +76,16 @@ def check_digest(text: str) -> str:
     return text
 
 
+def is_tag(text: str) -> bool:
+    """Whether the text is a well-formed tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def check_reference(text: str) -> str:
     """A tag or a digest. Raises OciError 400: DIGEST_INVALID when it has a colon, else NAME_INVALID."""
     if ":" in text:
         return check_digest(text)
-    if not _TAG.fullmatch(text):
+    if not is_tag(text):
         raise OciError(
             400,
             Code.NAME_INVALID,
@@ -89,16 +97,29 @@ def check_reference(text: str) -> str:
 
 def is_host(text: str) -> bool:
     """Whether the text can be a Host header or registry host: a name or address, and perhaps a port."""
-    return len(text) <= MAX_NAME and _HOST.fullmatch(text) is not None
+    match = _HOST.fullmatch(text)
+    if match is None or len(text) > MAX_NAME:
+        return False
+    if match["port"] is not None and not 0 < int(match["port"]) < 65536:
+        return False
+    if match["v6"] is not None:
+        try:
+            IPv6Address(match["v6"])
+        except ValueError:
+            return False
+    return True
 
 
 def normal_host(text: str) -> str:
-    """A registry host in lower case, without a trailing dot, Docker Hub's aliases folded into `docker.io`."""
-    host, colon, port = text.lower().rpartition(":") if not text.endswith("]") else (text.lower(), "", "")
-    if not colon:
-        host, port = text.lower(), ""
-    host = host.rstrip(".")
-    name = f"{host}:{port}" if port else host
+    """A registry host in lower case, without a trailing dot, Docker Hub's aliases folded into `docker.io`.
+
+    Text that is no host stays as it is: letters beyond ASCII must not fold into a name that is known.
+    """
+    if not is_host(text):
+        return text
+    host = host_without_port(text.lower())
+    port = text[len(host) :]
+    name = host.rstrip(".") + port
     return ALIASES.get(name, name)
 
 

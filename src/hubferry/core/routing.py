@@ -79,18 +79,18 @@ class RoutingTable:
     _by_host: dict[str, Place] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {place.name: place for place in self.places})
-        by_host = {host.lower(): place for place in self.places for host in place.hosts}
+        object.__setattr__(self, "_by_name", {reference.normal_host(place.name): place for place in self.places})
+        by_host = {reference.normal_host(host): place for place in self.places for host in place.hosts}
         object.__setattr__(self, "_by_host", by_host)
 
     def by_name(self, registry: str) -> Place | None:
         """The upstream of a registry host, aliases of Docker Hub included."""
-        return self._by_name.get(registry) or self._by_name.get(reference.normal_host(registry))
+        return self._by_name.get(reference.normal_host(registry))
 
     def by_host(self, host: str) -> Place | None:
         """The upstream that lists a Host header, with its port or without."""
-        host = host.lower()
-        return self._by_host.get(host) or self._by_host.get(reference.host_without_port(host).rstrip("."))
+        host = reference.normal_host(host)
+        return self._by_host.get(host) or self._by_host.get(reference.host_without_port(host))
 
     @property
     def host_names(self) -> list[str]:
@@ -176,12 +176,10 @@ def _parse_resource(path: str, params: tuple[tuple[str, str], ...]) -> Endpoint:
 def resolve_host(request: Request, table: RoutingTable) -> Place | None:
     """The upstream that the Host header names, or None when it names the gateway itself.
 
-    Raises OciError: 400 for a Host that is none, 404 naming the known ones when a host table is configured and
-    this host is not in it. Addresses, `localhost` and the public URL's host always name the gateway.
+    Raises OciError 404 naming the known ones when a host table is configured and this host is not in it. Addresses,
+    `localhost` and the public URL's host always name the gateway.
     """
     host = request.host
-    if not reference.is_host(host):
-        raise OciError(400, Code.UNSUPPORTED, "the Host header is missing, given twice, or not a host name")
     place = table.by_host(host)
     if place is None and table.host_names and not _is_gateway(host, table):
         known_hosts = table.host_names + ([table.public_host] if table.public_host else [])
@@ -244,10 +242,12 @@ def resolve(name: str, namespace: str, request: Request, table: RoutingTable) ->
     repository = rest if by_path else name
     first, slash, _ = repository.partition("/")
     if place.name == table.default and slash and reference.names_registry(first):
+        if second := table.by_name(first):
+            raise contradiction(f"the path means {place.name} and {second.name}", place.name, second.name)
         raise _unknown_registry(first, table)
-    reference.check_repository(repository, place.name)
     if place.library:
         repository = reference.complete_library(repository)
+    reference.check_repository(repository, place.name)
     return Route(place.name, repository, name, namespace)
 
 

@@ -5,6 +5,7 @@ hold a colon (`host:5000/app`), so the first and the last colon divide.
 Invariant: what leaves this module grants nothing but `pull`.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,6 +55,6 @@ def narrow_upstream_scope(asked: str, repository: str) -> str:
     (public.ecr.aws challenges with `scope="aws"`). An upstream that demands push or another repository gets
     neither.
     """
-    opaque = [text for text in asked.split() if ":" not in text]
+    opaque = [text for text in asked.split() if re.fullmatch(r"[A-Za-z0-9_.-]+", text)]
     own = [pull_scope(repository)] if repository else []
     return " ".join([*own, *opaque])

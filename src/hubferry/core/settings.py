@@ -6,6 +6,7 @@ where an option, its type, default and help are written down: `hubferry config s
 are made from them. The contract of names is in docs/configuration.md.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -51,19 +52,7 @@ class Duration:
         for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
             if self.seconds and self.seconds % length == 0:
                 return f"{int(self.seconds // length)}{unit}"
-        return f"{self.seconds:g}s"
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A text that is never shown."""
-
-    value: str
-
-    def __str__(self) -> str:
-        return "********" if self.value else ""
-
-    __repr__ = __str__
+        return f"{self.seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 UNITS_BYTES = {
@@ -87,7 +76,7 @@ def parse_duration(text: str) -> Duration:
     match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)", text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no duration: write a number and ms, s, m, h or d, such as 60s or 7d")
-    return Duration(float(match[1]) * UNITS_S[match[2]])
+    return Duration(round(float(match[1]) * UNITS_S[match[2]], 6))
 
 
 def option(default: Any, help_line: str, **metadata: Any) -> Any:
@@ -145,12 +134,12 @@ class UpstreamSettings:
         False, "allow the upstream, its realm and its redirects on private or loopback addresses"
     )
     realm_hosts: tuple[str, ...] = option(
-        (), "further hosts that its token realm may be on, beside its own registrable domain", check="hosts"
+        (), "further hosts that its token realm may be on, beside its own registrable domain", check="realm_hosts"
     )
     search_url: str = option("", "where `docker search` is answered from; empty: it is not", check="url")
-    connect_timeout: Duration = option(Duration(5.0), "for DNS, TCP and TLS together")
-    response_timeout: Duration = option(Duration(20.0), "for the first byte of an answer's header")
-    read_timeout: Duration = option(Duration(30.0), "between two pieces of a body")
+    connect_timeout: Duration = option(Duration(5.0), "for DNS, TCP and TLS together", check="span")
+    response_timeout: Duration = option(Duration(20.0), "for the first byte of an answer's header", check="span")
+    read_timeout: Duration = option(Duration(30.0), "between two pieces of a body", check="span")
 
 
 @dataclass(frozen=True)
@@ -237,6 +226,8 @@ def resolve(layers: list[Layer]) -> Settings:
     origins: dict[str, str] = {}
     named: set[str] = set()
     for layer in layers:
+        if "upstreams" in layer.tables:
+            origins[""] = layer.source
         for section, table in layer.tables.items():
             if section == "upstreams":
                 named |= set(table) if isinstance(table, Mapping) else set()
@@ -408,13 +399,14 @@ def _check_listen(values: tuple[str, ...]) -> None:
 
 
 def _check_url(value: str) -> None:
-    parts = urlsplit(value)
     try:
+        parts = urlsplit(value)
         fine = parts.scheme in ("http", "https") and reference.is_host(parts.netloc) and parts.port != 0
     except ValueError:
         fine = False
     if not fine or parts.query or parts.fragment:
-        raise ValueError(f"{value!r} is no base URL: write http(s)://HOST[:PORT][/PATH], without credentials")
+        shown = mask_userinfo(value)
+        raise ValueError(f"{shown!r} is no base URL: write http(s)://HOST[:PORT][/PATH], without credentials")
 
 
 def _check_urls(values: tuple[str, ...]) -> None:
@@ -423,8 +415,8 @@ def _check_urls(values: tuple[str, ...]) -> None:
 
 
 def _check_proxy(value: str) -> None:
-    parts = urlsplit(value)
     try:
+        parts = urlsplit(value)
         fine = parts.scheme in ("http", "https", "socks5", "socks5h") and parts.hostname and parts.port
     except ValueError:
         fine = False
@@ -436,6 +428,17 @@ def _check_hosts(values: tuple[str, ...]) -> None:
     for value in values:
         if not reference.is_host(value):
             raise ValueError(f"{value!r} is no host name: write names such as hub.example.com, without https://")
+
+
+def _check_realm_hosts(values: tuple[str, ...]) -> None:
+    for value in values:
+        if not reference.is_host(value) or reference.host_without_port(value).lower() != value:
+            raise ValueError(f"{value!r} is no host name: write names in lower case without a port, auth.example.com")
+
+
+def _check_span(value: Duration) -> None:
+    if value.seconds <= 0:
+        raise ValueError("expected more than nothing, such as 5s")
 
 
 def _check_networks(values: tuple[str, ...]) -> None:
@@ -454,6 +457,8 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "proxy": _check_proxy,
     "hosts": _check_hosts,
     "networks": _check_networks,
+    "realm_hosts": _check_realm_hosts,
+    "span": _check_span,
 }
 
 
@@ -470,7 +475,7 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
     defaults = [name for name, upstream in settings.upstreams.items() if upstream.default]
     if len(defaults) != 1:
         said = f"it stands at {', '.join(defaults)}" if defaults else "no upstream has it"
-        raise ConfigError("upstreams", f"exactly one upstream needs default = true; {said}")
+        raise ConfigError("upstreams", f"exactly one upstream needs default = true; {said}", origins.get("", ""))
     owners: dict[str, str] = {}
     for name, upstream in settings.upstreams.items():
         key = f"upstreams.{toml_key(name)}"
@@ -551,7 +556,7 @@ def _shown(f: Field[Any], value: Any) -> tuple[str, str, str]:
 
 def mask_userinfo(url: str) -> str:
     """`http://user:secret@host` -> `http://********@host`."""
-    return re.sub(r"//[^/@]*@", "//********@", url)
+    return re.sub(r"//.*@", "//********@", url)
 
 
 def format_toml(value: Any) -> str:
@@ -562,8 +567,7 @@ def format_toml(value: Any) -> str:
         return "[" + ", ".join(format_toml(item) for item in value) + "]"
     if isinstance(value, int):
         return str(value)
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def default_of(f: Field[Any]) -> Any:

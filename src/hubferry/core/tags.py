@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from hubferry.core.errors import Code, OciError
+from hubferry.core.reference import is_tag
 
 MAX_PAGE = 1000
+MAX_LAST = 2048  # some registries (ECR) use opaque markers of several hundred characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +26,21 @@ class Page:
 
     def query(self) -> str:
         """The query string for the upstream."""
-        pairs = ([("n", str(self.size))] if self.size is not None else []) + (
+        # an empty page is asked for as one of one tag, which still shows whether the repository is there
+        pairs = ([("n", str(self.size or 1))] if self.size is not None else []) + (
             [("last", self.last)] if self.last else []
         )
         return urlencode(pairs)
 
 
 def parse_page(n: str, last: str) -> Page:
-    """Clamp `n` to 1..MAX_PAGE. Raises OciError 400 when it is no positive number or `last` is no tag."""
-    if len(last) > 128:
-        raise OciError(400, Code.NAME_INVALID, "invalid `last`: a tag has at most 128 characters")
+    """Clamp `n` to 0..MAX_PAGE. Raises OciError 400 when it is no number or `last` is too long."""
+    if len(last) > MAX_LAST:
+        raise OciError(400, Code.NAME_INVALID, f"invalid `last`: it has at most {MAX_LAST} characters")
     if not n:
         return Page(None, last)
-    if not re.fullmatch(r"\d{1,30}", n) or int(n) == 0:
-        raise OciError(400, Code.PAGINATION_NUMBER_INVALID, "invalid `n`: use a number from 1 on", detail={"n": n[:64]})
+    if not re.fullmatch(r"\d{1,30}", n):
+        raise OciError(400, Code.PAGINATION_NUMBER_INVALID, "invalid `n`: use a number from 0 on", detail={"n": n[:64]})
     return Page(min(int(n), MAX_PAGE), last)
 
 
@@ -52,12 +55,14 @@ class TagPage:
 def decide_page(asked: Page, tags: list[str], link: str | None) -> TagPage:
     """The client's page out of an upstream's answer and its Link header.
 
-    An upstream whose answer holds `last` itself, or more than `n` tags, did not paginate: it is done here.
+    An upstream without a Link whose answer holds tags up to `last`, or more than `n`, did not paginate: it is
+    done here.
     """
+    if asked.size == 0:
+        return TagPage([], "")
     ordered = sorted(set(tags))
     following = next_last(link)
-    ignored = asked.last in ordered or (asked.size is not None and len(ordered) > asked.size)
-    if ignored and following == "":
+    if following == "":
         ordered = [tag for tag in ordered if tag > asked.last]
         if asked.size is not None and len(ordered) > asked.size:
             ordered = ordered[: asked.size]
@@ -67,13 +72,13 @@ def decide_page(asked: Page, tags: list[str], link: str | None) -> TagPage:
 
 def next_last(link: str | None) -> str:
     """`last` of an upstream's `Link: <...>; rel="next"`, or an empty string."""
-    match = re.match(r'\s*<([^>]{1,4096})>\s*;\s*rel="?next"?', link or "")
-    if match is None:
-        return ""
-    try:
-        return dict(parse_qsl(urlsplit(match[1]).query)).get("last", "")
-    except ValueError:
-        return ""
+    for match in re.finditer(r"<([^>]{1,4096})>([^,<]*)", link or ""):
+        if re.search(r';\s*rel="?next"?\s*(;|$)', match[2].strip()):
+            try:
+                return dict(parse_qsl(urlsplit(match[1]).query)).get("last", "")
+            except ValueError:
+                return ""
+    return ""
 
 
 def next_query(size: int | None, last: str) -> str:
@@ -88,6 +93,6 @@ def parse_tags(body: bytes) -> list[str]:
     tags = document.get("tags") if isinstance(document, dict) else None
     if tags is None and isinstance(document, dict) and "name" in document:
         return []  # distribution answers `"tags": null` for a repository without tags
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
         raise ValueError("not a tag list")
     return tags

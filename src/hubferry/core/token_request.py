@@ -6,7 +6,6 @@ is refused with 404, the only status on which containerd and BuildKit fall back 
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -36,7 +35,7 @@ def parse_basic(authorization: str | None) -> Credential | None:
         return None
     try:
         text = base64.b64decode(value.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # binascii.Error, UnicodeDecodeError, and a plain one beyond ASCII
         raise OciError(401, Code.UNAUTHORIZED, "the Basic credentials are not valid base64 of UTF-8") from error
     username, colon, secret = text.partition(":")
     if not colon or not text.isprintable():

@@ -4,7 +4,7 @@ Everything here begins with a settled route and credential and ends with an Answ
 """
 
 import json
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from hubferry.core import headers as head
 from hubferry.core.errors import Asked, Code, OciError, relay_error
@@ -98,10 +98,11 @@ class Content:
             kept = (("oci-filters-applied", filters),)
         last = next_last(get(received, "link"))
         if last:
-            kept = (
-                *kept,
-                ("link", f'</v2/{route.named}/referrers/{endpoint.reference}?last={last}>; rel="next"'),
-            )
+            following = [(key, value) for key, value in asked_for if key != "last"] + [("last", last)]
+            if route.namespace:
+                following.append(("ns", route.namespace))
+            next_page = urlencode(following, quote_via=quote)
+            kept = (*kept, ("link", f'</v2/{route.named}/referrers/{endpoint.reference}?{next_page}>; rel="next"'))
         media_type = head.media_type(get(received, "content-type"))
         head_lines = (("content-type", media_type), ("content-length", str(len(body))))
         return Answer(200, head_lines + kept, body)

@@ -6,9 +6,9 @@ is another origin than the one that the credential was given for.
 
 from dataclasses import dataclass, replace
 
-from hubferry.core.access import Credential
+from hubferry.core.access import MIN_LIFETIME_S, Credential
 from hubferry.core.challenge import Challenge
-from hubferry.core.errors import Code, OciError
+from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.exchange import Authenticate, Deliver, Exchange, Fail, Send
 from hubferry.core.http import Headers, get
 from hubferry.core.redirect import Trust
@@ -82,10 +82,12 @@ class Fetcher:
                 self._log.warning("upstream_failed", {"upstream": origin.name, "problem": str(error)})
                 failure = failure or error
                 continue
-            if response.status < 500 or last:
+            # a mirror speaks for the upstream only when it has what is asked for
+            useful = response.status < 400 or response.status == 416 if number else response.status < 500
+            if useful or (last and failure is None):
                 return response
             await response.body.close()
-            self._log.warning("upstream_failed", {"upstream": origin.name, "status": response.status})
+            self._log.warning("upstream_failed", {"upstream": origin.name, "base": number, "status": response.status})
         if failure is None:
             raise AssertionError("an upstream has at least its own URL")
         raise unreachable(origin.name, failure) from failure
@@ -94,19 +96,26 @@ class Fetcher:
         """Show a credential to an upstream, as far as it asks for one.
 
         A token made with it is proof enough: whether it opens a repository shows when that is pulled.
-        Raises OciError as `fetch` does, and what the token service's refusal means.
+        Raises OciError as `fetch` does, and what a refusal other than 401 means.
         """
         origin = target.origin
         base = origin.bases[0]
         exchange = Exchange("GET", f"{base}/v2/", (("user-agent", USER_AGENT),), origin.trust)
         step: object = exchange.begin()
+        status, shown, asked = 0, False, False
+        headers: Headers = ()
         try:
             while isinstance(step, Send):
                 response = await self._upstream.send(origin.name, step)
                 await response.body.close()
-                step = exchange.received(response.status, response.headers)
+                status, headers = response.status, response.headers
+                step = exchange.received(status, headers)
                 if isinstance(step, Authenticate):
-                    token = await self._tokens.authorization(origin, step, target.repository, target.credential)
+                    asked = True
+                    token = await self._tokens.authorization(
+                        origin, step, target.repository, target.credential, min_remaining_s=MIN_LIFETIME_S
+                    )
+                    shown = shown or not step.anonymous
                     if token and token.lifetime_s is not None and not step.anonymous:
                         self._challenges[base] = step.challenge
                         return Proof(accepted=True, lifetime_s=token.lifetime_s)
@@ -115,7 +124,10 @@ class Fetcher:
             raise unreachable(origin.name, error) from error
         if isinstance(step, Fail):
             raise refused(origin.name, step.reason)
-        return Proof(accepted=response.status < 300)
+        if status >= 300 and status != 401:
+            raise relay_error(status, headers, Asked(origin.name, "its login", ""))
+        # an upstream that asks nobody takes everybody; one that asked elsewhere has not seen this credential
+        return Proof(accepted=status < 300 and shown == asked)
 
     async def _fetch_from(
         self, target: Target, base: str, method: str, path: str, headers: Headers
@@ -145,6 +157,14 @@ class Fetcher:
                     await response.body.close()
                     raise
                 return response
+            if isinstance(step, Authenticate):
+                try:
+                    step = await self._authenticate(target, base, exchange, step)
+                except BaseException:
+                    await response.body.close()
+                    raise
+                if isinstance(step, Deliver):
+                    return response  # the 401 itself: there is nothing to answer its challenge with
             await response.body.close()
             if isinstance(step, Fail):
                 self._log.warning("redirect_refused", {"upstream": origin.name, "problem": step.reason})

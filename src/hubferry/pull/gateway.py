@@ -127,14 +127,15 @@ class Gateway:
             endpoint.reference,
         )
         trail.outcome = "bypass"
-        credential = await self._authorise(request, route)
         try:
+            credential = await self._authorise(request, route)
             answer = await self._repository(request, endpoint, route, credential, trail)
         except OciError as error:
-            if error.status != 401:
+            if error.status != 401 or get(error.headers, "www-authenticate") is not None:
                 raise
-            scope = pull_scope(route.named)
-            raise error.with_header(self._challenge(request, scope, "insufficient_scope")) from None
+            invalid = isinstance(error.detail, dict) and error.detail.get("error") == "invalid_token"
+            reason = "invalid_token" if invalid else "insufficient_scope"
+            raise error.with_header(self._challenge(request, pull_scope(route.named), reason)) from None
         if endpoint.namespace:
             answer = replace(answer, headers=(*answer.headers, ("oci-namespace", endpoint.namespace)))
         return answer
@@ -173,7 +174,7 @@ class Gateway:
         who = await self._login.identify(request, self._service(request))
         account = self._origins[route.upstream].account
         if isinstance(who, Credential):
-            return who
+            return await self._login.credential_for(who, route, request) or account
         library = bool(self._settings.upstreams[route.upstream].library)
         if isinstance(who, Grant) and who.covers(route, library):
             return who.credential or account

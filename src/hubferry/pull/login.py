@@ -14,7 +14,7 @@ from hubferry.core.access import Credential, Grant, lifetime_s
 from hubferry.core.challenge import format_challenge
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request
-from hubferry.core.routing import Endpoint, Route, RoutingTable, resolve, resolve_host
+from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable, resolve, resolve_host
 from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
 from hubferry.ports import Clock, Sealer
 from hubferry.pull.answer import Answer, Trail, json_answer
@@ -87,6 +87,19 @@ class Login:
                     continue
         return routes
 
+    async def credential_for(self, credential: Credential, route: Route, request: Request) -> Credential | None:
+        """What of a client's Basic credentials may be shown to a route's upstream: all or nothing."""
+        if route.upstream in self._proven.get(credential, {}):
+            return credential
+        home = self._home(request, Endpoint(Kind.BASE, namespace=""))
+        try:
+            proof = await self._prove(credential, route.upstream, home, [route])
+        except OciError as error:
+            if error.status == 401:
+                raise
+            return None  # not to be proven now: what is open to everybody may still be had
+        return credential if proof.upstream == route.upstream else None
+
     async def _prove(self, credential: Credential, upstream: str, home: str, routes: list[Route]) -> ProvenAt:
         """Where a credential holds: at the upstream that the scope names, or at the host name's own.
 
@@ -95,7 +108,7 @@ class Login:
         and the others are pulled from anonymously. Raises OciError as `check` does.
         """
         known = self._proven.get(credential)
-        if known and upstream not in known:
+        if known and upstream not in known and upstream != home:
             return ProvenAt(next(iter(known)), None)
         try:
             life_s = await self.check(self._origins[upstream], credential, routes)

@@ -8,8 +8,9 @@ Distribution token specification.
 import asyncio
 import base64
 import json
+import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -35,7 +36,8 @@ MAX_KEPT = 10_000
 class Token:
     """The value of an `Authorization` header.
 
-    `expires_at` is monotonic; `is_fresh` says that it was obtained for the one who asks, not found.
+    `lifetime_s` is what it still lives, None when nobody says. `expires_at` is monotonic; `is_fresh` says that it was
+    obtained for the one who asks, not found.
     """
 
     authorization: str
@@ -61,7 +63,8 @@ class TokenCall:
     def url(self) -> str:
         """The realm with service, scopes and account as its query."""
         parts = urlsplit(self.realm)
-        query = parse_qsl(parts.query, keep_blank_values=True)
+        # what is asked for is ours to say, whatever the realm has in its own query
+        query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if k not in ("scope", "account")]
         if self.service:
             query.append(("service", self.service))
         query.extend(("scope", one) for one in self.scope.split())
@@ -82,9 +85,17 @@ class UpstreamTokens:
         self._under_way: dict[TokenCall, asyncio.Task[Token]] = {}
 
     async def authorization(
-        self, origin: "Origin", step: Authenticate, repository: str, credential: Credential | None
+        self,
+        origin: "Origin",
+        step: Authenticate,
+        repository: str,
+        credential: Credential | None,
+        *,
+        min_remaining_s: float = 0.0,
     ) -> Token | None:
         """What to send for a challenge; None when it asks for credentials and there are none.
+
+        A kept token that lives no longer than `min_remaining_s` is not good enough.
 
         Raises OciError: 502 for a realm that is not believed or an answer that is none, 401/403/429 when the
         token service refuses, UpstreamFailure when it cannot be reached.
@@ -107,8 +118,9 @@ class UpstreamTokens:
         service = step.challenge.param("service")
         request = TokenCall(origin.name, origin_of(step.challenger), realm, service, scope, credential)
         kept = self._kept.get(request)
-        if kept and kept.authorization != step.refused and self._clock.monotonic() < kept.expires_at:
-            return kept
+        now = self._clock.monotonic()
+        if kept and kept.authorization != step.refused and now + min_remaining_s < kept.expires_at:
+            return replace(kept, lifetime_s=kept.expires_at - now)
         task = self._under_way.get(request)
         if task is None:
             task = asyncio.create_task(self._renew(request, repository))
@@ -116,7 +128,7 @@ class UpstreamTokens:
             task.add_done_callback(lambda _: self._under_way.pop(request, None))
         # shielded: whoever asked first may leave, the others still wait for it
         token = await asyncio.shield(task)
-        return Token(token.authorization, token.lifetime_s, token.expires_at, is_fresh=True)
+        return replace(token, is_fresh=True)
 
     async def _renew(self, call: TokenCall, repository: str) -> Token:
         started = self._clock.monotonic()
@@ -124,12 +136,13 @@ class UpstreamTokens:
         if call.credential:
             headers = (*headers, ("authorization", basic(call.credential)))
         response = await self._upstream.send(call.upstream, Send("GET", call.url(), headers))
+        if response.status != 200:
+            await response.body.close()
+            raise _refusal(call, response.status, response.headers, repository)
         try:
             body = await self._upstream.read(response, MAX_ANSWER)
         except TooLarge:
             raise _no_token(call.upstream, "an answer that is too large") from None
-        if response.status != 200:
-            raise _refusal(call, response.status, response.headers, repository)
         value, lifetime_s = parse_token(call.upstream, body)
         # a tenth, at most 10 s, in reserve: a token must not expire on its way
         expires_at = started + lifetime_s - min(lifetime_s / 10, 10.0)
@@ -152,10 +165,13 @@ def parse_token(upstream: str, body: bytes) -> tuple[str, float]:
     try:
         document = json.loads(body)
         value = document.get("token") or document.get("access_token")
-        lifetime_s = float(document.get("expires_in") or DEFAULT_LIFETIME_S)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        said = document.get("expires_in")
+        lifetime_s = DEFAULT_LIFETIME_S if said is None else float(said)
+        if not math.isfinite(lifetime_s):
+            raise ValueError("not a number of seconds")
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise _no_token(upstream, "an answer that is no token") from None
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         raise _no_token(upstream, "an answer without a token")
     return value, min(max(lifetime_s, 0.0), 86400.0)
 
@@ -173,4 +189,6 @@ def _refusal(call: TokenCall, status: int, headers: Headers, repository: str) ->
             "log in again; Docker Hub wants an access token when two-factor is on",
             detail={"upstream": call.upstream},
         )
+    if status == 404:
+        return _no_token(call.upstream, "404")
     return relay_error(status, headers, Asked(call.upstream, repository or "its login", ""))

@@ -81,6 +81,9 @@ class App:
             # returning before the body is complete makes uvicorn close the connection (FIN, no last chunk), so
             # that nobody takes half a body for a whole one
             trail.outcome, trail.problem = "cut", str(error)
+        except Exception:  # noqa: BLE001 - nothing of ours may reach a client; returning cuts the connection
+            trail.outcome, status = "error", 502
+            logger().exception("internal_error", method=request.method, path=request.path[:512])
         finally:
             self._access_log.write(
                 method=request.method,
@@ -106,7 +109,11 @@ class App:
             )
 
     async def _deliver(self, request: Request, answer: Answer, client: Client, progress: Progress) -> None:
-        head = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
+        try:
+            head = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
+        except UnicodeEncodeError:
+            await close(answer)
+            raise
         start: Message = {"type": "http.response.start", "status": answer.status, "headers": head}
         body = answer.body
         if body is None or isinstance(body, bytes):
@@ -131,6 +138,12 @@ class App:
 
         await self._pages(scope, client.receive, watched)
         return status
+
+
+async def close(answer: Answer) -> None:
+    """Give back the body of an answer that is not delivered."""
+    if answer.body is not None and not isinstance(answer.body, bytes):
+        await answer.body.close()
 
 
 def read_request(scope: Any) -> Request:

@@ -72,6 +72,7 @@ class StreamedBody:
         """Give the connection back when the body is over, else end it."""
         wire, self._wire = self._wire, None
         if wire is not None:
+            self._reply.drop_received()
             if self._reply.is_over and self._reply.keeps_alive:
                 self._client.keep(self._place, wire)
             else:

@@ -75,6 +75,11 @@ class Reply:
             return self._parser.is_complete and not self._parser.pieces
         return self._left == 0 and not self._rest
 
+    def drop_received(self) -> None:
+        """Forget what has arrived with the head: a small body that nobody reads must not cost its connection."""
+        if self._left is not None and not self._is_chunked and len(self._rest) == self._left:
+            self._left, self._rest = 0, b""
+
     async def next_piece(self) -> bytes | None:
         """The next bytes of the body, None at its end. Raises Broken, ProtocolError, OSError."""
         if self._is_chunked:

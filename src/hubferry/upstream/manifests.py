@@ -3,7 +3,7 @@
 import hashlib
 
 from hubferry.core.http import get
-from hubferry.core.manifest import MAX_BYTES, SCHEMA1, ManifestProblem, decide_media_type
+from hubferry.core.manifest import MAX_BYTES, SCHEMA1_SIGNED, ManifestProblem, decide_media_type, signed_payload
 from hubferry.ports import Manifest, Upstream, UpstreamResponse
 
 
@@ -20,10 +20,8 @@ class CheckedManifests:
         algorithm = expected_digest.partition(":")[0] or "sha256"
         if algorithm not in ("sha256", "sha512"):
             raise ManifestProblem(f"its digest is of the unknown kind {algorithm[:32]!r}")
-        digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
-        if media_type in SCHEMA1 and expected_digest:
-            # the digest of a signed schema 1 manifest is that of its payload, not of these bytes
-            digest = expected_digest
+        hashed = signed_payload(body) if media_type == SCHEMA1_SIGNED else body
+        digest = f"{algorithm}:{hashlib.new(algorithm, hashed).hexdigest()}"
         if expected_digest and digest != expected_digest:
             raise ManifestProblem(f"its bytes have the digest {digest}, not {expected_digest}")
         return Manifest(body, media_type, digest, len(body))
