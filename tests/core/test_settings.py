@@ -16,7 +16,6 @@ from hubferry.core.settings import (
     Settings,
     Size,
     UpstreamSettings,
-    default_of,
     describe,
     format_toml,
     from_environment,
@@ -150,7 +149,7 @@ def test_every_option_has_a_help_line_and_a_default() -> None:
     for cls in (*SECTIONS.values(), UpstreamSettings):
         for f in fields(cls):
             assert f.metadata["help"]
-            assert default_of(f) is not None
+            assert f.default is not None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from hubferry.core.settings import (
     Size,
     UpstreamSettings,
     convert,
-    default_of,
     from_environment,
     resolve,
 )
@@ -45,9 +44,9 @@ def test_every_setting_is_documented_with_type_and_default(title: str) -> None:
     for name, (_, kind, default, meaning, example) in documented.items():
         option = known[name]
         assert kind == next((word for of, word in KINDS.items() if option.type is of), "list"), name
-        assert convert(toml_value(default), option) == default_of(option), f"{name}: default"
+        assert convert(toml_value(default), option) == option.default, f"{name}: default"
         assert meaning, name
-        assert convert(toml_value(example), option) != default_of(option) or name in ("url", "search_url"), name
+        assert convert(toml_value(example), option) != option.default or name in ("url", "search_url"), name
         for choice in option.metadata.get("choices", ()):
             assert f"`{choice}`" in meaning, f"{name}: {choice}"
 
@@ -67,7 +66,7 @@ def test_the_built_in_upstreams_are_documented() -> None:
     assert set(documented) == set(BUILT_IN)
     for name, values in documented.items():
         changed = {f.name: getattr(upstreams[name], f.name) for f in fields(UpstreamSettings)}
-        unsaid = {f.name for f in fields(UpstreamSettings) if f.name not in values and changed[f.name] != default_of(f)}
+        unsaid = {f.name for f in fields(UpstreamSettings) if f.name not in values and changed[f.name] != f.default}
         assert not unsaid, name
         for key, value in values.items():
             expected = tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Which headers cross the gateway, in both directions, and what a log may show of them.
+"""Which headers cross the gateway, in both directions.
 
 Pure. Allow-lists, so that a client's header never reaches an upstream's cache key (CVE-2024-6915) and an
 upstream's cookie, alternative service or challenge never reaches a client. Hop-by-hop headers (RFC 9110

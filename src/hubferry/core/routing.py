@@ -113,6 +113,13 @@ _FIXED = {
     "/v1/_ping": Kind.PING,
     "/v1/search": Kind.SEARCH,
 }
+
+
+def is_token_path(path: str) -> bool:
+    """Whether a POST to this path carries a form."""
+    return _FIXED.get(path) is Kind.TOKEN
+
+
 READS = ("GET", "HEAD")
 MAX_QUERY = 4096
 

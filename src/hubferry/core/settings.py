@@ -9,7 +9,7 @@ are made from them. The contract of names is in docs/configuration.md.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from ipaddress import ip_network
 from types import MappingProxyType
@@ -417,7 +417,7 @@ def _check_urls(values: tuple[str, ...]) -> None:
 def _check_proxy(value: str) -> None:
     try:
         parts = urlsplit(value)
-        fine = parts.scheme in ("http", "https", "socks5", "socks5h") and parts.hostname and parts.port
+        fine = parts.scheme in ("http", "socks5", "socks5h") and parts.hostname and parts.port
     except ValueError:
         fine = False
     if not fine:
@@ -568,8 +568,3 @@ def format_toml(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def default_of(f: Field[Any]) -> Any:
-    """The default of an option."""
-    return None if f.default is MISSING else f.default

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from hubferry.core import headers as head
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.http import Headers, Request, get
-from hubferry.core.ranges import ByteRange, answers, parse_content_range, parse_range
+from hubferry.core.ranges import ByteRange, ContentRange, answers, parse_content_range, parse_range
 from hubferry.core.routing import Endpoint, Route
 from hubferry.core.tags import decide_page, next_last, next_query, parse_page, parse_tags
 from hubferry.ports import TooLarge, Upstream, UpstreamFailure, UpstreamResponse
@@ -43,11 +43,12 @@ class Content:
         if response.status not in (200, 206):
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)
+        partial = None
         try:
             if head.media_type(get(response.headers, "content-type")) == "text/html":
                 raise unusable(asked, "it is a web page, such as a captive portal's or a firewall's")
             if response.status == 206:
-                _check_partial(asked, byte_range, response)
+                partial = check_partial(asked, byte_range, response)
         except OciError:
             await response.body.close()
             raise
@@ -58,6 +59,8 @@ class Content:
             "etag": f'"{digest}"',
             "accept-ranges": "bytes",
         }
+        if partial is not None:
+            known["content-length"] = str(partial.length)
         if request.method == "HEAD":
             await response.body.close()
             return Answer(response.status, tuple(known.items()))
@@ -121,8 +124,8 @@ class Content:
             raise unreachable(target.origin.name, error) from error
 
 
-def _check_partial(asked: Asked, byte_range: ByteRange | None, response: UpstreamResponse) -> None:
-    """Raises OciError 502 when a 206 holds other bytes than were asked for."""
+def check_partial(asked: Asked, byte_range: ByteRange | None, response: UpstreamResponse) -> ContentRange:
+    """What a 206 holds. Raises OciError 502 when that is not what was asked for."""
     got = parse_content_range(get(response.headers, "content-range"))
     length = get(response.headers, "content-length")
     if (
@@ -132,3 +135,4 @@ def _check_partial(asked: Asked, byte_range: ByteRange | None, response: Upstrea
         or (length is not None and length != str(got.length))
     ):
         raise unusable(asked, "it answered with a range that was not asked for")
+    return got

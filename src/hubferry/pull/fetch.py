@@ -13,7 +13,7 @@ from hubferry.core.exchange import Authenticate, Deliver, Exchange, Fail, Send
 from hubferry.core.http import Headers, get
 from hubferry.core.redirect import Trust
 from hubferry.core.settings import UpstreamSettings
-from hubferry.ports import EventLog, Upstream, UpstreamFailure, UpstreamResponse
+from hubferry.ports import Cause, EventLog, Upstream, UpstreamFailure, UpstreamResponse
 from hubferry.pull.upstream_tokens import UpstreamTokens
 
 USER_AGENT = "hubferry (+https://opencontainers.org/distribution-spec)"
@@ -68,8 +68,8 @@ class Fetcher:
     async def fetch(self, target: Target, method: str, path: str, headers: Headers) -> UpstreamResponse:
         """The final response, whatever its status; its body is open and the caller closes it.
 
-        `path` begins with `/v2/`. Raises OciError 503 when neither the upstream nor a mirror can be reached, 502
-        when it leads somewhere we do not go.
+        `path` is appended to the base URL. Raises OciError 503 when neither the upstream nor a mirror can be reached,
+        502 when it leads somewhere we do not go.
         """
         origin = target.origin
         failure: UpstreamFailure | None = None
@@ -82,15 +82,18 @@ class Fetcher:
                 self._log.warning("upstream_failed", {"upstream": origin.name, "problem": str(error)})
                 failure = failure or error
                 continue
+            except OciError as error:
+                if error.status < 500 or last:
+                    raise
+                self._log.warning("upstream_failed", {"upstream": origin.name, "problem": error.message})
+                continue
             # a mirror speaks for the upstream only when it has what is asked for
             useful = response.status < 400 or response.status == 416 if number else response.status < 500
             if useful or (last and failure is None):
                 return response
             await response.body.close()
             self._log.warning("upstream_failed", {"upstream": origin.name, "base": number, "status": response.status})
-        if failure is None:
-            raise AssertionError("an upstream has at least its own URL")
-        raise unreachable(origin.name, failure) from failure
+        raise unreachable(origin.name, failure or UpstreamFailure(Cause.CUT, origin.name)) from failure
 
     async def prove(self, target: Target) -> Proof:
         """Show a credential to an upstream, as far as it asks for one.

@@ -113,7 +113,8 @@ class Login:
         try:
             life_s = await self.check(self._origins[upstream], credential, routes)
         except OciError as error:
-            if error.status != 401 or upstream == home:
+            # ghcr.io answers 403 to a credential that is not its own
+            if error.status not in (400, 401, 403) or upstream == home:
                 raise
             life_s = await self.check(self._origins[home], credential, [])
             upstream = home

@@ -4,23 +4,46 @@ What hubferry's gateway does not answer (`/`, `/robots.txt`, `/healthz`) goes to
 inside reaches a client as more than an OCI error; once a body has begun, failing means cutting the connection.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hubferry.core.client import Network, behind_proxy
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request, get
+from hubferry.core.routing import is_token_path
 from hubferry.core.token_request import MAX_FORM
 from hubferry.ports import UpstreamFailure
 from hubferry.pull import Answer, Gateway, Trail
 from hubferry.pull.answer import error_answer
-from hubferry.server.bodies import Client, ClientGone, CutShort, Message, Progress, Receive, Send, send_body
+from hubferry.server.bodies import (
+    Client,
+    ClientGone,
+    CutShort,
+    Message,
+    Progress,
+    Receive,
+    Send,
+    send_body,
+    while_listening,
+)
 from hubferry.server.log import AccessLog, logger
 from hubferry.server.pages import PAGE_REQUEST
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 BODILESS = (204, 304)
+FORM_S = 10.0
+
+
+@dataclass(slots=True)
+class Record:
+    """What the access log will say of a request."""
+
+    trail: Trail
+    status: int = 502
+    progress: Progress = field(default_factory=Progress)
 
 
 class App:
@@ -59,56 +82,54 @@ class App:
 
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
         started = time.monotonic()
-        progress, client = Progress(), Client(receive, send)
+        client, record = Client(receive, send), Record(Trail())
         request = behind_proxy(read_request(scope), self._trusted)
-        trail = Trail()
-        status = 502
         try:
-            answer = await self._decide(request, receive)
-            if answer is None:
-                status = await self._page({**scope, PAGE_REQUEST: request}, client, progress)
-                return
-            trail, status = answer.trail, answer.status
-            try:
-                await self._deliver(request, answer, client, progress)
-            except UpstreamFailure as error:
-                failed = self._gateway.failed_before_body(request, trail, error)
-                trail, status = failed.trail, failed.status
-                await self._deliver(request, failed, client, progress)
+            if request.method == "POST" and is_token_path(request.path):
+                request = replace(request, body=await read_form(receive))
+            await while_listening(self._serve(scope, request, client, record), receive)
         except ClientGone:
-            trail.outcome, status = "gone", 499
+            record.trail.outcome, record.status = "gone", 499
         except CutShort as error:
             # returning before the body is complete makes uvicorn close the connection (FIN, no last chunk), so
             # that nobody takes half a body for a whole one
-            trail.outcome, trail.problem = "cut", str(error)
-        except Exception:  # noqa: BLE001 - nothing of ours may reach a client; returning cuts the connection
-            trail.outcome, status = "error", 502
+            record.trail.outcome, record.trail.problem = "cut", str(error)
+        except OciError as error:
+            await self._deliver(request, error_answer(error), client, record)
+        except Exception:  # noqa: BLE001 - nothing of ours may reach a client; the connection is cut
+            record.trail.outcome = "error"
             logger().exception("internal_error", method=request.method, path=request.path[:512])
         finally:
             self._access_log.write(
                 method=request.method,
                 path=request.path,
                 peer=request.peer,
-                status=status,
-                size_bytes=progress.sent_bytes,
+                status=record.status,
+                size_bytes=record.progress.sent_bytes,
                 seconds=time.monotonic() - started,
-                trail=trail,
+                trail=record.trail,
             )
 
-    async def _decide(self, request: Request, receive: Receive) -> Answer | None:
+    async def _serve(self, scope: Any, request: Request, client: Client, record: "Record") -> None:
         try:
-            if request.method == "POST":
-                request = await _with_form(request, receive)
-            return await self._gateway.handle(request)
-        except OciError as error:
-            return error_answer(error)
+            answer = await self._gateway.handle(request)
         except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
             logger().exception("internal_error", method=request.method, path=request.path[:512])
-            return error_answer(
-                OciError(502, Code.UNKNOWN, "hubferry failed inside: its log says where; try again, or report it")
-            )
+            message = "hubferry failed inside: its log says where; try again, or report it"
+            answer = error_answer(OciError(502, Code.UNKNOWN, message))
+        if answer is None:
+            await self._page({**scope, PAGE_REQUEST: request}, client, record)
+            return
+        record.trail = answer.trail
+        try:
+            await self._deliver(request, answer, client, record)
+        except UpstreamFailure as error:
+            failed = self._gateway.failed_before_body(request, answer.trail, error)
+            record.trail = failed.trail
+            await self._deliver(request, failed, client, record)
 
-    async def _deliver(self, request: Request, answer: Answer, client: Client, progress: Progress) -> None:
+    async def _deliver(self, request: Request, answer: Answer, client: Client, record: "Record") -> None:
+        record.status = answer.status
         try:
             head = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
         except UnicodeEncodeError:
@@ -120,24 +141,20 @@ class App:
             content = b"" if body is None or request.method == "HEAD" or answer.status in BODILESS else body
             await client.send(start)
             await client.send({"type": "http.response.body", "body": content, "more_body": False})
-            progress.sent_bytes = len(content)
+            record.progress.sent_bytes = len(content)
             return
         length = get(answer.headers, "content-length")
         # bodies are opaque to the orchestrator; on the server they are all readable
-        await send_body(body, int(length) if length else None, start, client, progress)  # type: ignore[arg-type]
+        await send_body(body, int(length) if length else None, start, client.send, record.progress)  # type: ignore[arg-type]
 
-    async def _page(self, scope: Any, client: Client, progress: Progress) -> int:
-        status = 200
-
+    async def _page(self, scope: Any, client: Client, record: "Record") -> None:
         async def watched(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                record.status = message["status"]
             await client.send(message)
-            progress.sent_bytes += len(message.get("body", b""))
+            record.progress.sent_bytes += len(message.get("body", b""))
 
         await self._pages(scope, client.receive, watched)
-        return status
 
 
 async def close(answer: Answer) -> None:
@@ -162,27 +179,21 @@ def read_request(scope: Any) -> Request:
     )
 
 
-async def _with_form(request: Request, receive: Receive) -> Request:
-    """The request with its body, as far as a token request has one. Raises OciError 413."""
+async def read_form(receive: Receive) -> bytes:
+    """The body of a token request. Raises OciError 408 and 413, ClientGone."""
     parts: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            break
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_FORM:
-            raise OciError(413, Code.UNSUPPORTED, f"a form of more than {MAX_FORM} bytes is not supported")
-        if not message.get("more_body"):
-            break
-    return Request(
-        request.method,
-        request.path,
-        request.query,
-        request.headers,
-        request.scheme,
-        request.host,
-        request.peer,
-        b"".join(parts),
-    )
+    try:
+        async with asyncio.timeout(FORM_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone("the client hung up within its form")
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > MAX_FORM:
+                    raise OciError(413, Code.UNSUPPORTED, f"a form of more than {MAX_FORM} bytes is not supported")
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise OciError(408, Code.UNSUPPORTED, f"the form did not arrive within {FORM_S:g} s") from None

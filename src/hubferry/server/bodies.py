@@ -4,7 +4,7 @@ A body that breaks off is never ended properly: the connection is cut, so that n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+WATCH_AFTER_S = 0.05
 HEAD_PATIENCE_S = 0.5  # containerd 2.3 gives up after 30 s without a head; people much earlier
 
 
@@ -51,23 +52,15 @@ class CutShort(Exception):
     """The body ended early; the connection must be cut."""
 
 
-async def send_body(body: Readable, length: int | None, start: Message, client: Client, progress: Progress) -> None:
-    """Send the head `start` and pump a body after it, then close the body.
+async def send_body(body: Readable, length: int | None, start: Message, send: Send, progress: Progress) -> None:
+    """Send the head `start` and pump a body after it; closes the body, also when it is cancelled.
 
-    Raises UpstreamFailure when the upstream breaks off before a byte was promised to the client; CutShort when it
-    does so later or sends another length than declared; ClientGone.
+    Raises UpstreamFailure when the upstream breaks off before a byte was promised to the client, CutShort when it
+    does so later or sends another length than declared.
     """
-    pump = asyncio.create_task(_pump(body, length, start, client.send, progress))
-    gone = asyncio.create_task(_wait_for_disconnect(client.receive))
     try:
-        await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not pump.done():
-            raise ClientGone(f"the client hung up after {progress.sent_bytes} bytes")
-        pump.result()
+        await _pump(body, length, start, send, progress)
     finally:
-        pump.cancel()
-        gone.cancel()
-        await asyncio.gather(pump, gone, return_exceptions=True)
         await body.close()
 
 
@@ -106,6 +99,29 @@ async def _pump_rest(
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _wait_for_disconnect(receive: Receive) -> None:
+async def while_listening(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do the work for a client for as long as it is there. Raises ClientGone, and whatever the work raises.
+
+    Who is answered at once is not watched: most answers are out before anybody could leave.
+    """
+    task = asyncio.create_task(work)
+    gone: asyncio.Task[None] | None = None
+    try:
+        await asyncio.wait({task}, timeout=WATCH_AFTER_S)
+        if not task.done():
+            gone = asyncio.create_task(wait_for_disconnect(receive))
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone("the client hung up")
+        task.result()
+    finally:
+        for other in (task, gone):
+            if other is not None and not other.done():
+                other.cancel()
+                await asyncio.wait({other})
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client is gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

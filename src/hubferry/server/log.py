@@ -26,6 +26,7 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            *([] if readable else [structlog.processors.format_exc_info]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -45,7 +46,8 @@ class _Forward(logging.Handler):
     """Sends records of libraries into the same stream and format."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger().log(record.levelno, "library", logger=record.name, message=record.getMessage())
+        fields = {"exc_info": record.exc_info} if record.exc_info else {}
+        logger().log(record.levelno, "library", logger=record.name, message=record.getMessage(), **fields)
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

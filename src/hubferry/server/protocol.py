@@ -5,9 +5,10 @@ Heads that arrive whole and are merely too large get a proper answer (core/clien
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hubferry.core.errors import Code, OciError
 
@@ -22,6 +23,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a head."""
@@ -32,13 +34,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Stop waiting."""
         self._head_arrived()
         super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:
+            # uvicorn tells only the latest of pipelined requests that the client is gone
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head that is not complete yet."""
+        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect_head()  # also for a bare line break, which the parser skips without a word
         if self._head_timer is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.close()
+                self._refuse(OciError(431, Code.UNSUPPORTED, f"the request head is larger than {MAX_HEAD_BYTES} bytes"))
                 return
         super().data_received(data)
 
@@ -58,11 +66,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words are for uvicorn's log
         """Refuse what is no HTTP in the words of the registry protocol, and close."""
-        error = OciError(400, Code.UNSUPPORTED, "this is not a valid HTTP/1.1 request for this server")
+        self._refuse(OciError(400, Code.UNSUPPORTED, "this is not a valid HTTP/1.1 request for this server"))
+
+    def _refuse(self, error: OciError) -> None:
         body = error.body()
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        line = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
+        head = f"{line}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode("ascii") + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _expect_head(self) -> None:
         self._head_bytes = 0

@@ -57,6 +57,7 @@ def bind(address: str) -> socket.socket:
     """A bound socket; `[::]` takes IPv4 as well. Raises ConfigError."""
     host, port = parse_listen(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = None
     try:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,7 +65,8 @@ def bind(address: str) -> socket.socket:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
         bound.bind((host, port))
     except OSError as error:
-        bound.close()
+        if bound is not None:
+            bound.close()
         problem = f"{address} cannot be listened on ({error.strerror or error}): choose another address or port"
         raise ConfigError("server.listen", problem) from None
     bound.setblocking(False)
@@ -84,8 +86,14 @@ class Server(uvicorn.Server):
         yield
 
 
-def work(settings: Settings, key: bytes, tls: ssl.SSLContext | None, sockets: list[socket.socket]) -> None:
-    """Serve in this process until a signal."""
+def work(
+    settings: Settings,
+    key: bytes,
+    tls: ssl.SSLContext | None,
+    sockets: list[socket.socket],
+    lifeline: int | None = None,
+) -> None:
+    """Serve in this process until a signal, or until the other end of `lifeline` is closed."""
     config = uvicorn.Config(
         build_app(settings, key),
         http=BoundedHttpProtocol,
@@ -102,7 +110,10 @@ def work(settings: Settings, key: bytes, tls: ssl.SSLContext | None, sockets: li
     config.load()
     config.ssl = tls
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Server(config).serve(sockets=sockets))
+        server = Server(config)
+        if lifeline is not None:
+            runner.get_loop().add_reader(lifeline, server.handle_exit, signal.SIGTERM, None)
+        runner.run(server.serve(sockets=sockets))
 
 
 class Supervisor:
@@ -116,10 +127,11 @@ class Supervisor:
         self._tls = tls
         self._sockets = sockets
         self._workers: set[int] = set()
+        self._lifeline = os.pipe()  # nothing is ever written: its end tells a worker that this process is gone
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status, 1 when a worker had to be killed."""
-        watched = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+        watched = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # before the first fork, so that none is missed
         for _ in range(self._settings.server.workers):
             self._fork(watched)
@@ -138,7 +150,8 @@ class Supervisor:
         status = 1
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
-            work(self._settings, self._key, self._tls, self._sockets)
+            os.close(self._lifeline[1])
+            work(self._settings, self._key, self._tls, self._sockets, self._lifeline[0])
             status = 0
         except BaseException:  # noqa: BLE001 - a forked worker must never return into its parent's code
             log.logger().exception("worker_failed")

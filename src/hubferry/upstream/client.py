@@ -28,6 +28,7 @@ from hubferry.upstream.wire import Buffers, Wire
 
 MAX_IDLE = 64  # connections kept for one origin
 IDLE_S = 30.0
+WHOLE_S = 60.0  # for a manifest, a list or a token
 MAX_ADDRESSES = 3
 HEAD = "no response header"
 
@@ -56,6 +57,11 @@ class StreamedBody:
         self._place = place
         self._wire: Wire | None = wire
         self._reply = reply
+
+    @property
+    def host(self) -> str:
+        """Whom it comes from."""
+        return self._place.host
 
     async def read(self) -> bytes | None:
         """What has arrived, at most 512 KiB; None at the end. Raises UpstreamFailure."""
@@ -97,6 +103,7 @@ class SocketUpstream:
         self._idle: dict[Place, list[_Idle]] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._buffers = Buffers()
+        self._sweep: asyncio.TimerHandle | None = None
 
     def settings(self, place: Place) -> UpstreamSettings:
         """The settings of the upstream that a place belongs to."""
@@ -140,11 +147,14 @@ class SocketUpstream:
         parts: list[bytes] = []
         size = 0
         try:
-            while (piece := await body.read()) is not None:
-                size += len(piece)
-                if size > limit_bytes:
-                    raise TooLarge(f"more than {limit_bytes} bytes")
-                parts.append(piece)
+            async with asyncio.timeout(WHOLE_S):  # each piece has its own limit; many small ones need another
+                while (piece := await body.read()) is not None:
+                    size += len(piece)
+                    if size > limit_bytes:
+                        raise TooLarge(f"more than {limit_bytes} bytes")
+                    parts.append(piece)
+        except TimeoutError:
+            raise UpstreamFailure(Cause.TIMEOUT, body.host, "a small body took too long") from None
         finally:
             await body.close()
         return b"".join(parts)
@@ -160,18 +170,23 @@ class SocketUpstream:
         return None
 
     def keep(self, place: Place, wire: Wire) -> None:
-        """Keep a connection for the next exchange with the same place; those idle for too long are closed."""
+        """Keep a connection for the next exchange with the same place, for IDLE_S."""
+        idle = self._idle.setdefault(place, [])
+        if len(idle) >= MAX_IDLE:
+            wire.close()
+            return
+        idle.append(_Idle(wire, self._clock.monotonic()))
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(IDLE_S, self._close_idle)
+
+    def _close_idle(self) -> None:
         now = self._clock.monotonic()
-        for other, idle in list(self._idle.items()):
-            while idle and now - idle[0].since >= IDLE_S:
+        for place, idle in list(self._idle.items()):
+            while idle and (now - idle[0].since >= IDLE_S or not idle[0].wire.is_quiet):
                 idle.pop(0).wire.close()
             if not idle:
-                del self._idle[other]
-        idle = self._idle.setdefault(place, [])
-        if len(idle) < MAX_IDLE:
-            idle.append(_Idle(wire, now))
-        else:
-            wire.close()
+                del self._idle[place]
+        self._sweep = asyncio.get_running_loop().call_later(IDLE_S, self._close_idle) if self._idle else None
 
     async def _connect(self, place: Place) -> Wire:
         """A new connection, through TLS and the proxy if there is one. Raises UpstreamFailure."""
@@ -217,6 +232,8 @@ class SocketUpstream:
 
     async def close(self) -> None:
         """Close every idle connection."""
+        if self._sweep is not None:
+            self._sweep.cancel()
         idle, self._idle = self._idle, {}
         for kept in (kept for group in idle.values() for kept in group):
             kept.wire.close()

@@ -33,12 +33,18 @@ class _Parser:
         self.headers: list[tuple[str, str]] = []
         self.pieces: list[bytes] = []
         self.is_complete = False
+        self.has_surplus = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
+    def on_message_begin(self) -> None:
+        if self.is_complete:  # a second answer that nobody asked for: neither it nor the connection is used
+            self.has_surplus = True
+
     def on_body(self, body: bytes) -> None:
-        self.pieces.append(body)
+        if not self.is_complete:
+            self.pieces.append(body)
 
     def on_message_complete(self) -> None:
         self.is_complete = True
@@ -60,7 +66,7 @@ class Reply:
         self.status: int = parser.parser.get_status_code()
         self.headers: Headers = tuple(parser.headers)
         self.length = _declared_length(self.headers)
-        self._is_chunked = any("chunked" in v.lower() for v in get_all(self.headers, "transfer-encoding"))
+        self._is_chunked = _is_chunked(self.headers)
         bodiless = method == "HEAD" or self.status in (204, 304)
         self._left = 0 if bodiless else self.length
         self._ends_with_connection = self._left is None and not self._is_chunked and not bodiless
@@ -88,6 +94,8 @@ class Reply:
             return None
         data, self._rest = self._rest or await self._wire.receive(), b""
         if self._left is None:
+            if not data and self._wire.has_proper_ends and not self._wire.ended_cleanly:
+                raise Broken("the connection was cut", begun=True)
             return data or None
         if not data:
             raise Broken(f"{self._left} bytes are missing", begun=True)
@@ -106,6 +114,8 @@ class Reply:
             if not data:
                 raise Broken("the last chunk is missing", begun=True)
             parser.feed(data)
+            if parser.has_surplus:
+                self.keeps_alive = False
         pieces, parser.pieces = parser.pieces, []
         return b"".join(pieces)
 
@@ -144,6 +154,13 @@ async def _read_head(wire: Wire, data: bytes) -> bytes:
             raise Broken("closed without an answer", begun=bool(data))
         data += more
     return data
+
+
+def _is_chunked(headers: Headers) -> bool:
+    said = [value.strip().lower() for value in get_all(headers, "transfer-encoding")]
+    if said and said != ["chunked"]:
+        raise ProtocolError("a Transfer-Encoding other than chunked")
+    return bool(said)
 
 
 def _declared_length(headers: Headers) -> int | None:

@@ -34,6 +34,7 @@ class Wire:
         self._buffers = buffers
         self._loop = asyncio.get_running_loop()
         self._tls: ssl.SSLObject | None = None
+        self.ended_cleanly = False  # under TLS: the other side said that it is done, nobody cut it off
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
 
@@ -65,7 +66,7 @@ class Wire:
             return bytes(self._buffers.received[:size])
         size = self._decrypt(self._tls, 0)
         while not size:
-            if self._incoming.eof:
+            if self.ended_cleanly or self._incoming.eof:
                 return b""
             if self._outgoing.pending:
                 await self._flush()
@@ -81,11 +82,12 @@ class Wire:
     def _decrypt(self, tls: ssl.SSLObject, total: int) -> int:
         """Decrypt what was received behind the first `total` bytes of the buffer; how many are in it then."""
         plain = self._buffers.plain
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            while total < BUFFER_BYTES:
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLEOFError):
+            while total < BUFFER_BYTES and not self.ended_cleanly:
                 # typeshed knows neither that a buffer may be a memoryview nor that its size comes back then
                 size = cast("int", tls.read(BUFFER_BYTES - total, cast("bytearray", plain[total:])))
                 if not size:
+                    self.ended_cleanly = True
                     break
                 total += size
         return total
@@ -118,8 +120,15 @@ class Wire:
             await self._loop.sock_sendall(self._socket, data)
 
     @property
+    def has_proper_ends(self) -> bool:
+        """Whether an end without a close notification is known to be a cut: only TLS can tell."""
+        return self._tls is not None
+
+    @property
     def is_quiet(self) -> bool:
         """Whether an idle connection is still usable: open, and nobody said anything unasked."""
+        if self._incoming.pending or self._outgoing.pending or (self._tls and self._tls.pending()):
+            return False
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
