@@ -25,7 +25,6 @@ __all__ = [
     "Contestant",
     "file_server",
     "hubferry",
-    "manifest_server",
     "nginx_proxy",
     "registry_proxy",
     "registry_server",
@@ -85,16 +84,23 @@ def nginx_proxy(state: Path, upstream_port: int, authority: Authority, *, buffer
 
 
 @contextlib.contextmanager
-def hubferry(state: Path, upstream_url: str, authority: Authority | None = None) -> Iterator[Contestant]:
-    """The real hubferry in front of one upstream; anonymous pulls need no token, and nothing is kept."""
+def hubferry(
+    state: Path,
+    upstream_url: str,
+    authority: Authority | None = None,
+    *,
+    cache: bool = False,
+    name: str = "hubferry",
+) -> Iterator[Contestant]:
+    """The real hubferry in front of one upstream; anonymous pulls need no token."""
     settings = {"ca_file": str(authority.ca_file)} if authority else {}
     config = {
         "access": {"login": "open"},
-        "cache": {"enabled": False, "dir": str(state / "data")},
+        "cache": {"enabled": cache, "dir": str(state / "data")},
         "upstreams": {"only": True, "bench.test": upstream(upstream_url, default=True, **settings)},
     }
     with Gateway.start(state, config) as gateway:
-        yield Contestant("hubferry", gateway.port, gateway.process)
+        yield Contestant(name, gateway.port, gateway.process)
 
 
 @contextlib.contextmanager
@@ -111,25 +117,6 @@ def registry_server(state: Path, repository: str, tag: str, image: Image) -> Ite
     with Registry(state, extra=quiet) as registry:
         registry.push(repository, tag, image)
         yield Contestant("the upstream itself", registry.port, registry.process)
-
-
-@contextlib.contextmanager
-def manifest_server(state: Path, repository: str, image: Image) -> Iterator[Contestant]:
-    """nginx that answers every reference with one manifest: an upstream that is no limit to anybody."""
-    port = free_port()
-    (state / "manifest").write_bytes(image.manifest)
-    server = f"""
-      server {{
-        listen 127.0.0.1:{port};
-        add_header Docker-Distribution-Api-Version registry/2.0;
-        location = /v2/ {{ default_type application/json; return 200 "{{}}"; }}
-        location /v2/{repository}/manifests/ {{
-          root {state}; try_files /manifest =404; types {{}} default_type {image.media_type};
-          add_header Docker-Content-Digest {image.digest};
-        }}
-      }}"""
-    with _nginx(state, server, port) as process:
-        yield Contestant("the upstream itself", port, process)
 
 
 @contextlib.contextmanager
