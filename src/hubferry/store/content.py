@@ -7,6 +7,7 @@ often than it changes. Not here: blobs under way.
 
 import asyncio
 import contextlib
+import hashlib
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -35,7 +36,7 @@ class FileStore:
         if known is not None:
             self._memory.move_to_end(digest)
             return known
-        content = await asyncio.to_thread(_read, self.path(digest))
+        content = await asyncio.to_thread(_read, self.path(digest), digest)
         if content is not None:
             self._remember(digest, content)
         return content
@@ -58,11 +59,15 @@ class FileStore:
             self._memory_bytes -= len(self._memory.popitem(last=False)[1])
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
+def _read(path: Path, digest: str) -> bytes | None:
+    """The content of a file; one that was altered on the disk is removed, as if it had never been there."""
+    with contextlib.suppress(OSError):
+        content = path.read_bytes()
+        algorithm, _, encoded = digest.partition(":")
+        if hashlib.new(algorithm, content).hexdigest() == encoded:
+            return content
+        path.unlink()
+    return None
 
 
 def write_durably(path: Path, content: bytes) -> None:
