@@ -1,4 +1,4 @@
-"""Case tables of core.settings: which layer wins, and what a mistake is told."""
+"""Case tables of core.settings, core.values and core.layers: which layer wins, and what a mistake is told."""
 
 import tomllib
 from collections.abc import Mapping
@@ -7,24 +7,17 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.settings import (
-    BUILT_IN,
-    SECTIONS,
+from hubferry.core.layers import Layer, from_environment, resolve
+from hubferry.core.settings import BUILT_IN, SECTIONS, Settings, UpstreamSettings, describe, option
+from hubferry.core.values import (
     ConfigError,
     Duration,
-    Layer,
-    Settings,
     Size,
-    UpstreamSettings,
-    describe,
     format_toml,
-    from_environment,
     mask_userinfo,
-    option,
     parse_duration,
     parse_listen,
     parse_size,
-    resolve,
     toml_key,
 )
 

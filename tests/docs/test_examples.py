@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hubferry.core.settings import Layer, resolve
+from hubferry.core.layers import Layer, resolve
 from tests.docs.markdown import ROOT, Fence, Page, all_pages
 
 if TYPE_CHECKING:

@@ -9,17 +9,9 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.settings import (
-    BUILT_IN,
-    SECTIONS,
-    Duration,
-    Layer,
-    Size,
-    UpstreamSettings,
-    convert,
-    from_environment,
-    resolve,
-)
+from hubferry.core.layers import Layer, from_environment, resolve
+from hubferry.core.settings import BUILT_IN, SECTIONS, UpstreamSettings
+from hubferry.core.values import Duration, Size, convert
 from tests.docs.markdown import Section, all_pages, code_of, page
 
 UPSTREAM = '[upstreams."NAME"]'

@@ -9,18 +9,9 @@ from urllib.parse import urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubferry.core.settings import (
-    BUILT_IN,
-    SECTIONS,
-    ConfigError,
-    Layer,
-    Settings,
-    UpstreamSettings,
-    describe,
-    format_toml,
-    from_environment,
-    resolve,
-)
+from hubferry.core.layers import Layer, from_environment, resolve
+from hubferry.core.settings import BUILT_IN, SECTIONS, Settings, UpstreamSettings, describe
+from hubferry.core.values import ConfigError, format_toml
 from tests.properties.inputs import hostile
 
 VALUES = [

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 from hubferry.core.access import Credential, Grant
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers, Request, get, get_all
+from hubferry.core.layers import Layer, resolve
 from hubferry.core.redirect import Trust
 from hubferry.core.routing import Place, RoutingTable
-from hubferry.core.settings import Layer, resolve
 from hubferry.ports import TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.pull import Answer, Gateway
 from hubferry.pull.fetch import Origin

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from hubferry.cli.load import fail, load_settings
-from hubferry.core.settings import ConfigError, describe
+from hubferry.core.settings import describe
+from hubferry.core.values import ConfigError
 
 
 @click.group()

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from hubferry.core.settings import BUILT_IN, ConfigError, Layer, Settings, from_environment, resolve
+from hubferry.core.layers import Layer, from_environment, resolve
+from hubferry.core.settings import BUILT_IN, Settings
+from hubferry.core.values import ConfigError
 
 
 def load_settings(config: Path | None, overrides: Iterable[tuple[str, object]] = ()) -> Settings:

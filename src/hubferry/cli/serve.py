@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from hubferry.cli.load import fail, load_settings
-from hubferry.core.settings import ConfigError
+from hubferry.core.values import ConfigError
 
 
 @click.command()

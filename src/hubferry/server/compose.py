@@ -11,7 +11,8 @@ from publicsuffixlist import PublicSuffixList
 from hubferry.core.access import Credential
 from hubferry.core.redirect import Trust
 from hubferry.core.routing import Place, RoutingTable
-from hubferry.core.settings import ConfigError, Settings, UpstreamSettings, toml_key
+from hubferry.core.settings import Settings, UpstreamSettings
+from hubferry.core.values import ConfigError, toml_key
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.fetch import Origin
 from hubferry.server.app import App

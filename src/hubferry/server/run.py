@@ -19,7 +19,8 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from hubferry.core.settings import ConfigError, Settings, parse_listen
+from hubferry.core.settings import Settings
+from hubferry.core.values import ConfigError, parse_listen
 from hubferry.server import log
 from hubferry.server.compose import build_app, build_origins, load_tls
 from hubferry.server.protocol import BoundedHttpProtocol

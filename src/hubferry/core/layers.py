@@ -1,0 +1,204 @@
+"""How layers of configuration become one Settings.
+
+Pure: takes parsed tables, reads no file and no environment. Defaults < TOML < environment < command line; an unknown
+key is an error that names the key and the nearest known one.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+from hubferry.core import reference
+from hubferry.core.settings import (
+    BUILT_IN,
+    SECTIONS,
+    AccessSettings,
+    CacheSettings,
+    ServerSettings,
+    Settings,
+    UpstreamSettings,
+)
+from hubferry.core.values import TRUTH, ConfigError, convert, toml_key
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of settings: its name for messages (a file, `environment`, `command line`) and its tables."""
+
+    source: str
+    tables: Mapping[str, Any]
+
+
+def resolve(layers: list[Layer]) -> Settings:
+    """Settings out of layers, later ones before earlier ones.
+
+    Raises ConfigError naming the source, the key and what to do.
+    """
+    merged: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    upstreams: dict[str, dict[str, Any]] = {name: dict(values) for name, values in BUILT_IN.items()}
+    origins: dict[str, str] = {}
+    named: set[str] = set()
+    for layer in layers:
+        if "upstreams" in layer.tables:
+            origins[""] = layer.source
+        for section, table in layer.tables.items():
+            if section == "upstreams":
+                named |= set(table) if isinstance(table, Mapping) else set()
+                _merge_upstreams(upstreams, table, layer.source, origins, named)
+            elif section in SECTIONS:
+                merged[section].update(_checked(SECTIONS[section], section, table, layer.source, origins))
+            else:
+                raise ConfigError(section, _unknown(section, [*SECTIONS, "upstreams"]), layer.source)
+    built = {name: _build(UpstreamSettings, values) for name, values in upstreams.items()}
+    built = {name: _with_url(name, upstream) for name, upstream in built.items()}
+    settings = Settings(
+        server=_build(ServerSettings, merged["server"]),
+        upstreams=MappingProxyType(built),
+        access=_build(AccessSettings, merged["access"]),
+        cache=_build(CacheSettings, merged["cache"]),
+    )
+    _check_whole(settings, origins)
+    return settings
+
+
+def _merge_upstreams(
+    upstreams: dict[str, dict[str, Any]], table: Any, source: str, origins: dict[str, str], named: set[str]
+) -> None:
+    if not isinstance(table, Mapping):
+        raise ConfigError("upstreams", 'expected tables such as [upstreams."docker.io"]', source)
+    table = dict(table)
+    only = table.pop("only", False)
+    if not isinstance(only, bool):
+        raise ConfigError("upstreams.only", "expected true or false", source)
+    if only:
+        # what is named so far starts from its built-in values, the others go
+        for name in [name for name in upstreams if name in BUILT_IN and name not in named]:
+            del upstreams[name]
+    chosen = None
+    for name, values in table.items():
+        key = f"upstreams.{toml_key(name)}"
+        if not reference.is_host(name) or reference.normal_host(name) != name:
+            raise ConfigError(key, "expected a table named by a registry host such as docker.io", source)
+        known = upstreams.setdefault(name, {})
+        checked = _checked(UpstreamSettings, key, values, source, origins)
+        if "url" in checked and checked["url"] != known.get("url"):
+            known.pop("search_url", None)  # what is searched elsewhere is not Docker Hub's to know
+        known.update(checked)
+        origins[key] = source
+        chosen = name if known.get("default") and values.get("default") else chosen
+    if chosen:
+        for name, values in upstreams.items():
+            if name != chosen and not table.get(name, {}).get("default"):
+                values["default"] = False
+
+
+def _checked(cls: type, prefix: str, table: Any, source: str, origins: dict[str, str]) -> dict[str, Any]:
+    if not isinstance(table, Mapping):
+        raise ConfigError(prefix, "expected a table", source)
+    known = {f.name: f for f in fields(cls)}
+    values: dict[str, Any] = {}
+    for name, raw in table.items():
+        key = f"{prefix}.{name}"
+        if name not in known:
+            raise ConfigError(key, _unknown(name, list(known)), source)
+        try:
+            values[name] = convert(raw, known[name])
+        except ValueError as error:
+            raise ConfigError(key, str(error), source) from None
+        origins[key] = source
+    return values
+
+
+def _build(cls: type, values: Mapping[str, Any]) -> Any:
+    known = {f.name: f for f in fields(cls)}
+    return cls(**{name: convert(value, known[name]) for name, value in values.items()})
+
+
+def _with_url(name: str, upstream: UpstreamSettings) -> UpstreamSettings:
+    if upstream.url:
+        return upstream
+    values = {f.name: getattr(upstream, f.name) for f in fields(UpstreamSettings)}
+    return UpstreamSettings(**{**values, "url": f"https://{name}"})
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+    return f"unknown key; {hint}"
+
+
+def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
+    """What no single key can tell. Raises ConfigError."""
+    server = settings.server
+    if bool(server.tls_cert) != bool(server.tls_key):
+        key = "server.tls_key" if server.tls_cert else "server.tls_cert"
+        raise ConfigError(
+            key,
+            "tls_cert and tls_key belong together: set both or neither",
+            origins.get("server.tls_cert") or origins.get("server.tls_key", ""),
+        )
+    defaults = [name for name, upstream in settings.upstreams.items() if upstream.default]
+    if len(defaults) != 1:
+        said = f"it stands at {', '.join(defaults)}" if defaults else "no upstream has it"
+        raise ConfigError("upstreams", f"exactly one upstream needs default = true; {said}", origins.get("", ""))
+    owners: dict[str, str] = {}
+    for name, upstream in settings.upstreams.items():
+        key = f"upstreams.{toml_key(name)}"
+        if bool(upstream.username) != bool(upstream.password_file):
+            missing = "password_file" if upstream.username else "username"
+            raise ConfigError(
+                f"{key}.{missing}",
+                "username and password_file belong together: set both or neither",
+                origins.get(key, ""),
+            )
+        for host in upstream.hosts:
+            if owners.setdefault(host.lower(), name) != name:
+                raise ConfigError(
+                    f"{key}.hosts",
+                    f"{host} is listed for {owners[host.lower()]} as well",
+                    origins.get(f"{key}.hosts", ""),
+                )
+
+
+PREFIX = "HUBFERRY_"
+
+
+def from_environment(environ: Mapping[str, str], upstream_names: list[str]) -> Layer:
+    """The layer of `HUBFERRY_SECTION__KEY` variables; `__` divides levels.
+
+    In the name of an upstream `.`, `-` and `:` may be written `_`: HUBFERRY_UPSTREAMS__DOCKER_IO__USERNAME.
+    Raises ConfigError for a variable that names no option; variables named `HUBFERRY_...` without `__` are
+    not settings, and errors as well.
+    """
+    tables: dict[str, Any] = {}
+    plain = {_plain(name): name for name in upstream_names}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        path = [part.lower() for part in variable.removeprefix(PREFIX).split("__")]
+        if path[0] == "upstreams" and len(path) == 3:
+            name = plain.get(_plain(path[1]), path[1])
+            if name not in upstream_names and not reference.names_registry(name):
+                problem = f"{_unknown(path[1], [*plain])}; a new upstream is named by a host such as reg.example.com"
+                raise ConfigError(variable, problem, "environment")
+            tables.setdefault("upstreams", {}).setdefault(name, {})[path[2]] = value
+        elif path == ["upstreams", "only"]:
+            tables.setdefault("upstreams", {})["only"] = TRUTH.get(value.lower(), value)
+        elif len(path) == 2 and path[0] in SECTIONS:
+            tables.setdefault(path[0], {})[path[1]] = value
+        else:
+            near = get_close_matches(variable, _variables(), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "settings are HUBFERRY_SECTION__KEY"
+            raise ConfigError(variable, f"unknown variable; {hint}", "environment")
+    return Layer("environment", tables)
+
+
+def _variables() -> list[str]:
+    return [f"{PREFIX}{section}__{f.name}".upper() for section, cls in SECTIONS.items() for f in fields(cls)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "_", name.lower())

@@ -1,0 +1,239 @@
+"""Values of settings: sizes, durations, addresses, URLs; reading, checking and writing them.
+
+Pure. Every refusal is a ValueError whose text says what to write instead; no text repeats a password.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass
+from ipaddress import ip_network
+from typing import Any, get_args, get_origin
+from urllib.parse import urlsplit
+
+from hubferry.core import reference
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used: one line naming source, key and remedy."""
+
+    def __init__(self, key: str, problem: str, source: str = "") -> None:
+        self.key = key
+        self.problem = problem
+        self.source = source
+        super().__init__(f"{source}: {key}: {problem}" if source else f"{key}: {problem}")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of bytes, written `20GiB`."""
+
+    size_bytes: int
+
+    def __str__(self) -> str:
+        for unit in ("TiB", "GiB", "MiB", "KiB"):
+            if self.size_bytes and self.size_bytes % UNITS_BYTES[unit] == 0:
+                return f"{self.size_bytes // UNITS_BYTES[unit]}{unit}"
+        return f"{self.size_bytes}B"
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A span of time, written `60s`, `1.5h`, `7d`."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+            if self.seconds and self.seconds % length == 0:
+                return f"{int(self.seconds // length)}{unit}"
+        return f"{self.seconds:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+UNITS_BYTES = {
+    "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+}  # fmt: skip
+
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_size(text: str) -> Size:
+    """`20GiB`, `1.5GB`, `512`. Raises ValueError with the remedy."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]*)", text.strip())
+    units = {unit.lower(): size for unit, size in UNITS_BYTES.items()} | {"": 1}
+    if match is None or match[2].lower() not in units:
+        raise ValueError(f"{text!r} is no size: write a number and B, KiB, MiB, GiB or TiB, such as 20GiB")
+    return Size(int(float(match[1]) * units[match[2].lower()]))
+
+
+def parse_duration(text: str) -> Duration:
+    """`500ms`, `60s`, `5m`, `1.5h`, `7d`. Raises ValueError with the remedy."""
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no duration: write a number and ms, s, m, h or d, such as 60s or 7d")
+    return Duration(round(float(match[1]) * UNITS_S[match[2]], 6))
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`127.0.0.1:5000`, `[::]:5000`, `:5000` -> host and port. Raises ValueError with the remedy."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535 or (":" in host and host[0] != "["):
+        raise ValueError(f"{text!r} is no address: write HOST:PORT, such as 127.0.0.1:5000 or [::]:5000")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:5000` asks for every address
+
+
+def mask_userinfo(url: str) -> str:
+    """`http://user:secret@host` -> `http://********@host`."""
+    return re.sub(r"//.*@", "//********@", url)
+
+
+def toml_key(name: str) -> str:
+    """A name as a TOML key: bare where TOML allows it, else quoted."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
+
+
+def format_toml(value: Any) -> str:
+    """A resolved value as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(format_toml(item) for item in value) + "]"
+    if isinstance(value, int):
+        return str(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+TRUTH = {
+    "true": True,
+    "false": False,
+    "1": True,
+    "0": False,
+    "yes": True,
+    "no": False,
+    "on": True,
+    "off": False,
+}
+
+
+def convert(raw: Any, f: Field[Any]) -> Any:
+    """A value of TOML, environment or command line as the option's type. Raises ValueError with the remedy."""
+    value = _typed(raw, f.type)
+    choices = f.metadata.get("choices")
+    if choices and value not in choices:
+        near = f": {value!r} is not" if isinstance(value, str) else ""
+        raise ValueError(f"expected one of {', '.join(choices)}{near}")
+    check = f.metadata.get("check")
+    if check and value != f.default:
+        CHECKS[check](value)
+    return value
+
+
+def _typed(raw: Any, kind: Any) -> Any:
+    if get_origin(kind) is tuple:
+        return _strings(raw, get_args(kind)[0])
+    if kind is Size or kind is Duration:
+        if isinstance(raw, kind):
+            return raw
+        if not isinstance(raw, str):
+            raise ValueError('expected a text with a unit in quotes, such as "60s" or "20GiB"')
+        return parse_size(raw) if kind is Size else parse_duration(raw)
+    if kind is bool:
+        if isinstance(raw, str) and raw.lower() in TRUTH:
+            return TRUTH[raw.lower()]
+        if not isinstance(raw, bool):
+            raise ValueError("expected true or false")
+        return raw
+    if kind is int:
+        if isinstance(raw, str) and re.fullmatch(r"-?\d{1,9}", raw):
+            return int(raw)
+        if not isinstance(raw, int) or isinstance(raw, bool):
+            raise ValueError("expected a whole number")
+        return raw
+    if not isinstance(raw, str):
+        raise ValueError("expected a text in quotes")
+    return raw
+
+
+def _strings(raw: Any, kind: Any) -> tuple[Any, ...]:
+    if isinstance(raw, str):
+        raw = [part.strip() for part in raw.split(",") if part.strip()]
+    if not isinstance(raw, list | tuple):
+        raise ValueError("expected a text or a list of texts")
+    return tuple(_typed(item, kind) for item in raw)
+
+
+def _check_positive(value: int) -> None:
+    if value < 1:
+        raise ValueError("expected a number from 1 on")
+
+
+def _check_listen(values: tuple[str, ...]) -> None:
+    if not values:
+        raise ValueError("at least one address is needed, such as 127.0.0.1:5000")
+    for value in values:
+        parse_listen(value)
+
+
+def _check_url(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        fine = parts.scheme in ("http", "https") and reference.is_host(parts.netloc) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or parts.query or parts.fragment:
+        shown = mask_userinfo(value)
+        raise ValueError(f"{shown!r} is no base URL: write http(s)://HOST[:PORT][/PATH], without credentials")
+
+
+def _check_urls(values: tuple[str, ...]) -> None:
+    for value in values:
+        _check_url(value)
+
+
+def _check_proxy(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        fine = parts.scheme in ("http", "socks5", "socks5h") and parts.hostname and parts.port
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError("expected http://[user:password@]HOST:PORT or socks5://[user:password@]HOST:PORT")
+
+
+def _check_hosts(values: tuple[str, ...]) -> None:
+    for value in values:
+        if not reference.is_host(value):
+            raise ValueError(f"{value!r} is no host name: write names such as hub.example.com, without https://")
+
+
+def _check_realm_hosts(values: tuple[str, ...]) -> None:
+    for value in values:
+        if not reference.is_host(value) or reference.host_without_port(value).lower() != value:
+            raise ValueError(f"{value!r} is no host name: write names in lower case without a port, auth.example.com")
+
+
+def _check_span(value: Duration) -> None:
+    if value.seconds <= 0:
+        raise ValueError("expected more than nothing, such as 5s")
+
+
+def _check_networks(values: tuple[str, ...]) -> None:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no network: write 10.0.0.0/8 or 127.0.0.1/32") from None
+
+
+CHECKS: Mapping[str, Callable[[Any], None]] = {
+    "positive": _check_positive,
+    "listen": _check_listen,
+    "url": _check_url,
+    "urls": _check_urls,
+    "proxy": _check_proxy,
+    "hosts": _check_hosts,
+    "networks": _check_networks,
+    "realm_hosts": _check_realm_hosts,
+    "span": _check_span,
+}
