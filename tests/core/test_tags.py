@@ -155,3 +155,16 @@ def test_a_tag_list_is_read(body: bytes, tags: list[str]) -> None:
 def test_anything_else_is_no_tag_list(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - JSON's own errors are ValueErrors as well
         parse_tags(body)
+
+
+def test_a_registry_that_counts_in_a_way_of_its_own_is_followed() -> None:
+    decided = decide_page(Page(5, ""), ["b", "a"], '</v2/a/tags/list?next_page=g%3DA&n=5>; rel="next"')
+    assert decided == TagPage(["a", "b"], "~next_page=g%3DA")
+    following = parse_page("5", decided.next_last)
+    assert following.query() == "n=5&next_page=g%3DA"
+    # its last page is not cut: what a cursor means is the registry's own affair
+    assert decide_page(following, ["0", "z"], None) == TagPage(["0", "z"], "")
+
+
+def test_a_cursor_brings_no_other_page_size_and_no_other_registry() -> None:
+    assert parse_page("5", "~n=1000000&ns=evil.example&x=1").query() == "n=5&x=1"

@@ -10,13 +10,15 @@ __all__ = ["ConnectProxy"]
 class ConnectProxy:
     """`asked` lists the targets of CONNECT, `authorizations` the Proxy-Authorization values, in order."""
 
+    scheme = "http"
+
     def __init__(self, leads_to: int) -> None:
         self.asked: list[str] = []
         self.authorizations: list[str] = []
         self._leads_to = leads_to
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
         self._threads = [threading.Thread(target=self._accept)]
 
     def __enter__(self) -> "ConnectProxy":
@@ -42,23 +44,29 @@ class ConnectProxy:
 
     def _serve(self, client: socket.socket) -> None:
         with client:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                data = client.recv(4096)
-                if not data:
-                    return
-                head += data
-            lines = head.decode("latin-1").split("\r\n")
-            self.asked.append(lines[0].split()[1])
-            self.authorizations += [
-                line.partition(":")[2].strip() for line in lines if line.lower().startswith("proxy-authorization:")
-            ]
+            if not self.greet(client):
+                return
             with socket.create_connection(("127.0.0.1", self._leads_to)) as server:
-                client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
                 back = threading.Thread(target=_pump, args=(server, client))
                 back.start()
                 _pump(client, server)
                 back.join()
+
+    def greet(self, client: socket.socket) -> bool:
+        """The head of CONNECT and its answer; True when the client may be led on."""
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = client.recv(4096)
+            if not data:
+                return False
+            head += data
+        lines = head.decode("latin-1").split("\r\n")
+        self.asked.append(lines[0].split()[1])
+        self.authorizations += [
+            line.partition(":")[2].strip() for line in lines if line.lower().startswith("proxy-authorization:")
+        ]
+        client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        return True
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -14,6 +14,7 @@ from hubferry.core.errors import Code, OciError
 from hubferry.core.reference import is_tag
 
 MAX_PAGE = 1000
+CURSOR = "~"  # no tag begins with it
 MAX_LAST = 2048  # some registries (ECR) use opaque markers of several hundred characters
 
 
@@ -27,9 +28,11 @@ class Page:
     def query(self) -> str:
         """The query string for the upstream."""
         # an empty page is asked for as one of one tag, which still shows whether the repository is there
-        pairs = ([("n", str(self.size or 1))] if self.size is not None else []) + (
-            [("last", self.last)] if self.last else []
-        )
+        pairs = [("n", str(self.size or 1))] if self.size is not None else []
+        if self.last.startswith(CURSOR):
+            pairs += [(key, value) for key, value in parse_qsl(self.last[1:]) if key not in ("n", "ns")]
+        elif self.last:
+            pairs.append(("last", self.last))
         return urlencode(pairs)
 
 
@@ -63,7 +66,8 @@ def decide_page(asked: Page, tags: list[str], link: str | None) -> TagPage:
     ordered = sorted(set(tags))
     following = next_last(link)
     if following == "":
-        ordered = [tag for tag in ordered if tag > asked.last]
+        if is_tag(asked.last):
+            ordered = [tag for tag in ordered if tag > asked.last]
         if asked.size is not None and len(ordered) > asked.size:
             ordered = ordered[: asked.size]
             following = ordered[-1]
@@ -71,13 +75,18 @@ def decide_page(asked: Page, tags: list[str], link: str | None) -> TagPage:
 
 
 def next_last(link: str | None) -> str:
-    """`last` of an upstream's `Link: <...>; rel="next"`, or an empty string."""
+    """What to ask the next page with, from an upstream's `Link: <...>; rel="next"`; empty: there is none.
+
+    Its `last`; or, where the registry counts in a way of its own (quay.io: `next_page`), its query behind CURSOR.
+    """
     for match in re.finditer(r"<([^>]{1,4096})>([^,<]*)", link or ""):
         if re.search(r';\s*rel="?next"?\s*(;|$)', match[2].strip()):
             try:
-                return dict(parse_qsl(urlsplit(match[1]).query)).get("last", "")
+                query = dict(parse_qsl(urlsplit(match[1]).query))
             except ValueError:
                 return ""
+            others = {key: value for key, value in query.items() if key not in ("n", "ns")}
+            return query.get("last", "") or (CURSOR + urlencode(others) if others else "")
     return ""
 
 
