@@ -38,8 +38,9 @@ def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
 
     The nearest untrusted address of X-Forwarded-For is the client; -Proto and -Host are believed as they are.
     """
-    request = replace(request, peer=_plain_address(request.peer))
-    if not _is_trusted(request.peer, trusted):
+    if request.peer.lower().startswith("::ffff:"):
+        request = replace(request, peer=_plain_address(request.peer))
+    if not trusted or not _is_trusted(request.peer, trusted):
         return request
     chain = ",".join(get_all(request.headers, "x-forwarded-for")).split(",")
     peer = request.peer

@@ -101,7 +101,7 @@ class Gateway:
             trail.outcome = "error"
             trail.problem = error.message
             answer = self._refusal(request, error)
-        return replace(answer, headers=answer.headers + self._common(request), trail=trail)
+        return Answer(answer.status, answer.headers + self._common(request), answer.body, trail)
 
     def failed_before_body(self, request: Request, trail: Trail, failure: UpstreamFailure) -> Answer:
         """What to send instead of an answer whose body broke off before the client was promised anything."""

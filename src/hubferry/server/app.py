@@ -27,7 +27,6 @@ from hubferry.server.bodies import (
     Receive,
     Send,
     send_body,
-    while_listening,
 )
 from hubferry.server.log import AccessLog, logger
 from hubferry.server.pages import PAGE_REQUEST
@@ -87,9 +86,12 @@ class App:
         try:
             if request.method == "POST" and is_token_path(request.path):
                 request = replace(request, body=await read_form(receive))
-            await while_listening(self._serve(scope, request, client, record), receive)
+            await self._serve(scope, request, client, record)
         except ClientGone:
             record.trail.outcome, record.status = "gone", 499
+        except asyncio.CancelledError:  # the client hung up (protocol.py), or the time to finish is over
+            record.trail.outcome, record.status = "gone", 499
+            raise
         except CutShort as error:
             # returning before the body is complete makes uvicorn close the connection (FIN, no last chunk), so
             # that nobody takes half a body for a whole one

@@ -1,10 +1,11 @@
-"""Sends a body to a client: at the client's pace, exactly as long as declared, and no longer than it listens.
+"""Sends a body to a client: at the client's pace, and exactly as long as declared.
 
+A client that hangs up is not watched for here: its task is cancelled (protocol.py), and the body is closed.
 A body that breaks off is never ended properly: the connection is cut, so that no client takes half for whole.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +16,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-WATCH_AFTER_S = 0.05
 HEAD_PATIENCE_S = 0.5  # containerd 2.3 gives up after 30 s without a head; people much earlier
 
 
@@ -97,31 +97,3 @@ async def _pump_rest(
     if length is not None and progress.sent_bytes != length:
         raise CutShort(f"the upstream sent {progress.sent_bytes} of {length} bytes")
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def while_listening(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do the work for a client for as long as it is there. Raises ClientGone, and whatever the work raises.
-
-    Who is answered at once is not watched: most answers are out before anybody could leave.
-    """
-    task = asyncio.create_task(work)
-    gone: asyncio.Task[None] | None = None
-    try:
-        await asyncio.wait({task}, timeout=WATCH_AFTER_S)
-        if not task.done():
-            gone = asyncio.create_task(wait_for_disconnect(receive))
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone("the client hung up")
-        task.result()
-    finally:
-        for other in (task, gone):
-            if other is not None and not other.done():
-                other.cancel()
-                await asyncio.wait({other})
-
-
-async def wait_for_disconnect(receive: Receive) -> None:
-    """Return when the client is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

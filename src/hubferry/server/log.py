@@ -38,8 +38,12 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
+# made once: json.dumps with options makes an encoder for every line
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
 def _dumps(value: object, **_: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return _ENCODER.encode(value)
 
 
 class _Forward(logging.Handler):

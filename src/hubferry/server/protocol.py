@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol with bounds on what a client may send before it is answered.
+"""uvicorn's HTTP protocol with bounds on what a client may send, and an end for what nobody waits for.
 
 A request head has to arrive within HEAD_TIMEOUT_S and within MAX_HEAD_BYTES; otherwise the connection is closed.
-Heads that arrive whole and are merely too large get a proper answer (core/client.py).
+Heads that arrive whole and are merely too large get a proper answer (core/client.py). A client that hangs up before
+its answer is complete has its task cancelled, wherever it is.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a head."""
@@ -38,6 +40,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             # uvicorn tells only the latest of pipelined requests that the client is gone
             self._running.disconnected = True
             self._running.message_event.set()
+            if self._task is not None:
+                self._task.cancel()  # whatever it waits for is of no use to anybody now
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head that is not complete yet."""
@@ -77,7 +81,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        self._task = task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _expect_head(self) -> None:
         self._head_bytes = 0
