@@ -1,0 +1,30 @@
+"""Decide how much of a body is read for a client at a time.
+
+Pure: takes `now_s` as an argument. Large pieces make a fast client cheap; small ones bound the memory that a client
+holds which has stopped reading, because what it was handed last lies in its connection's buffer. So a body begins
+with small pieces, continues with large ones once its client has shown that it takes them quickly, and falls back as
+soon as it does not.
+"""
+
+SMALL_BYTES = 64 * 1024
+LARGE_BYTES = 512 * 1024
+PROVEN_BYTES = 8 * 2**20  # more than the socket buffers of both sides swallow from a client that never reads
+QUICK_S = 0.05  # a large piece at 10 MB/s
+
+
+class Pace:
+    """The pace of one client."""
+
+    def __init__(self) -> None:
+        self._given_bytes = 0
+        self._asked_at_s: float | None = None
+
+    def next_bytes(self, now_s: float) -> int:
+        """How many bytes to read for a client that asks for more at `now_s`."""
+        is_quick = self._asked_at_s is not None and now_s - self._asked_at_s < QUICK_S
+        self._asked_at_s = now_s
+        if not is_quick:
+            self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
+        size_bytes = LARGE_BYTES if is_quick and self._given_bytes >= PROVEN_BYTES else SMALL_BYTES
+        self._given_bytes += size_bytes
+        return size_bytes

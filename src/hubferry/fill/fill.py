@@ -1,0 +1,171 @@
+"""One blob being filled: fetched once, written and hashed, checked, and only then kept.
+
+Whoever has the lock on the file leads: it fetches and writes. Another process's fill is followed by looking at the
+file; when its leader is gone without a result, a follower becomes the leader and continues with its own fetch.
+
+    standing    ->
+    ours           lead: continue what is there, or begin
+    followed       look again in POLL_S
+    committed      it is verified: read on
+    discarded      it was wrong: readers are cut
+
+A fill that nobody wants stops after `unwatched_bytes`; the file stays and is continued by the next.
+Invariants: nothing gets its final name unless length and digest match; what readers were given is never replaced
+under them (a new beginning is another file). Not here: leading (lead.py), readers (reader.py).
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from hubferry.core.errors import OciError
+from hubferry.fill.lead import AlreadyKept, Leader
+from hubferry.fill.opened import OpenedFile
+from hubferry.fill.parts import Fetch, Partials, Standing, WrongContent
+from hubferry.fill.progress import Progress
+from hubferry.fill.reader import FillVisit, Watchers
+from hubferry.ports import Cause, EventLog, StoreFailure, UpstreamFailure
+
+POLL_S = 0.02
+STALLED_S = 120.0  # how long a leader in another process may do nothing before its followers give up
+UNWATCHED_POLLS = 50  # following costs nobody anything: it may end sooner
+
+
+class _NobodyWants(Exception):
+    """The fill stops because it has gone on for nobody for long enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the fills of one process share."""
+
+    partials: Partials
+    pool: ThreadPoolExecutor
+    log: EventLog
+    unwatched_bytes: int
+
+
+class Fill:
+    """The fill of one (upstream, digest) in this process."""
+
+    def __init__(self, upstream: str, digest: str, fetch: Fetch, around: Surroundings) -> None:
+        self.progress = Progress()
+        self.store_failure: StoreFailure | None = None
+        self.is_proven = False  # the upstream answered the fetch, so that its caller may have the blob
+        self._upstream = upstream
+        self._digest = digest
+        self._around = around
+        self._is_leading = False
+        self._watchers = Watchers(self.progress)
+        self._file = OpenedFile(upstream, digest, around.partials, around.pool)
+        self._leader = Leader(upstream, digest, fetch, file=self._file, progress=self.progress, report=self._report)
+        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def begun(self) -> None:
+        """Wait until the upstream has answered, or until it is known that another process is filling.
+
+        Raises OciError and UpstreamFailure as the fetch does, StoreFailure, AlreadyKept.
+        """
+        await asyncio.shield(self._begun)
+
+    def visit(self) -> FillVisit | None:
+        """The blob as far as it is there; None when it will not be completed."""
+        if self._file.shared is None or self.progress.failure is not None:
+            return None
+        return FillVisit(self._file.shared, self.progress, self._watchers)
+
+    async def run(self) -> None:
+        """Fill. Raises nothing but CancelledError: what went wrong is told to `begun` and to readers."""
+        try:
+            try:
+                await self._run()
+            except (OciError, UpstreamFailure) as error:
+                if self._begun.done():  # else whoever began is told
+                    self._report("fill_failed", str(error))
+                if self._is_leading:
+                    await self._file.remove(only_empty=True)
+                self._end(error)
+        except WrongContent as error:
+            self._report("fill_wrong", str(error))
+            await self._give_up()
+            self._end(UpstreamFailure(Cause.CUT, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
+        except StoreFailure as error:
+            self.store_failure = error
+            self._report("store_failed", str(error))
+            await self._give_up()  # a full disk has better uses for it
+            self._end(error)
+        except AlreadyKept as error:
+            self._end(error)
+        except _NobodyWants:
+            pass
+        finally:
+            self._end(UpstreamFailure(Cause.CUT, self._upstream, "the fill was stopped"))
+            self._file.give_back()
+
+    async def _run(self) -> None:
+        standing = await self._file.open()
+        if standing == "followed":
+            self._begin()
+            standing = await self._follow()
+        if standing == "ours":
+            self._is_leading = True
+            beginning = await self._leader.begin()
+            self.is_proven = True
+            self.progress.size_bytes = beginning.size_bytes
+            self._begin()
+            self._watchers.count_from(beginning.offset)
+            await self._leader.go_on(beginning, self._check_wanted)
+        elif standing == "committed":
+            length_bytes = await self._file.on_thread(self._file.partial.length_bytes)
+            self.progress.verify(length_bytes)
+            self._begin()
+        else:
+            raise WrongContent("another process found that it is not what it should be")
+
+    async def _follow(self) -> Standing:
+        stalled_s, unwatched_polls = 0.0, 0
+        while True:
+            look = await self._file.look()
+            if look.standing == "discarded":
+                return look.standing
+            stalled_s = stalled_s + POLL_S if look.written_bytes == self.progress.written_bytes else 0.0
+            self.progress.size_bytes = self.progress.size_bytes or look.size_bytes
+            self.progress.advance(look.written_bytes)
+            if look.standing != "followed":
+                return look.standing
+            unwatched_polls = 0 if self._watchers.are_there else unwatched_polls + 1
+            if unwatched_polls > UNWATCHED_POLLS:
+                raise self._stop()
+            if stalled_s > STALLED_S:
+                raise UpstreamFailure(Cause.TIMEOUT, self._upstream, "another process is filling, and it stalled")
+            await asyncio.sleep(POLL_S)
+
+    def _check_wanted(self) -> None:
+        if self._watchers.unwatched_bytes > self._around.unwatched_bytes:
+            raise self._stop()
+
+    def _stop(self) -> _NobodyWants:
+        """From here on nobody may come any more, or would be cut: they wait for the end and begin again."""
+        self._end(UpstreamFailure(Cause.CUT, self._upstream, "nobody wanted it for long"))
+        return _NobodyWants()
+
+    async def _give_up(self) -> None:
+        if self._is_leading:
+            await self._file.remove()
+
+    def _begin(self) -> None:
+        if not self._begun.done():
+            self._begun.set_result(None)
+
+    def _end(self, error: Exception, *, is_wrong: bool = False) -> None:
+        failure = error
+        if not isinstance(failure, UpstreamFailure):
+            failure = UpstreamFailure(Cause.CUT, self._upstream, f"{self._digest}: {error}")
+        self.progress.fail(failure, is_wrong=is_wrong)
+        if not self._begun.done():
+            self._begun.set_exception(error)
+            self._begun.exception()  # nobody may be waiting
+
+    def _report(self, event: str, problem: str) -> None:
+        fields = {"upstream": self._upstream, "digest": self._digest, "problem": problem}
+        self._around.log.warning(event, fields)

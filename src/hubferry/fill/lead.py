@@ -1,0 +1,168 @@
+"""Lead a fill: continue what is there or begin, fetch, write, check, commit.
+
+What is there is continued only when its sidecar tells what it is, when it still has the hash that was noted, and when
+the upstream's blob still has the same size; else another file takes its place, unless somebody was given bytes of it:
+then they are cut (WrongContent). Not here: following another process, what becomes of a failure (fill.py).
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hubferry.core.errors import OciError
+from hubferry.fill.opened import OpenedFile
+from hubferry.fill.parts import Fetch, Fetched, WrongContent
+from hubferry.fill.progress import Progress
+from hubferry.fill.source import Source
+from hubferry.fill.writer import Damaged, Writer, hash_prefix
+from hubferry.ports import StoreFailure
+
+Report = Callable[[str, str], None]
+
+
+class AlreadyKept(Exception):
+    """The blob got its final name in the meantime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """From where the file goes on, what was declared of it, and the upstream's answer from there or from before."""
+
+    offset: int
+    declared_bytes: int | None
+    fetched: Fetched
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How long the blob is, if known."""
+        return self.fetched.size_bytes if self.declared_bytes is None else self.declared_bytes
+
+
+class Leader:
+    """The leading of one fill."""
+
+    def __init__(
+        self, upstream: str, digest: str, fetch: Fetch, *, file: OpenedFile, progress: Progress, report: Report
+    ) -> None:
+        self._upstream = upstream
+        self._digest = digest
+        self._fetch = fetch
+        self._file = file
+        self._progress = progress
+        self._report = report
+
+    async def begin(self) -> Beginning:
+        """Ask the upstream for what is missing.
+
+        Raises AlreadyKept, StoreFailure, WrongContent, and OciError and UpstreamFailure as the fetch does.
+        """
+        partial = self._file.partial
+        if not self._progress.written_bytes and await self._file.on_thread(partial.final_exists):
+            await self._file.remove()
+            raise AlreadyKept
+        beginning = await self._first_answer()
+        try:
+            await self._file.on_thread(self._declare, beginning)
+        except BaseException:
+            await beginning.fetched.body.close()
+            raise
+        return beginning
+
+    async def go_on(self, beginning: Beginning, check_wanted: Callable[[], None]) -> None:
+        """Fetch the rest and keep the blob. `check_wanted` is called after each piece, and may raise.
+
+        Raises StoreFailure, WrongContent, OciError, UpstreamFailure.
+        """
+        source = self._source(beginning)
+        try:
+            try:
+                hasher = await self._file.on_thread(hash_prefix, self._file.partial, self._digest, beginning.offset)
+            except Damaged as error:
+                self._report("partial_damaged", str(error))
+                await source.close()
+                beginning = await self._anew(str(error))
+                source = self._source(beginning)
+                await self._file.on_thread(self._declare, beginning)
+                hasher = await self._file.on_thread(hash_prefix, self._file.partial, self._digest, 0)
+            self._progress.size_bytes = source.size_bytes
+            self._progress.advance(beginning.offset)
+            writer = Writer(
+                self._file.partial,
+                hasher,
+                beginning.offset,
+                size_bytes=source.size_bytes,
+                pool=self._file.pool,
+                on_written=self._progress.advance,
+            )
+            await self._pump(source, writer, check_wanted)
+        finally:
+            await source.close()
+
+    async def _pump(self, source: Source, writer: Writer, check_wanted: Callable[[], None]) -> None:
+        is_right = False
+        try:
+            while (piece := await source.next_piece()) is not None:
+                await writer.put(piece)
+                check_wanted()
+                await asyncio.sleep(0)  # when both sides are fast nothing above waits, and everybody else would
+            actual = f"{self._digest.partition(':')[0]}:{await writer.drain()}"
+            if actual != self._digest:
+                raise WrongContent(f"its bytes have the digest {actual}")
+            is_right = True
+        finally:
+            await writer.stop()
+            if not is_right:
+                await self._note(writer)
+        # readers need not wait for the disk
+        self._progress.verify(writer.written_bytes)
+        await self._file.on_thread(self._file.partial.commit, writer.written_bytes, actual)
+
+    async def _note(self, writer: Writer) -> None:
+        try:
+            await self._file.on_thread(writer.note_progress)
+        except StoreFailure as failure:  # the file will be continued unchecked, or begun anew
+            self._report("store_failed", str(failure))
+
+    async def _first_answer(self) -> Beginning:
+        offset, size_bytes, is_known = await self._file.on_thread(self._resumable)
+        if not is_known:
+            return await self._anew("there is no telling what its file holds")
+        try:
+            fetched = await self._fetch(offset)
+        except OciError as error:
+            if error.status != 416 or not offset:
+                raise
+            return await self._anew("the upstream says that it ends before")
+        if not offset:
+            return Beginning(0, None, fetched)
+        is_same = fetched.size_bytes is None or size_bytes in (None, fetched.size_bytes)
+        if is_same and fetched.start_bytes <= offset:
+            return Beginning(offset, size_bytes, fetched)
+        await fetched.body.close()
+        return await self._anew(f"its size was {size_bytes} and is now {fetched.size_bytes}")
+
+    def _resumable(self) -> tuple[int, int | None, bool]:
+        """How much of the file can be continued, the size that was declared, and whether it is known what it is."""
+        declared, length_bytes = self._file.partial.declared(), self._file.partial.length_bytes()
+        if declared is None:
+            return 0, None, length_bytes == 0
+        if declared.size_bytes is not None:
+            # at least one byte is asked for: the answer is also what proves that the caller may have the rest
+            length_bytes = min(length_bytes, max(declared.size_bytes - 1, 0))
+        return length_bytes, declared.size_bytes, True
+
+    async def _anew(self, why: str) -> Beginning:
+        """Begin with another file. Raises WrongContent when somebody was given bytes of this one."""
+        if self._progress.written_bytes:
+            raise WrongContent(why)
+        await self._file.begin_anew()
+        return Beginning(0, None, await self._fetch(0))
+
+    def _declare(self, beginning: Beginning) -> None:
+        size_bytes = beginning.size_bytes
+        self._file.check_room((size_bytes or beginning.offset) - beginning.offset)
+        if not beginning.offset:
+            self._file.partial.declare(size_bytes)
+
+    def _source(self, beginning: Beginning) -> Source:
+        return Source(self._fetch, self._upstream, beginning.offset, beginning.size_bytes, beginning.fetched)

@@ -1,0 +1,112 @@
+"""What a fill needs of its surroundings, as Protocols: an upstream's answer, and the file of a blob under way.
+
+`store.partial.PartialFile` is the file, `pull.kept_blobs` makes the answers; neither is imported here.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, Protocol
+
+HELD_BACK_BYTES = 64 * 1024  # what no reader gets before the digest matches
+PIECE_BYTES = 512 * 1024
+
+Standing = Literal["ours", "followed", "committed", "discarded"]
+
+
+class Readable(Protocol):
+    """A body as it arrives."""
+
+    async def read(self) -> bytes | None:
+        """The next piece, None at the end. Raises UpstreamFailure."""
+
+    async def close(self) -> None:
+        """End it; may be repeated."""
+
+
+class Fetched(Protocol):
+    """An upstream's answer: the blob from `start_bytes` (0 when it knows no Range) to its end."""
+
+    @property
+    def start_bytes(self) -> int:
+        """Where the body begins."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How long the whole blob is, if the upstream says so."""
+
+    @property
+    def body(self) -> Readable:
+        """From there to the end."""
+
+
+# from an offset to the end; raises UpstreamFailure for what may be tried again, OciError for an answer
+Fetch = Callable[[int], Awaitable[Fetched]]
+
+
+class Declared(Protocol):
+    """What is known of a file under way: the blob's size, and the hash that its first `checked_bytes` had."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How long the whole blob is, if known."""
+
+    @property
+    def checked_bytes(self) -> int:
+        """Up to where `checked_hash` was taken."""
+
+    @property
+    def checked_hash(self) -> str:
+        """Hexadecimal; empty when none was taken."""
+
+
+class Partial(Protocol):
+    """The file of a blob under way: see store/partial.py. Blocks unless said. Raises StoreFailure."""
+
+    def standing(self) -> Standing:
+        """Who writes it; tries to become that."""
+
+    def final_exists(self) -> bool:
+        """Whether the blob is kept already."""
+
+    def length_bytes(self) -> int:
+        """How far it has grown."""
+
+    def declared(self) -> Declared | None:
+        """What is known of it; None: its bytes mean nothing."""
+
+    def declare(self, size_bytes: int | None, checked_bytes: int = 0, checked_hash: str = "") -> None:
+        """Make that known."""
+
+    def read_cached(self, offset: int, size_bytes: int) -> bytes | None:
+        """Does not block: None when it would."""
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Fewer bytes, or none, at the end."""
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """All of them, one after the other."""
+
+    def commit(self, length_bytes: int, actual_digest: str) -> None:
+        """Make it the blob, durably."""
+
+    def discard(self) -> None:
+        """Remove it."""
+
+    def release(self) -> None:
+        """Let others write it."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+class Partials(Protocol):
+    """Where the files of blobs under way are: see store/blobs.py. Blocks. Raises StoreFailure."""
+
+    def open_partial(self, upstream: str, digest: str) -> Partial:
+        """The file of a blob, created if need be."""
+
+    def check_room(self, more_bytes: int) -> None:
+        """Refuse when the disk has no room for so many bytes."""
+
+
+class WrongContent(Exception):
+    """What the upstream gives is not the blob: nothing of it may be kept or delivered."""

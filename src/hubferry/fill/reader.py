@@ -1,0 +1,166 @@
+"""Readers of a fill: each reads the growing file by offset, at its own pace.
+
+A reader waits for the fill, never the fill for a reader. The file stays open for as long as anybody reads it, also
+after it got its final name or was removed.
+"""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from hubferry.core.pace import Pace
+from hubferry.fill.parts import Partial
+from hubferry.fill.progress import Progress
+from hubferry.ports import Cause, StoreFailure, UpstreamFailure
+
+
+class SharedFile:
+    """A file under way, closed when the last of those who hold it gives it back."""
+
+    def __init__(self, partial: Partial, pool: ThreadPoolExecutor) -> None:
+        self.partial = partial
+        self._pool = pool
+        self._users = 1
+
+    def take(self) -> None:
+        """Hold it open."""
+        self._users += 1
+
+    def give_back(self) -> None:
+        """Hold it no longer."""
+        self._users -= 1
+        if not self._users:
+            self.partial.close()
+
+    async def read(self, offset: int, size_bytes: int) -> bytes:
+        """From the page cache at once, else on a thread. Raises StoreFailure."""
+        cached = self.partial.read_cached(offset, size_bytes)
+        if cached is not None:
+            return cached
+        reading = asyncio.get_running_loop().run_in_executor(self._pool, self.partial.read, offset, size_bytes)
+        # the thread outlives a reader that is cancelled, and so must the file
+        self.take()
+        reading.add_done_callback(self._was_read)
+        return await asyncio.shield(reading)
+
+    def _was_read(self, reading: asyncio.Future[bytes]) -> None:
+        reading.exception()  # its reader may be gone
+        self.give_back()
+
+
+class Watchers:
+    """Who wants a fill: how many, and since how many bytes nobody has."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._count = 0
+        self._left_at = 0
+
+    def come(self) -> None:
+        """One more."""
+        self._count += 1
+
+    def leave(self) -> None:
+        """One less."""
+        self._count -= 1
+        self._left_at = self._progress.written_bytes
+
+    def count_from(self, offset: int) -> None:
+        """What was there before this fill was not fetched for anybody."""
+        self._left_at = max(self._left_at, offset)
+
+    @property
+    def unwatched_bytes(self) -> int:
+        """How much was fetched for nobody."""
+        return 0 if self._count else self._progress.written_bytes - self._left_at
+
+    @property
+    def are_there(self) -> bool:
+        """Whether anybody wants it."""
+        return self._count > 0
+
+
+class FillVisit:
+    """A blob that is being filled, as pull uses it: to be closed; its bodies last on their own."""
+
+    def __init__(self, file: SharedFile, progress: Progress, watchers: Watchers) -> None:
+        self._file: SharedFile | None = file
+        self._progress = progress
+        self._watchers = watchers
+        file.take()
+        watchers.come()
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How long the whole blob is, if known."""
+        return self._progress.size_bytes
+
+    @property
+    def front_bytes(self) -> int:
+        """How far the fill is."""
+        return self._progress.written_bytes
+
+    def body(self, start: int, end: int | None) -> "FillBody":
+        """The bytes from `start` up to, not including, `end` (None: to the end)."""
+        if self._file is None:
+            raise ValueError("the visit is over")
+        return FillBody(self._file, self._progress, self._watchers, start, end)
+
+    def close(self) -> None:
+        """Let go; may be repeated."""
+        file, self._file = self._file, None
+        if file is not None:
+            self._watchers.leave()
+            file.give_back()
+
+
+class FillBody:
+    """A part of a blob that is being filled, as server.bodies reads it."""
+
+    def __init__(self, file: SharedFile, progress: Progress, watchers: Watchers, start: int, end: int | None) -> None:
+        self._file: SharedFile | None = file
+        self._progress = progress
+        self._watchers = watchers
+        self._at = start
+        self._end = end
+        self._pace = Pace()
+        file.take()
+        watchers.come()
+
+    async def read(self) -> bytes | None:
+        """The next piece, None at the end. Raises UpstreamFailure when the blob cannot be completed."""
+        end = await self._wait_readable()
+        if self._file is None or self._at >= end:
+            return None
+        size_bytes = min(self._pace.next_bytes(time.monotonic()), end - self._at)
+        try:
+            piece = await self._file.read(self._at, size_bytes)
+        except StoreFailure as failure:
+            raise UpstreamFailure(Cause.CUT, "cache", str(failure)) from None
+        if not piece:
+            raise UpstreamFailure(Cause.CUT, "cache", "the file is shorter than it was")
+        self._at += len(piece)
+        return piece
+
+    async def close(self) -> None:
+        """Let go; may be repeated."""
+        file, self._file = self._file, None
+        if file is not None:
+            self._watchers.leave()
+            file.give_back()
+
+    async def _wait_readable(self) -> int:
+        """Up to where may be read now; the reader's own position when it is at its end."""
+        progress = self._progress
+        while self._file is not None and (self._end is None or self._at < self._end):
+            readable = progress.readable_end
+            if readable > self._at:
+                return readable if self._end is None else min(readable, self._end)
+            if progress.is_verified:
+                break
+            if progress.failure is not None:
+                # one for each reader: a traceback grows with every raise
+                failure = progress.failure
+                raise UpstreamFailure(failure.cause, failure.host, failure.detail)
+            await progress.changed()
+        return self._at

@@ -1,0 +1,189 @@
+"""Blobs from what is kept, or on its way to be kept.
+
+    stored or being filled   caller's right and repository's holding known
+    yes                      yes                                        served without asking     hit | miss
+    yes                      no                                         HEAD, then served         revalidated | miss
+    no                       -        HEAD                              HEAD, nothing downloaded  miss
+    no                       -        GET                               filled; its GET proves    miss
+
+Whatever many ask at the same moment is asked once. A Range far ahead of the fill is fetched on its own, by a few
+clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass).
+A refusal (401, 403) withdraws the right at once. Not here: what the upstream is asked (blob_source.py).
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+from hubferry.core.http import Request
+from hubferry.core.ranges import ByteRange
+from hubferry.ports import EventLog, StoreFailure
+from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
+from hubferry.pull.blob_ports import Blob, BlobIndex, BlobStore, Fills, Readable
+from hubferry.pull.blob_source import BlobSource, Proven
+from hubferry.pull.fetch import Fetcher, Target
+from hubferry.pull.manifests import unusable
+from hubferry.pull.proofs import Proofs
+from hubferry.pull.rights import Rights, repository_of
+
+FAR_AHEAD_BYTES = 8 * 2**20
+MAX_AHEAD = 2  # separate fetches of one blob at a time
+MAX_ROUNDS = 3  # a fill may fail between its beginning and its first reader
+
+Stream = Callable[[Request, Target, str], Awaitable[Answer]]
+
+
+class KeptBlobs:
+    """Answers requests for blobs."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        index: BlobIndex,
+        store: BlobStore,
+        fills: Fills,
+        rights: Rights,
+        *,
+        stream: Stream,
+        log: EventLog,
+    ) -> None:
+        """`stream` answers without keeping anything: pull.content's `blob`."""
+        self._fetcher = fetcher
+        self._index = index
+        self._store = store
+        self._fills = fills
+        self._rights = rights
+        self._stream = stream
+        self._log = log
+        self._proofs = Proofs(rights)
+        self._ahead: Counter[tuple[str, str]] = Counter()
+
+    async def answer(self, request: Request, target: Target, digest: str, trail: Trail) -> Answer:
+        """GET or HEAD of a blob, whole or one range. Raises OciError."""
+        source = BlobSource(self._fetcher, target, digest)
+        ask = _Ask(request, target, digest, trail, source, asked_range(request, digest))
+        is_proven = await self._is_proven(ask)
+        for _ in range(MAX_ROUNDS):
+            blob = await self._store.open(digest)
+            trail.outcome = "miss" if blob is None else "hit" if is_proven else "revalidated"
+            blob = blob or await self._fills.visit(target.origin.name, digest)
+            try:
+                if blob is not None and not is_proven:
+                    # whoever asks while the fill begins waited for it above: its answer is theirs
+                    if not await self._proofs.joined(target, ("fill", digest)) and not await self._is_proven(ask):
+                        await self._prove(ask)
+                    is_proven = True
+                if request.method == "HEAD" and (blob is None or blob.size_bytes is None):
+                    proven = await self._prove(ask)
+                    return Answer(200, identity(digest, proven.size_bytes, proven.media_type or BINARY))
+                if blob is not None:
+                    return await self._deliver(ask, blob)
+            finally:
+                if blob is not None:
+                    blob.close()
+            try:
+                is_proven = await self._fill(ask) or is_proven
+            except StoreFailure as failure:
+                self._log.warning("store_failed", {"upstream": target.origin.name, "problem": str(failure)})
+                return await self._pass_through(ask)
+        raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
+
+    async def _deliver(self, ask: "_Ask", blob: Blob) -> Answer:
+        size_bytes = blob.size_bytes
+        if ask.byte_range is None or size_bytes is None:  # a server may ignore a Range, and without a size has to
+            lines = identity(ask.digest, size_bytes)
+            return Answer(200, lines, blob.body(0, None) if ask.request.method == "GET" else None)
+        part = place_range(ask.byte_range, size_bytes)
+        if part is None:
+            raise refuse_range(ask.source.asked, size_bytes)
+        if part.first - blob.front_bytes > FAR_AHEAD_BYTES and self._ahead[ask.key] < MAX_AHEAD:
+            return await self._fetch_ahead(ask)
+        lines = identity(ask.digest, part.length)
+        lines += (("content-range", f"bytes {part.first}-{part.last}/{size_bytes}"),)
+        return Answer(206, lines, blob.body(part.first, part.last + 1))
+
+    async def _fetch_ahead(self, ask: "_Ask") -> Answer:
+        """A range that the fill will not reach soon, streamed past it; over when the client has it or leaves."""
+        self._ahead[ask.key] += 1
+
+        def is_over() -> None:
+            self._ahead[ask.key] -= 1
+            if not self._ahead[ask.key]:
+                del self._ahead[ask.key]
+
+        try:
+            answer = await self._pass_through(ask)
+        except BaseException:
+            is_over()
+            raise
+        if answer.body is None or isinstance(answer.body, bytes):
+            is_over()
+            return answer
+        return replace(answer, body=_Noticed(cast("Readable", answer.body), is_over))
+
+    async def _pass_through(self, ask: "_Ask") -> Answer:
+        ask.trail.outcome = "bypass"
+        return await self._proofs.ask_now(ask.target, lambda: self._stream(ask.request, ask.target, ask.digest))
+
+    async def _is_proven(self, ask: "_Ask") -> bool:
+        held = await self._index.holds_blob(repository_of(ask.target), ask.digest)
+        return held is not None and await self._rights.may(ask.target)
+
+    async def _prove(self, ask: "_Ask") -> Proven:
+        async def prove() -> Proven:
+            proven = await ask.source.prove()
+            if proven.size_bytes is not None:
+                await self._index.put_blob(repository_of(ask.target), ask.digest, proven.size_bytes)
+            return proven
+
+        return await self._proofs.once(ask.target, ("prove", ask.digest), prove)
+
+    async def _fill(self, ask: "_Ask") -> bool:
+        """See Fills.start; whoever asks with the same credential meanwhile waits for the same answer."""
+
+        async def fill() -> bool:
+            is_proven = await self._fills.start(*ask.key, ask.source.fetch)
+            blob = await self._fills.visit(*ask.key) if is_proven else None
+            if blob is not None:
+                if blob.size_bytes is not None:
+                    await self._index.put_blob(repository_of(ask.target), ask.digest, blob.size_bytes)
+                blob.close()
+            return is_proven
+
+        return await self._proofs.once(ask.target, ("fill", ask.digest), fill, lambda is_proven: is_proven)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One request for a blob."""
+
+    request: Request
+    target: Target
+    digest: str
+    trail: Trail
+    source: BlobSource
+    byte_range: ByteRange | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a fill is known by."""
+        return self.target.origin.name, self.digest
+
+
+class _Noticed:
+    """A body whose end is noticed."""
+
+    def __init__(self, body: Readable, on_close: Callable[[], None]) -> None:
+        self._body = body
+        self._on_close: Callable[[], None] | None = on_close
+
+    async def read(self) -> bytes | None:
+        return await self._body.read()
+
+    async def close(self) -> None:
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+        await self._body.close()

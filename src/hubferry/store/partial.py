@@ -1,0 +1,174 @@
+"""A blob under way: a file that grows under `partial/`, its sidecar, and the lock that says who writes it.
+
+One file for each (upstream, digest). The sidecar is written before the first byte; it says what the blob is, how long
+it will be, and up to where which hash was seen, so that whoever continues the file knows when it was damaged.
+Whoever holds the flock writes; everybody else may read. The lock goes with its process, and the file stays.
+
+A file is never emptied to begin anew: it is unlinked and another one takes its name, so that whoever reads the old
+one notices. `commit` gives the file its final name: checked, synced, renamed, folder synced.
+Every method but read_cached may block and is meant for a thread. Not here: hashing (fill/).
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hubferry.ports import StoreFailure
+from hubferry.store.content import sync_folder
+from hubferry.store.page_reads import PageReads
+
+Standing = Literal["ours", "followed", "committed", "discarded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the sidecar says: the blob's size if known, and the hash that its first `checked_bytes` had."""
+
+    size_bytes: int | None
+    checked_bytes: int = 0
+    checked_hash: str = ""
+
+
+class PartialFile:
+    """One opening of the file of a blob under way. Everything raises StoreFailure."""
+
+    def __init__(self, path: Path, final: Path, upstream: str, digest: str, reads: PageReads) -> None:
+        self.digest = digest
+        self._reads = reads
+        self._path = path
+        self._sidecar = path.with_name(f"{path.name}.json")
+        self._final = final
+        self._upstream = upstream
+        with _as_store_failure(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def standing(self) -> Standing:
+        """Whether the file is ours to write (which this tries to bring about), another's, final, or given up."""
+        if self._is_named(self._final):
+            return "committed"
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "followed"
+        except OSError as error:
+            raise StoreFailure(f"{self._path} cannot be locked: {error.strerror}") from None
+        # the lock may have been waited for: what happened to the file meanwhile counts
+        if self._is_named(self._final):
+            self.release()
+            return "committed"
+        if not self._is_named(self._path):
+            self.release()
+            return "discarded"
+        return "ours"
+
+    def final_exists(self) -> bool:
+        """Whether the blob is there under its final name, from whichever upstream."""
+        return self._final.exists()
+
+    def length_bytes(self) -> int:
+        """How far the file has grown."""
+        with _as_store_failure(self._path):
+            return os.fstat(self.descriptor).st_size
+
+    def declared(self) -> Declared | None:
+        """What the sidecar says; None when there is none for this blob, so that the file means nothing."""
+        try:
+            said = json.loads(self._sidecar.read_bytes())
+            if (said["upstream"], said["digest"]) != (self._upstream, self.digest):
+                return None
+            size, checked, text = said["size_bytes"], said["checked_bytes"], said["checked_hash"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        is_right = (size is None or isinstance(size, int)) and isinstance(checked, int) and isinstance(text, str)
+        return Declared(size, checked, text) if is_right else None
+
+    def declare(self, size_bytes: int | None, checked_bytes: int = 0, checked_hash: str = "") -> None:
+        """Write the sidecar, whole or not at all."""
+        said = {
+            "upstream": self._upstream,
+            "digest": self.digest,
+            "size_bytes": size_bytes,
+            "checked_bytes": checked_bytes,
+            "checked_hash": checked_hash,
+        }
+        draft = self._sidecar.with_name(f".{self._sidecar.name}.draft")
+        with _as_store_failure(self._sidecar):
+            draft.write_text(json.dumps(said), encoding="utf-8")
+            draft.rename(self._sidecar)
+
+    def read_cached(self, offset: int, size_bytes: int) -> bytes | None:
+        """What needs no waiting, for the event loop; None when it does."""
+        with _as_store_failure(self._path):
+            return self._reads.read_cached(self.descriptor, offset, size_bytes)
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Up to so many bytes, empty at the end."""
+        with _as_store_failure(self._path):
+            return os.pread(self.descriptor, size_bytes, offset)
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Write pieces one after the other from an offset."""
+        with _as_store_failure(self._path):
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    written = os.pwrite(self.descriptor, view, offset)
+                    offset += written
+                    view = view[written:]
+
+    def commit(self, length_bytes: int, actual_digest: str) -> None:
+        """Give the blob its final name. Also raises StoreFailure when it is not what it should be."""
+        if actual_digest != self.digest or self.length_bytes() != length_bytes:
+            raise StoreFailure(f"{self._path} is not {self.digest}")
+        with _as_store_failure(self._final):
+            os.fsync(self.descriptor)
+            # before the name is free: afterwards a sidecar of that name may be another's
+            self._sidecar.unlink(missing_ok=True)
+            self._final.parent.mkdir(parents=True, exist_ok=True)
+            self._path.rename(self._final)
+            sync_folder(self._final.parent)
+
+    def discard(self) -> None:
+        """Remove the file and what is known of it; whoever reads it still can. Never raises."""
+        with contextlib.suppress(OSError):
+            if self._is_named(self._path):  # else both names are another's
+                self._sidecar.unlink(missing_ok=True)
+                self._path.unlink()
+
+    def release(self) -> None:
+        """Let another process write; reading goes on."""
+        with contextlib.suppress(OSError):
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give file and lock back; may be repeated."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _is_named(self, path: Path) -> bool:
+        try:
+            return os.path.samestat(path.stat(), os.fstat(self.descriptor))
+        except OSError:
+            return False
+
+
+def partial_path(folder: Path, upstream: str, digest: str) -> Path:
+    """Where a blob under way is kept: its digest, and its upstream as a short hash, for names may be long."""
+    algorithm, _, encoded = digest.partition(":")
+    return folder / "partial" / f"{algorithm}-{encoded}-{hashlib.sha256(upstream.encode()).hexdigest()[:16]}"
+
+
+@contextlib.contextmanager
+def _as_store_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreFailure(f"{path} cannot be used: {error.strerror or error}") from None

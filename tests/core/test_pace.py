@@ -1,0 +1,25 @@
+"""Large pieces for clients that take them quickly, small ones for everybody else."""
+
+from hubferry.core.pace import LARGE_BYTES, PROVEN_BYTES, QUICK_S, SMALL_BYTES, Pace
+
+
+def test_a_body_begins_small_and_becomes_large_when_its_client_is_quick() -> None:
+    pace = Pace()
+    sizes = [pace.next_bytes(number * QUICK_S / 2) for number in range(PROVEN_BYTES // SMALL_BYTES + 2)]
+    assert sizes[:-2] == [SMALL_BYTES] * (len(sizes) - 2)
+    assert sizes[-2:] == [LARGE_BYTES] * 2
+
+
+def test_a_client_that_slows_down_gets_small_pieces_until_it_has_proven_itself_again() -> None:
+    pace = Pace()
+    for number in range(1000):
+        size = pace.next_bytes(number * QUICK_S / 2)
+    assert size == LARGE_BYTES
+    late = 1000 * QUICK_S
+    assert pace.next_bytes(late) == SMALL_BYTES
+    assert pace.next_bytes(late + QUICK_S / 2) == SMALL_BYTES
+
+
+def test_a_slow_client_never_gets_a_large_piece() -> None:
+    pace = Pace()
+    assert {pace.next_bytes(number * QUICK_S * 2) for number in range(1000)} == {SMALL_BYTES}

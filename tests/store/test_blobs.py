@@ -1,0 +1,195 @@
+"""Blob files: whole or not there, shared while they are read, and who may write one that is under way."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubferry.ports import StoreFailure, UpstreamFailure
+from hubferry.store.blobs import BlobStore
+from hubferry.store.page_reads import PageReads
+from hubferry.store.partial import PartialFile, partial_path
+from tests.fill.fakes import MIB, UPSTREAM, content, digest_of, open_files, read_all
+
+DATA = content(10 * MIB)
+DIGEST = digest_of(DATA)
+
+
+def committed(store: BlobStore, data: bytes = DATA) -> None:
+    partial = store.open_partial(UPSTREAM, digest_of(data))
+    assert partial.standing() == "ours"
+    partial.declare(len(data))
+    partial.write(0, [data[:1000], data[1000:]])
+    partial.commit(len(data), digest_of(data))
+    partial.close()
+
+
+def test_a_committed_blob_is_read_whole_and_in_parts(tmp_path: Path) -> None:
+    store, before = BlobStore(tmp_path), open_files()
+    committed(store)
+
+    async def scene() -> None:
+        blob = await store.open(DIGEST)
+        assert blob is not None
+        assert blob.size_bytes == blob.front_bytes == len(DATA)
+        bodies = [blob.body(0, None), blob.body(5, 10), blob.body(MIB, None), blob.body(len(DATA), None)]
+        blob.close()
+        blob.close()
+        got = await asyncio.gather(*map(read_all, bodies))
+        assert got == [DATA, DATA[5:10], DATA[MIB:], b""]
+
+    asyncio.run(scene())
+    assert open_files() == before
+    assert list((tmp_path / "partial").iterdir()) == []
+
+
+def test_many_readers_share_one_descriptor(tmp_path: Path) -> None:
+    store, before = BlobStore(tmp_path), open_files()
+    committed(store)
+
+    async def scene() -> None:
+        blobs = await asyncio.gather(*(store.open(DIGEST) for _ in range(50)))
+        assert len(open_files() - before) == 1
+        store.path(DIGEST).unlink()
+        for blob in blobs:
+            assert blob is not None
+            body = blob.body(0, None)
+            blob.close()
+            assert await read_all(body) == DATA
+        assert await store.open(DIGEST) is None
+
+    asyncio.run(scene())
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("can_ask", [True, False])
+def test_what_is_not_in_the_page_cache_is_read_on_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_ask: bool
+) -> None:
+    store = BlobStore(tmp_path)
+    committed(store)
+
+    def refuse(*_: object) -> int:
+        raise BlockingIOError if can_ask else OSError(95, "not supported")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+
+    async def scene() -> None:
+        blob = await store.open(DIGEST)
+        assert blob is not None
+        body = blob.body(0, None)
+        blob.close()
+        assert await read_all(body) == DATA
+        assert store.reads._can_ask is can_ask
+        # a reader that is cancelled and closed while its thread reads
+        blob = await store.open(DIGEST)
+        assert blob is not None
+        body = blob.body(0, None)
+        blob.close()
+        reading = asyncio.ensure_future(body.read())
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading})
+        await body.close()
+
+    before = open_files()
+    asyncio.run(scene())
+    assert open_files() == before
+
+
+def test_a_file_that_became_shorter_cuts_its_readers(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    committed(store)
+
+    async def scene() -> None:
+        blob = await store.open(DIGEST)
+        assert blob is not None
+        body = blob.body(0, None)
+        blob.close()
+        os.truncate(store.path(DIGEST), MIB)
+        with pytest.raises(UpstreamFailure, match="shorter"):
+            await read_all(body)
+
+    asyncio.run(scene())
+
+
+def test_page_reads_say_when_the_disk_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(5, "I/O error")
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(OSError, match="I/O"):
+        PageReads().read_cached(0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("length", "digest"), [(3, digest_of(b"else")), (2, digest_of(b"abc")), (4, digest_of(b"abc"))]
+)
+def test_what_is_not_right_is_not_committed(tmp_path: Path, length: int, digest: str) -> None:
+    store = BlobStore(tmp_path)
+    partial = store.open_partial(UPSTREAM, digest_of(b"abc"))
+    partial.write(0, [b"abc"])
+    with pytest.raises(StoreFailure, match="is not"):
+        partial.commit(length, digest)
+    assert not store.path(digest_of(b"abc")).exists()
+    partial.close()
+
+
+def test_one_writes_and_the_others_follow(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    one, two, three = (store.open_partial(UPSTREAM, DIGEST) for _ in range(3))
+    assert [file.standing() for file in (one, two, one)] == ["ours", "followed", "ours"]
+    one.release()
+    assert two.standing() == "ours"
+    assert one.standing() == "followed"
+    two.declare(len(DATA))
+    two.write(0, [DATA])
+    two.commit(len(DATA), DIGEST)
+    assert [file.standing() for file in (one, two, three)] == ["committed"] * 3
+    for file in (one, two, three):
+        file.close()
+        file.close()
+
+
+def test_what_was_discarded_is_known_to_whoever_has_it_open(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    old, follower = (store.open_partial(UPSTREAM, DIGEST) for _ in range(2))
+    assert old.standing() == "ours"
+    old.discard()
+    new = store.open_partial(UPSTREAM, DIGEST)
+    assert new.standing() == "ours"
+    new.declare(7)
+    old.close()
+    assert follower.standing() == "discarded"
+    follower.discard()  # is no longer its own to remove
+    assert new.declared() is not None
+    assert new.standing() == "ours"
+    follower.close()
+    new.close()
+
+
+def test_upstreams_do_not_share_what_is_under_way(tmp_path: Path) -> None:
+    paths = {partial_path(tmp_path, upstream, DIGEST) for upstream in ("docker.io", "ghcr.io", "x" * 300)}
+    assert len(paths) == 3
+    assert all(len(path.name) < 200 for path in paths)
+
+
+@pytest.mark.parametrize("method", ["length_bytes", "declare", "write", "read"])
+def test_failures_are_store_failures(tmp_path: Path, method: str) -> None:
+    arguments: dict[str, tuple[Any, ...]] = {"declare": (1,), "write": (0, [b"x"]), "read": (0, 1)}
+    partial = PartialFile(tmp_path / "a", tmp_path / "b", UPSTREAM, DIGEST, PageReads())
+    partial.close()
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(StoreFailure):
+        getattr(partial, method)(*arguments.get(method, ()))
+
+
+def test_room_is_checked(tmp_path: Path) -> None:
+    BlobStore(tmp_path).check_room(0)
+    for store, more in ((BlobStore(tmp_path), 2**60), (BlobStore(tmp_path, min_free_bytes=2**60), 0)):
+        with pytest.raises(StoreFailure):
+            store.check_room(more)
+    with pytest.raises(StoreFailure):
+        BlobStore(tmp_path / "absent").check_room(0)
