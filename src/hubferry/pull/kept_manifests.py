@@ -7,7 +7,6 @@ says so; when it refuses (401, 403, 404), never. Content under a digest is serve
 A repository gives only what it was itself seen to hold, to whom it was proven to be open (rights.py).
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from hubferry.ports import Clock, ContentStore, Described, EventLog, Index, Repo
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.fetch import Target
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer
+from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
 
 MAX_REMEMBERED = 10_000
@@ -59,7 +59,7 @@ class KeptManifests:
         self._clock = clock
         self._log = log
         self._timing = timing
-        self._under_way: dict[Any, asyncio.Task[Any]] = {}
+        self._proofs = Proofs(rights)
         self._absent: OrderedDict[Any, tuple[float, OciError]] = OrderedDict()
 
     async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
@@ -155,27 +155,19 @@ class KeptManifests:
         return content
 
     async def _guarded(self, target: Target, key: Any, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the upstream once for all who ask the same, and note what its answer says about rights."""
+        """Ask the upstream once for all who ask the same, and remember for a while what it does not know."""
 
         async def run() -> T:
             try:
-                found = await ask()
+                return await ask()
             except OciError as error:
-                if error.status in (401, 403):
-                    await self._rights.note(target, may=False)
                 if error.status == 404:
                     self._absent[key[:3]] = (self._clock.monotonic() + NEGATIVE_TTL_S, error)
                     while len(self._absent) > MAX_REMEMBERED:
                         self._absent.popitem(last=False)
                 raise
-            await self._rights.note(target, may=True)
-            return found
 
-        task = self._under_way.get(key)
-        if task is None:
-            task = self._under_way[key] = asyncio.create_task(run())
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
-        return await asyncio.shield(task)
+        return await self._proofs.once(target, key, run)
 
     def _refuse_absent(self, key: Any) -> None:
         known = self._absent.get(key)
