@@ -4,7 +4,7 @@ Bodies are opaque to the orchestrator: it hands them on and closes them, because
 enter Python.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -141,6 +141,12 @@ class Index(Protocol):
     async def put_manifest(self, repository: Repository, manifest: Described) -> None:
         """Remember that the repository holds a manifest."""
 
+    async def blob(self, repository: Repository, digest: str) -> int | None:
+        """The size in bytes of the blob of that digest if this repository was seen to hold it."""
+
+    async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
+        """Remember that the repository holds a blob."""
+
     async def is_public(self, repository: Repository) -> bool:
         """Whether anonymous clients were seen to be allowed to pull from it."""
 
@@ -160,6 +166,60 @@ class ContentStore(Protocol):
 
 class StoreFailure(Exception):
     """Content cannot be kept: the disk is full, read-only or broken. Pulls go on uncached."""
+
+
+class Readable(Body, Protocol):
+    """A body whose bytes may be read here: keeping blobs is for shells that read them."""
+
+    async def read(self) -> bytes | None:
+        """The next piece, None at the end. Raises UpstreamFailure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An upstream's answer: the blob from `start_bytes` to its end; `size_bytes` is all of it, if known."""
+
+    start_bytes: int
+    size_bytes: int | None
+    body: Readable
+
+
+Fetch = Callable[[int], Awaitable[Fetched]]
+
+
+class Blob(Protocol):
+    """A blob that is there, or on its way. Held until `close`; its bodies last on their own."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How long it is; None: not known yet."""
+
+    @property
+    def front_bytes(self) -> int:
+        """How much of it is there."""
+
+    def body(self, start: int, end: int | None) -> Body:
+        """The bytes from `start` up to, not including, `end` (None: to the end)."""
+
+    def close(self) -> None:
+        """Let go; may be repeated."""
+
+
+class BlobStore(Protocol):
+    """Finished blobs."""
+
+    async def open(self, digest: str) -> Blob | None:
+        """None when it is not kept."""
+
+
+class Fills(Protocol):
+    """Blobs on their way: see fill/fills.py."""
+
+    async def visit(self, upstream: str, digest: str) -> Blob | None:
+        """None when it is not being filled."""
+
+    async def start(self, upstream: str, digest: str, fetch: Fetch) -> bool:
+        """Fill it; whether `fetch` was answered. Raises OciError, UpstreamFailure, StoreFailure."""
 
 
 class Sealer(Protocol):

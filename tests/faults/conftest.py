@@ -1,6 +1,7 @@
 """A stage for faults: the stand-in hub as docker.io, a second upstream, and the real gateway in front."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,18 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture
 def stage(tmp_path: Path, hub: Hub) -> Iterator[Stage]:
     """Login is open: a fault is asked for with one plain request."""
+    with open_stage(tmp_path, hub, {}) as stage:
+        yield stage
+
+
+@contextmanager
+def open_stage(tmp_path: Path, hub: Hub, cache: dict[str, Any], **more: Any) -> Iterator[Stage]:
+    """A stage with further settings of the cache and of its one upstream."""
     image = build_image("faults")
     big = Blob.generated(4 * MIB, seed=7)
     hub.add(REPOSITORY, "latest", image)
     hub.add_blob(REPOSITORY, big)
-    with Gateway.start(tmp_path / "gateway", config(tmp_path, hub)) as gateway:
+    settings = config(tmp_path, hub, **more)
+    settings["cache"] |= cache
+    with Gateway.start(tmp_path / "gateway", settings) as gateway:
         yield Stage(hub, gateway, image, big)

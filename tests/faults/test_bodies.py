@@ -1,16 +1,35 @@
-"""Bodies that break off, stall, lie about their length, and clients that leave or are slow."""
+"""Streamed bodies that break off, stall, lie about their length, and clients that leave or are slow.
+
+Not here: blobs that are kept (test_kept_blobs.py).
+"""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults.conftest import REPOSITORY, Stage, config
+from tests.faults.conftest import REPOSITORY, Stage, config, open_stage
 from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway
 from tests.support.http import fetch, open_stream
 from tests.support.hub import Hub
+
+STREAMED = {"enabled": False}
+
+
+def streamed(tmp_path: Path, hub: Hub, **more: Any) -> dict[str, Any]:
+    settings = config(tmp_path, hub, **more)
+    settings["cache"] |= STREAMED
+    return settings
+
+
+@pytest.fixture
+def stage(tmp_path: Path, hub: Hub) -> Iterator[Stage]:
+    with open_stage(tmp_path, hub, STREAMED) as stage:
+        yield stage
 
 
 def test_a_body_that_breaks_before_its_first_byte_is_an_error_with_a_reason(stage: Stage) -> None:
@@ -90,7 +109,7 @@ def test_an_encoded_body_is_refused_before_its_first_byte(stage: Stage) -> None:
 def test_a_client_that_leaves_ends_its_upstream_request(tmp_path: Path, hub: Hub) -> None:
     huge = Blob.generated(1024 * MIB, seed=1)
     hub.add_blob(REPOSITORY, huge)
-    with Gateway.start(tmp_path / "gateway", config(tmp_path, hub)) as gateway:
+    with Gateway.start(tmp_path / "gateway", streamed(tmp_path, hub)) as gateway:
         with open_stream(f"{gateway.url}/v2/app/blobs/{huge.digest}") as stream:
             stream.read(MIB)
         deadline = time.monotonic() + 20
@@ -125,7 +144,7 @@ def test_a_slow_client_slows_only_itself(stage: Stage) -> None:
 def test_many_slow_clients_of_a_large_blob_stay_within_the_memory_bound(tmp_path: Path, hub: Hub) -> None:
     huge = Blob.generated(1024 * MIB, seed=2)
     hub.add_blob(REPOSITORY, huge)
-    with Gateway.start(tmp_path / "gateway", config(tmp_path, hub, read_timeout="60s")) as gateway:
+    with Gateway.start(tmp_path / "gateway", streamed(tmp_path, hub, read_timeout="60s")) as gateway:
         url = f"{gateway.url}/v2/app/blobs/{huge.digest}"
         streams = [open_stream(url, receive_buffer=256 * 1024) for _ in range(64)]
         try:

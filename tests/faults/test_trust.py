@@ -100,9 +100,10 @@ def test_redirects_are_followed_five_times_and_not_for_ever(stage: Stage) -> Non
 
 
 def test_a_relative_redirect_is_followed_and_keeps_the_authorization(stage: Stage) -> None:
-    target = f"/v2/{REPOSITORY}/blobs/{stage.image.config.digest}"
+    target = f"/v2/{REPOSITORY}/blobs/{stage.big.digest}?again"
     stage.hub.script(faults.redirect(target), role="hub", path=stage.big.digest)
-    assert fetch(stage.big_url).body == stage.image.config.data
+    assert fetch(stage.big_url).body == stage.big.data
+    assert any("again" in exchange.request.target for exchange in stage.hub.find("hub"))
 
 
 def test_authorization_never_reaches_another_origin(stage: Stage) -> None:

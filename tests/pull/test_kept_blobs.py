@@ -13,16 +13,14 @@ from hubferry.core.errors import OciError
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.layers import Layer, resolve
 from hubferry.core.redirect import Trust
-from hubferry.core.routing import Route
 from hubferry.fill.fills import Fills
 from hubferry.ports import Cause, Repository, StoreFailure, UpstreamFailure
-from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.answer import Trail
 from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target
 from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.rights import Rights
 from hubferry.pull.upstream_tokens import UpstreamTokens
-from hubferry.store.blob_index import SqliteBlobIndex
 from hubferry.store.blobs import BlobStore
 from hubferry.store.index import SqliteIndex
 from tests.fill.fakes import MIB, content, digest_of, open_files, read_all
@@ -73,7 +71,7 @@ class MemoryIndex:
     async def set_public(self, repository: Repository, *, public: bool) -> None:
         (self.public.add if public else self.public.discard)(repository)
 
-    async def holds_blob(self, repository: Repository, digest: str) -> int | None:
+    async def blob(self, repository: Repository, digest: str) -> int | None:
         return self.blobs.get((repository, digest))
 
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
@@ -96,12 +94,9 @@ class Stage:
         self.store = BlobStore(folder)
         self.fills = Fills(self.store, self.log)
         rights = Rights(cast("Any", self.index), self.clock)
-        self.blobs = KeptBlobs(fetcher, self.index, self.store, self.fills, rights, stream=self._stream, log=self.log)
+        index = cast("Any", self.index)
+        self.blobs = KeptBlobs(fetcher, index, self.store, self.fills, rights, stream=self.content.blob, log=self.log)
         self.outcome = ""
-
-    async def _stream(self, request: Request, target: Target, digest: str) -> Answer:
-        route = Route(target.origin.name, target.repository, target.repository)
-        return await self.content.blob(request, route, target, digest)
 
     async def ask(
         self, digest: str, *lines: tuple[str, str], method: str = "GET", repository: str = "library/nginx",
@@ -421,17 +416,11 @@ def test_the_index_of_blobs_outlives_its_process(tmp_path: Path) -> None:
 
     async def scene() -> None:
         for known in (None, 6):
-            base = SqliteIndex(tmp_path, FakeLog())
-            index = SqliteBlobIndex(lambda work, base=base: base._guarded(lambda db: _transact(db, work)))
-            assert await index.holds_blob(repository, "sha256:0") == known
+            index = SqliteIndex(tmp_path, FakeLog())
+            assert await index.blob(repository, "sha256:0") == known
             await index.put_blob(repository, "sha256:0", 6)
-            assert await index.holds_blob(repository, "sha256:0") == 6
-            assert await index.holds_blob(Repository("ghcr.io", "library/nginx"), "sha256:0") is None
-            await base.close()
+            assert await index.blob(repository, "sha256:0") == 6
+            assert await index.blob(Repository("ghcr.io", "library/nginx"), "sha256:0") is None
+            await index.close()
 
     asyncio.run(scene())
-
-
-def _transact(db: Any, work: Callable[[Any], Any]) -> Any:
-    with db:
-        return work(db)

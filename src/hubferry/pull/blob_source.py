@@ -11,8 +11,7 @@ from hubferry.core import headers as head
 from hubferry.core.errors import Asked, Code, relay_error
 from hubferry.core.http import get
 from hubferry.core.ranges import ByteRange
-from hubferry.ports import UpstreamResponse
-from hubferry.pull.blob_ports import Fetched, Readable
+from hubferry.ports import Fetched, Readable, UpstreamResponse
 from hubferry.pull.content import check_partial
 from hubferry.pull.fetch import Fetcher, Target
 from hubferry.pull.manifests import unusable

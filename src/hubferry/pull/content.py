@@ -27,9 +27,9 @@ class Content:
         self._fetcher = fetcher
         self._upstream = upstream
 
-    async def blob(self, request: Request, route: Route, target: Target, digest: str) -> Answer:
+    async def blob(self, request: Request, target: Target, digest: str) -> Answer:
         """GET or HEAD of a blob, whole or one range, streamed."""
-        asked = Asked(route.upstream, route.repository, digest, Code.BLOB_UNKNOWN)
+        asked = Asked(target.origin.name, target.repository, digest, Code.BLOB_UNKNOWN)
         byte_range = None
         # content under a digest never changes, so our ETag is the digest: If-Range names it or means a full body
         if_range = request.header("if-range")
@@ -38,7 +38,7 @@ class Content:
         sent = head.UNENCODED
         if byte_range:
             sent = (("range", byte_range.format()), *sent)
-        path = f"/v2/{route.repository}/blobs/{digest}"
+        path = f"/v2/{target.repository}/blobs/{digest}"
         response = await self._fetcher.fetch(target, request.method, path, sent)
         if response.status not in (200, 206):
             await response.body.close()

@@ -18,9 +18,11 @@ from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable
 from hubferry.core.scope import pull_scope
 from hubferry.core.settings import Settings
 from hubferry.ports import (
+    BlobStore,
     Clock,
     ContentStore,
     EventLog,
+    Fills,
     Index,
     ManifestReader,
     Sealer,
@@ -31,6 +33,7 @@ from hubferry.ports import (
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target, unreachable
+from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.kept_manifests import KeptManifests, Timing
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
@@ -47,6 +50,8 @@ class Keep:
 
     index: Index
     store: ContentStore
+    blobs: BlobStore
+    fills: Fills
 
 
 class Gateway:
@@ -76,10 +81,14 @@ class Gateway:
         self._content = Content(self._fetcher, upstream)
         direct = UpstreamManifests(self._fetcher, manifests)
         self._manifests: ManifestSource = direct
+        self._blobs: KeptBlobs | None = None
         if keep is not None:
             rights = Rights(keep.index, clock)
             timing = Timing(settings.cache.tag_ttl.seconds, settings.cache.stale_if_error.seconds)
             self._manifests = KeptManifests(direct, keep.index, keep.store, rights, timing, clock=clock, log=log)
+            self._blobs = KeptBlobs(
+                self._fetcher, keep.index, keep.blobs, keep.fills, rights, stream=self._content.blob, log=log
+            )
         self._login = Login(table, self._origins, self._fetcher, sealer, clock)
 
     async def handle(self, request: Request) -> Answer | None:
@@ -147,7 +156,9 @@ class Gateway:
         if endpoint.kind is Kind.MANIFEST:
             return await self._manifests.answer(request, target, endpoint.reference, trail)
         if endpoint.kind is Kind.BLOB:
-            return await self._content.blob(request, route, target, endpoint.reference)
+            if self._blobs is not None:
+                return await self._blobs.answer(request, target, endpoint.reference, trail)
+            return await self._content.blob(request, target, endpoint.reference)
         if endpoint.kind is Kind.TAGS:
             return await self._content.tags(route, target, endpoint)
         return await self._content.referrers(route, target, endpoint)

@@ -18,10 +18,9 @@ from typing import cast
 
 from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange
-from hubferry.ports import EventLog, StoreFailure
+from hubferry.ports import Blob, BlobStore, EventLog, Fills, Index, Readable, StoreFailure
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
-from hubferry.pull.blob_ports import Blob, BlobIndex, BlobStore, Fills, Readable
 from hubferry.pull.blob_source import BlobSource, Proven
 from hubferry.pull.fetch import Fetcher, Target
 from hubferry.pull.manifests import unusable
@@ -41,7 +40,7 @@ class KeptBlobs:
     def __init__(
         self,
         fetcher: Fetcher,
-        index: BlobIndex,
+        index: Index,
         store: BlobStore,
         fills: Fills,
         rights: Rights,
@@ -128,7 +127,7 @@ class KeptBlobs:
         return await self._proofs.ask_now(ask.target, lambda: self._stream(ask.request, ask.target, ask.digest))
 
     async def _is_proven(self, ask: "_Ask") -> bool:
-        held = await self._index.holds_blob(repository_of(ask.target), ask.digest)
+        held = await self._index.blob(repository_of(ask.target), ask.digest)
         return held is not None and await self._rights.may(ask.target)
 
     async def _prove(self, ask: "_Ask") -> Proven:

@@ -13,12 +13,14 @@ from hubferry.core.redirect import Trust
 from hubferry.core.routing import Place, RoutingTable
 from hubferry.core.settings import Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, toml_key
+from hubferry.fill.fills import Fills
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.fetch import Origin
 from hubferry.server.app import App
 from hubferry.server.log import AccessLog, Events
 from hubferry.server.pages import build_pages
 from hubferry.server.seal import JweSealer
+from hubferry.store.blobs import BlobStore
 from hubferry.store.content import FileStore
 from hubferry.store.index import SqliteIndex
 from hubferry.upstream.client import SocketUpstream
@@ -43,11 +45,13 @@ def build_app(settings: Settings, key: bytes) -> App:
     table = build_table(settings)
     upstream = SocketUpstream(settings.upstreams, clock)
     suffixes = PublicSuffixList()
-    keep, index = None, None
+    keep, index, fills = None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)
         index = SqliteIndex(folder, Events())
-        keep = Keep(index, FileStore(folder))
+        blobs = BlobStore(folder, min_free_bytes=settings.cache.min_free.size_bytes)
+        fills = Fills(blobs, Events())
+        keep = Keep(index, FileStore(folder), blobs, fills)
     gateway = Gateway(
         settings,
         table,
@@ -64,6 +68,8 @@ def build_app(settings: Settings, key: bytes) -> App:
     pages = build_pages(table, settings.server.public_url)
 
     async def shut_down() -> None:
+        if fills is not None:
+            await fills.close()
         await upstream.close()
         if index is not None:
             await index.close()

@@ -32,6 +32,10 @@ CREATE TABLE IF NOT EXISTS tags (
     digest TEXT NOT NULL, confirmed_at REAL NOT NULL,
     PRIMARY KEY (upstream, repository, tag)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blobs (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (upstream, repository, digest)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS public (
     upstream TEXT NOT NULL, repository TEXT NOT NULL,
     PRIMARY KEY (upstream, repository)
@@ -83,6 +87,20 @@ class SqliteIndex:
         """See ports.Index."""
         self._remember((repository, manifest.digest), manifest)
         await self._write(lambda db: _put_manifest(db, repository, manifest))
+
+    async def blob(self, repository: Repository, digest: str) -> int | None:
+        """See ports.Index."""
+        return await self._ask((repository, digest, "blob"), lambda db: _blob(db, repository, digest))
+
+    async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
+        """See ports.Index."""
+        key = (repository, digest, "blob")
+        known = self._recent.get(key)
+        if known is not None and known[1] == size_bytes:
+            return
+        self._remember(key, size_bytes)
+        row = (repository.upstream, repository.name, digest, size_bytes)
+        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", row))
 
     async def is_public(self, repository: Repository) -> bool:
         """See ports.Index."""
@@ -176,6 +194,12 @@ def _manifest(db: sqlite3.Connection, repository: Repository, digest: str) -> De
     sql = "SELECT media_type, size_bytes FROM manifests WHERE upstream = ? AND repository = ? AND digest = ?"
     row = db.execute(sql, (repository.upstream, repository.name, digest)).fetchone()
     return row and Described(digest, *row)
+
+
+def _blob(db: sqlite3.Connection, repository: Repository, digest: str) -> int | None:
+    sql = "SELECT size_bytes FROM blobs WHERE upstream = ? AND repository = ? AND digest = ?"
+    row = db.execute(sql, (repository.upstream, repository.name, digest)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def _put_manifest(db: sqlite3.Connection, repository: Repository, manifest: Described) -> None:
