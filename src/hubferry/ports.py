@@ -163,9 +163,16 @@ class ContentStore(Protocol):
     async def write(self, digest: str, content: bytes) -> None:
         """Keep verified content. Raises StoreFailure."""
 
+    def touch(self, digest: str) -> None:
+        """Note that content is wanted, with all that it refers to, although it is not read now."""
+
 
 class StoreFailure(Exception):
     """Content cannot be kept: the disk is full, read-only or broken. Pulls go on uncached."""
+
+
+class NoRoom(StoreFailure):
+    """This content cannot be kept within the limits; other content may be."""
 
 
 class Readable(Body, Protocol):

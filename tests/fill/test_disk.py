@@ -1,5 +1,6 @@
 """A disk that is full, broken or gone: right bytes or a visible cut, and then no more attempts for a while."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -12,9 +13,14 @@ from typing import Any
 import pytest
 
 from hubferry.fill.parts import Partial
-from hubferry.ports import StoreFailure
+from hubferry.ports import NoRoom, StoreFailure
 from hubferry.store.blobs import BlobStore
+from hubferry.store.index import SqliteIndex
+from hubferry.store.layout import Layout
+from hubferry.store.ledger import Ledger, Limits
+from hubferry.store.schema import is_counted
 from tests.fill.fakes import MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
+from tests.pull.fakes import FakeLog
 
 DATA = content(4 * MIB)
 DIGEST = digest_of(DATA)
@@ -27,9 +33,6 @@ class FailingDisk:
         self._store = store
         self._write_from = write_from
         self._step = step
-
-    def check_room(self, more_bytes: int) -> None:
-        self._store.check_room(more_bytes)
 
     def open_partial(self, upstream: str, digest: str) -> Partial:
         partial: Any = self._store.open_partial(upstream, digest)
@@ -94,14 +97,22 @@ def test_a_disk_that_fails_at_the_beginning_is_told_to_whoever_asked(tmp_path: P
 
 
 def test_a_blob_that_has_no_room_is_not_begun(tmp_path: Path) -> None:
-    stage, upstream = Stage(tmp_path), Upstream(DATA, says_size=lambda _: 2**60)
+    index = SqliteIndex(tmp_path, FakeLog())
+    assert index.transact(is_counted)
+    ledger = Ledger(Layout(tmp_path), index.transact, Limits(2 * MIB, 0))
+    stage = Stage(tmp_path, partials=lambda _: BlobStore(tmp_path, ledger))
+    upstream = Upstream(DATA)
 
     async def scene() -> None:
-        with pytest.raises(StoreFailure, match="too little"):
+        with pytest.raises(NoRoom, match="max_size"):
             await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
         assert all(body.closed for body in upstream.bodies)
+        small = content(MIB)  # the next one may fit
+        assert await stage.fills.start(UPSTREAM, digest_of(small), Upstream(small).fetch)
+        await stage.settled()
 
     play(scene(), stage)
+    asyncio.run(index.close())
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from hubferry.ports import StoreFailure, UpstreamFailure
 from hubferry.store.blobs import BlobStore
+from hubferry.store.layout import Layout, sidecar
 from hubferry.store.page_reads import PageReads
-from hubferry.store.partial import PartialFile, partial_path
+from hubferry.store.partial import PartialFile
 from tests.fill.fakes import MIB, UPSTREAM, content, digest_of, open_files, read_all
 
 DATA = content(10 * MIB)
@@ -171,7 +172,7 @@ def test_what_was_discarded_is_known_to_whoever_has_it_open(tmp_path: Path) -> N
 
 
 def test_upstreams_do_not_share_what_is_under_way(tmp_path: Path) -> None:
-    paths = {partial_path(tmp_path, upstream, DIGEST) for upstream in ("docker.io", "ghcr.io", "x" * 300)}
+    paths = {Layout(tmp_path).under_way(upstream, DIGEST) for upstream in ("docker.io", "ghcr.io", "x" * 300)}
     assert len(paths) == 3
     assert all(len(path.name) < 200 for path in paths)
 
@@ -179,17 +180,9 @@ def test_upstreams_do_not_share_what_is_under_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["length_bytes", "declare", "write", "read"])
 def test_failures_are_store_failures(tmp_path: Path, method: str) -> None:
     arguments: dict[str, tuple[Any, ...]] = {"declare": (1,), "write": (0, [b"x"]), "read": (0, 1)}
-    partial = PartialFile(tmp_path / "a", tmp_path / "b", UPSTREAM, DIGEST, PageReads())
+    layout = Layout(tmp_path)
+    partial = PartialFile(layout, UPSTREAM, DIGEST, PageReads(), None)
     partial.close()
-    (tmp_path / "a.json").mkdir()
+    sidecar(layout.under_way(UPSTREAM, DIGEST)).mkdir()
     with pytest.raises(StoreFailure):
         getattr(partial, method)(*arguments.get(method, ()))
-
-
-def test_room_is_checked(tmp_path: Path) -> None:
-    BlobStore(tmp_path).check_room(0)
-    for store, more in ((BlobStore(tmp_path), 2**60), (BlobStore(tmp_path, min_free_bytes=2**60), 0)):
-        with pytest.raises(StoreFailure):
-            store.check_room(more)
-    with pytest.raises(StoreFailure):
-        BlobStore(tmp_path / "absent").check_room(0)

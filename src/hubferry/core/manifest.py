@@ -9,6 +9,7 @@ import json
 import re
 
 from hubferry.core.headers import media_type
+from hubferry.core.reference import is_digest
 
 MAX_BYTES = 4 * 2**20  # docker, containerd and podman read no larger manifest
 GENERIC = frozenset({"", "text/plain", "application/json", "application/octet-stream", "binary/octet-stream"})
@@ -54,6 +55,18 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(document) != len(pairs):
         raise ValueError("a repeated name: the first counts for one reader, the last for another")
     return document
+
+
+def parts_of(body: bytes) -> tuple[str, ...]:
+    """The digests that a manifest or index refers to, each once; none for anything else."""
+    try:
+        document = json.loads(body)
+        named = [document.get("config"), *document.get("layers", ()), *document.get("manifests", ())]
+        digests = [descriptor.get("digest") for descriptor in named if isinstance(descriptor, dict)]
+        digests += [layer.get("blobSum") for layer in document.get("fsLayers", ())]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return ()
+    return tuple(dict.fromkeys(digest for digest in digests if isinstance(digest, str) and is_digest(digest)))
 
 
 def signed_payload(body: bytes) -> bytes:

@@ -13,7 +13,7 @@ from hubferry.fill.fill import Fill, Surroundings
 from hubferry.fill.lead import AlreadyKept
 from hubferry.fill.parts import Fetch, Partials
 from hubferry.fill.reader import FillVisit
-from hubferry.ports import EventLog, StoreFailure, UpstreamFailure
+from hubferry.ports import EventLog, NoRoom, StoreFailure, UpstreamFailure
 
 RETRY_STORE_S = 30.0
 THREADS = 16
@@ -75,7 +75,7 @@ class Fills:
 
     def _ended(self, key: tuple[str, str]) -> None:
         fill, task = self._running.pop(key)
-        if fill.store_failure is not None:
+        if fill.store_failure is not None and not isinstance(fill.store_failure, NoRoom):
             self._store_failed = (time.monotonic() + RETRY_STORE_S, fill.store_failure)
         if not task.cancelled() and (error := task.exception()) is not None:
             fields = {"upstream": key[0], "digest": key[1], "problem": repr(error)}

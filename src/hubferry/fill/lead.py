@@ -160,7 +160,7 @@ class Leader:
 
     def _declare(self, beginning: Beginning) -> None:
         size_bytes = beginning.size_bytes
-        self._file.check_room((size_bytes or beginning.offset) - beginning.offset)
+        self._file.partial.reserve(beginning.offset if size_bytes is None else size_bytes)
         if not beginning.offset:
             self._file.partial.declare(size_bytes)
 

@@ -86,10 +86,6 @@ class OpenedFile:
                 job.exception()
             raise
 
-    def check_room(self, more_bytes: int) -> None:
-        """Blocks. Raises StoreFailure when the disk has no room for so many bytes."""
-        self._partials.check_room(more_bytes)
-
     @property
     def pool(self) -> ThreadPoolExecutor:
         """Where blocking work is done."""

@@ -64,6 +64,9 @@ class Partial(Protocol):
     def standing(self) -> Standing:
         """Who writes it; tries to become that."""
 
+    def reserve(self, length_bytes: int) -> None:
+        """Have room for it to become so long."""
+
     def final_exists(self) -> bool:
         """Whether the blob is kept already."""
 
@@ -103,9 +106,6 @@ class Partials(Protocol):
 
     def open_partial(self, upstream: str, digest: str) -> Partial:
         """The file of a blob, created if need be."""
-
-    def check_room(self, more_bytes: int) -> None:
-        """Refuse when the disk has no room for so many bytes."""
 
 
 class WrongContent(Exception):

@@ -76,6 +76,7 @@ class KeptManifests:
         extra: Headers = ()
         try:
             if entry is not None and may and freshness is Freshness.FRESH:
+                self._store.touch(entry.manifest.digest)
                 described, trail.outcome = entry.manifest, "hit"
             else:
                 described = await self._confirm(target, repository, reference)

@@ -1,5 +1,6 @@
 """The composition root: settings -> an application with every part in place."""
 
+import asyncio
 import ssl
 import time
 from ipaddress import ip_network
@@ -22,7 +23,10 @@ from hubferry.server.pages import build_pages
 from hubferry.server.seal import JweSealer
 from hubferry.store.blobs import BlobStore
 from hubferry.store.content import FileStore
+from hubferry.store.housekeeping import Housekeeping
 from hubferry.store.index import SqliteIndex
+from hubferry.store.layout import Layout
+from hubferry.store.ledger import Ledger, Limits
 from hubferry.upstream.client import SocketUpstream
 from hubferry.upstream.manifests import CheckedManifests
 
@@ -45,13 +49,17 @@ def build_app(settings: Settings, key: bytes) -> App:
     table = build_table(settings)
     upstream = SocketUpstream(settings.upstreams, clock)
     suffixes = PublicSuffixList()
-    keep, index, fills = None, None, None
+    keep, index, house, fills = None, None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)
         index = SqliteIndex(folder, Events())
-        blobs = BlobStore(folder, min_free_bytes=settings.cache.min_free.size_bytes)
+        limits = Limits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
+        ledger = Ledger(Layout(folder), index.transact, limits)
+        house = Housekeeping(Layout(folder), ledger, index.transact)
+        house.start()
+        blobs = BlobStore(folder, ledger)
         fills = Fills(blobs, Events())
-        keep = Keep(index, FileStore(folder), blobs, fills)
+        keep = Keep(index, FileStore(folder, ledger), blobs, fills)
     gateway = Gateway(
         settings,
         table,
@@ -71,6 +79,8 @@ def build_app(settings: Settings, key: bytes) -> App:
         if fills is not None:
             await fills.close()
         await upstream.close()
+        if house is not None:
+            await asyncio.to_thread(house.close)
         if index is not None:
             await index.close()
 

@@ -2,39 +2,43 @@
 
 The layout is that of content.py (`blobs/sha256/ab/abcd...`): what has a final name was verified. A file that is being
 read may be removed meanwhile; its readers go on. A disk that fails under a body cuts it visibly.
-Also here: where blobs under way are opened (partial.py), and whether there is room for one.
+Also here: where blobs under way are opened (partial.py).
 """
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import time
 from pathlib import Path
 
 from hubferry.core.pace import Pace
-from hubferry.ports import Cause, StoreFailure, UpstreamFailure
+from hubferry.ports import Cause, UpstreamFailure
+from hubferry.store.layout import Layout
+from hubferry.store.ledger import Ledger
 from hubferry.store.page_reads import PageReads
-from hubferry.store.partial import PartialFile, partial_path
+from hubferry.store.partial import PartialFile
 
 
 class BlobStore:
     """Blobs under one folder, for one event loop."""
 
-    def __init__(self, folder: Path, *, min_free_bytes: int = 0) -> None:
-        """`min_free_bytes` is what a blob under way must leave free on the disk."""
-        self._folder = folder
-        self._min_free_bytes = min_free_bytes
+    def __init__(self, folder: Path, ledger: Ledger | None = None) -> None:
+        """Without a ledger nothing is counted, and nothing ever removed."""
+        self._layout = Layout(folder)
+        self._ledger = ledger
         self._open: dict[str, _OpenFile] = {}
         self.reads = PageReads()
 
     def path(self, digest: str) -> Path:
         """Where a finished blob is kept, whether it is there or not."""
-        algorithm, _, encoded = digest.partition(":")
-        return self._folder / "blobs" / algorithm / encoded[:2] / encoded
+        return self._layout.content(digest)
 
     async def open(self, digest: str) -> "StoredBlob | None":
         """A finished blob, to be closed; None when it is not kept or cannot be opened."""
         shared = self._open.get(digest)
+        if self._ledger is not None:
+            self._ledger.touch(digest)
         if shared is None:
             found = await asyncio.to_thread(_open_sized, self.path(digest))
             if found is None:
@@ -48,18 +52,7 @@ class BlobStore:
 
     def open_partial(self, upstream: str, digest: str) -> PartialFile:
         """The file of a blob under way, created if need be. Blocks. Raises StoreFailure."""
-        path = partial_path(self._folder, upstream, digest)
-        return PartialFile(path, self.path(digest), upstream, digest, self.reads)
-
-    def check_room(self, more_bytes: int) -> None:
-        """Blocks. Raises StoreFailure when so many bytes more would not leave enough free."""
-        try:
-            stat = os.statvfs(self._folder)
-        except OSError as error:
-            raise StoreFailure(f"{self._folder} cannot be used: {error.strerror}") from None
-        free_bytes = stat.f_bavail * stat.f_frsize
-        if free_bytes < more_bytes + self._min_free_bytes:
-            raise StoreFailure(f"{self._folder} has {free_bytes} bytes free, which is too little for {more_bytes} more")
+        return PartialFile(self._layout, upstream, digest, self.reads, self._ledger)
 
     def forget(self, digest: str) -> None:
         """For _OpenFile: nobody has it open any longer."""
@@ -166,6 +159,8 @@ def _open_sized(path: Path) -> tuple[int, int] | None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            # what is being read is not removed; whoever holds it alone is about to remove it
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return descriptor, os.fstat(descriptor).st_size
         except OSError:
             os.close(descriptor)

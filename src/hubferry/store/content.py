@@ -2,72 +2,109 @@
 
 A file gets its final name only after its bytes were verified by the caller, written and synced; then its folder is
 synced. Small content (manifests) is remembered in memory as well, up to a bound, because a tag is asked for far more
-often than it changes. Not here: blobs under way.
+often than it changes; what was removed from the disk is forgotten within RECHECK_S. Not here: blobs under way.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import os
+import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 from hubferry.ports import StoreFailure
+from hubferry.store.layout import Layout
+from hubferry.store.ledger import Ledger
 
 MEMORY_BYTES = 32 * 2**20
+RECHECK_S = 2.0
 
 
 class FileStore:
     """Content under one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._memory: OrderedDict[str, bytes] = OrderedDict()
+    def __init__(self, folder: Path, ledger: Ledger | None = None) -> None:
+        """Without a ledger nothing is counted, and nothing ever removed."""
+        self._layout = Layout(folder)
+        self._ledger = ledger
+        self._memory: OrderedDict[str, _Remembered] = OrderedDict()
         self._memory_bytes = 0
-
-    def path(self, digest: str) -> Path:
-        """Where content of a digest is kept, whether it is there or not."""
-        algorithm, _, encoded = digest.partition(":")
-        return self._folder / "blobs" / algorithm / encoded[:2] / encoded
 
     async def read(self, digest: str) -> bytes | None:
         """See ports.ContentStore."""
+        self.touch(digest)
         known = self._memory.get(digest)
         if known is not None:
-            self._memory.move_to_end(digest)
-            return known
-        content = await asyncio.to_thread(_read, self.path(digest), digest)
+            if time.monotonic() - known.seen_at < RECHECK_S:
+                return known.content
+            if await asyncio.to_thread(self._layout.content(digest).exists):
+                known.seen_at = time.monotonic()
+                self._memory.move_to_end(digest)
+                return known.content
+            self._drop(digest)
+        content = await asyncio.to_thread(self._read, digest)
         if content is not None:
             self._remember(digest, content)
         return content
 
+    def touch(self, digest: str) -> None:
+        """See ports.ContentStore."""
+        if self._ledger is not None:
+            self._ledger.touch(digest)
+
     async def write(self, digest: str, content: bytes) -> None:
         """See ports.ContentStore."""
-        path = self.path(digest)
-        try:
-            await asyncio.to_thread(write_durably, path, content)
-        except OSError as error:
-            raise StoreFailure(f"{path} cannot be written: {error.strerror or error}") from None
+        await asyncio.to_thread(self._write, digest, content)
         self._remember(digest, content)
+
+    def _read(self, digest: str) -> bytes | None:
+        """The content of a file; one that was altered on the disk is removed, as if it had never been there."""
+        path = self._layout.content(digest)
+        with contextlib.suppress(OSError):
+            content = path.read_bytes()
+            algorithm, _, encoded = digest.partition(":")
+            if hashlib.new(algorithm, content).hexdigest() == encoded:
+                return content
+            path.unlink()
+            if self._ledger is not None:
+                self._ledger.forget([digest])
+        return None
+
+    def _write(self, digest: str, content: bytes) -> None:
+        if self._ledger is not None:
+            self._ledger.reserve(digest, len(content))
+        path = self._layout.content(digest)
+        try:
+            write_durably(path, content)
+        except OSError as error:
+            if self._ledger is not None:
+                self._ledger.forget([digest])
+            raise StoreFailure(f"{path} cannot be written: {error.strerror or error}") from None
+        if self._ledger is not None:
+            self._ledger.note_parts(digest, content)
 
     def _remember(self, digest: str, content: bytes) -> None:
         if digest in self._memory or len(content) > MEMORY_BYTES // 8:
             return
-        self._memory[digest] = content
+        self._memory[digest] = _Remembered(content, time.monotonic())
         self._memory_bytes += len(content)
         while self._memory_bytes > MEMORY_BYTES:
-            self._memory_bytes -= len(self._memory.popitem(last=False)[1])
+            self._drop(next(iter(self._memory)))
+
+    def _drop(self, digest: str) -> None:
+        dropped = self._memory.pop(digest, None)
+        if dropped is not None:
+            self._memory_bytes -= len(dropped.content)
 
 
-def _read(path: Path, digest: str) -> bytes | None:
-    """The content of a file; one that was altered on the disk is removed, as if it had never been there."""
-    with contextlib.suppress(OSError):
-        content = path.read_bytes()
-        algorithm, _, encoded = digest.partition(":")
-        if hashlib.new(algorithm, content).hexdigest() == encoded:
-            return content
-        path.unlink()
-    return None
+@dataclass(slots=True)
+class _Remembered:
+    """Content in memory, and when its file was last seen (monotonic seconds)."""
+
+    content: bytes
+    seen_at: float
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ upstream's confirmation in either. A file that is no database is set aside and b
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import time
 from collections import OrderedDict
@@ -16,32 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hubferry.ports import Described, EventLog, Repository, TagEntry
+from hubferry.store.layout import Layout
+from hubferry.store.schema import connect
 
 REREAD_S = 2.0
 REMEMBERED = 20_000
-SCHEMA_VERSION = 1
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS manifests (
-    upstream TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL,
-    media_type TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-    PRIMARY KEY (upstream, repository, digest)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tags (
-    upstream TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL,
-    digest TEXT NOT NULL, confirmed_at REAL NOT NULL,
-    PRIMARY KEY (upstream, repository, tag)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS blobs (
-    upstream TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-    PRIMARY KEY (upstream, repository, digest)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS public (
-    upstream TEXT NOT NULL, repository TEXT NOT NULL,
-    PRIMARY KEY (upstream, repository)
-) WITHOUT ROWID;
-"""
-
 T = TypeVar("T")
 
 
@@ -49,10 +29,11 @@ class SqliteIndex:
     """An index in `folder`/index.sqlite3."""
 
     def __init__(self, folder: Path, log: EventLog) -> None:
-        self._path = folder / "index.sqlite3"
+        self._layout = Layout(folder)
         self._log = log
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._connection: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None
         self._recent: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
 
     async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
@@ -95,8 +76,7 @@ class SqliteIndex:
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
         """See ports.Index."""
         key = (repository, digest, "blob")
-        known = self._recent.get(key)
-        if known is not None and known[1] == size_bytes:
+        if self._is_remembered(key, size_bytes):
             return
         self._remember(key, size_bytes)
         row = (repository.upstream, repository.name, digest, size_bytes)
@@ -110,8 +90,7 @@ class SqliteIndex:
 
     async def set_public(self, repository: Repository, *, public: bool) -> None:
         """See ports.Index."""
-        known = self._recent.get((repository, ""))
-        if known is not None and known[1] is public:
+        if self._is_remembered((repository, ""), public):
             return
         self._remember((repository, ""), public)
         row = (repository.upstream, repository.name)
@@ -124,7 +103,7 @@ class SqliteIndex:
 
     async def close(self) -> None:
         """Finish what is being written and close the file."""
-        await self._run(self._close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
     async def _ask(self, key: Any, read: Callable[[sqlite3.Connection], T]) -> T | None:
@@ -135,6 +114,10 @@ class SqliteIndex:
         self._remember(key, found)
         return found
 
+    def _is_remembered(self, key: Any, value: Any) -> bool:
+        known = self._recent.get(key)
+        return known is not None and known[1] == value and time.monotonic() - known[0] < REREAD_S
+
     def _remember(self, key: Any, value: Any) -> None:
         self._recent[key] = (time.monotonic(), value)
         self._recent.move_to_end(key)
@@ -142,47 +125,49 @@ class SqliteIndex:
             self._recent.popitem(last=False)
 
     async def _write(self, write: Callable[[sqlite3.Connection], object]) -> None:
-        def transaction(db: sqlite3.Connection) -> None:
-            with db:
-                write(db)
+        await self._guarded(write)
 
-        await self._guarded(transaction)
+    def transact(self, work: Callable[[sqlite3.Connection], T], /) -> T | None:
+        """Perform work in one transaction, blocking, from any thread but the index's own; None when that failed."""
+        return self._thread.submit(self._attempt, work).result()
 
     async def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, work)
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """On the thread."""
         try:
-            return await self._run(lambda: work(self._open()))
+            with self._open() as db:
+                return work(db)
         except sqlite3.DatabaseError as error:
-            self._log.warning("index_failed", {"file": str(self._path), "problem": str(error)})
-            if not isinstance(error, sqlite3.OperationalError):
-                await self._run(self._set_aside)
+            self._log.warning("index_failed", {"file": str(self._layout.index), "problem": str(error)})
+            if isinstance(error, sqlite3.OperationalError):
+                return None
+            self._set_aside()
             return None
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and not self._is_in_place():
+            self._close()
         if self._connection is None:
             with contextlib.suppress(OSError):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=5.0)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the latest entries, no more
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
-                if version not in (0, SCHEMA_VERSION):
-                    raise sqlite3.DatabaseError(f"it was written by another version ({version})")
-                connection.executescript(SCHEMA)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+                self._layout.folder.mkdir(parents=True, exist_ok=True)
+            self._connection = connect(self._layout)
+            with contextlib.suppress(OSError):
+                self._file = self._layout.index.stat()
         return self._connection
+
+    def _is_in_place(self) -> bool:
+        """Whether the open file is still the one that others would open: the folder may have been removed."""
+        try:
+            return self._file is not None and os.path.samestat(self._file, self._layout.index.stat())
+        except OSError:
+            return False
 
     def _set_aside(self) -> None:
         self._close()
         with contextlib.suppress(OSError):
-            self._path.rename(self._path.with_suffix(".broken"))
+            self._layout.index.rename(self._layout.index.with_suffix(".broken"))
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

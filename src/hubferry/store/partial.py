@@ -11,7 +11,6 @@ Every method but read_cached may block and is meant for a thread. Not here: hash
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,11 @@ from typing import Literal
 
 from hubferry.ports import StoreFailure
 from hubferry.store.content import sync_folder
+from hubferry.store.layout import BLOCK_BYTES, Layout, sidecar
+from hubferry.store.ledger import Ledger
 from hubferry.store.page_reads import PageReads
+
+RESERVED_AHEAD_BYTES = 64 * 2**20
 
 Standing = Literal["ours", "followed", "committed", "discarded"]
 
@@ -38,13 +41,17 @@ class Declared:
 class PartialFile:
     """One opening of the file of a blob under way. Everything raises StoreFailure."""
 
-    def __init__(self, path: Path, final: Path, upstream: str, digest: str, reads: PageReads) -> None:
+    def __init__(self, layout: Layout, upstream: str, digest: str, reads: PageReads, ledger: Ledger | None) -> None:
+        """Without a ledger nothing is counted."""
         self.digest = digest
         self._reads = reads
-        self._path = path
-        self._sidecar = path.with_name(f"{path.name}.json")
-        self._final = final
+        path = self._path = layout.under_way(upstream, digest)
+        self._sidecar = sidecar(path)
+        self._final = layout.content(digest)
         self._upstream = upstream
+        self._ledger = ledger
+        self._name = f"partial/{path.name}"
+        self._reserved_bytes = 0
         with _as_store_failure(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -52,6 +59,7 @@ class PartialFile:
     def standing(self) -> Standing:
         """Whether the file is ours to write (which this tries to bring about), another's, final, or given up."""
         if self._is_named(self._final):
+            self.release()
             return "committed"
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,6 +75,12 @@ class PartialFile:
             self.release()
             return "discarded"
         return "ours"
+
+    def reserve(self, length_bytes: int) -> None:
+        """Have room for the file to become so long."""
+        if self._ledger is not None:
+            self._ledger.reserve(self._name, length_bytes + BLOCK_BYTES)  # the sidecar
+        self._reserved_bytes = length_bytes
 
     def final_exists(self) -> bool:
         """Whether the blob is there under its final name, from whichever upstream."""
@@ -115,6 +129,9 @@ class PartialFile:
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         """Write pieces one after the other from an offset."""
+        end = offset + sum(map(len, pieces))
+        if end > self._reserved_bytes:  # nobody said how long it would be
+            self.reserve(end + RESERVED_AHEAD_BYTES)
         with _as_store_failure(self._path):
             for piece in pieces:
                 view = memoryview(piece)
@@ -133,6 +150,8 @@ class PartialFile:
             self._sidecar.unlink(missing_ok=True)
             self._final.parent.mkdir(parents=True, exist_ok=True)
             self._path.rename(self._final)
+            if self._ledger is not None:
+                self._ledger.settle(self._name, self.digest, length_bytes)
             sync_folder(self._final.parent)
 
     def discard(self) -> None:
@@ -141,11 +160,15 @@ class PartialFile:
             if self._is_named(self._path):  # else both names are another's
                 self._sidecar.unlink(missing_ok=True)
                 self._path.unlink()
+                if self._ledger is not None:
+                    self._ledger.forget([self._name])
 
     def release(self) -> None:
-        """Let another process write; reading goes on."""
+        """Let another process write; reading goes on, and keeps a file that has its final name from removal."""
         with contextlib.suppress(OSError):
-            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+            fcntl.flock(
+                self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB if self._is_named(self._final) else fcntl.LOCK_UN
+            )
 
     def close(self) -> None:
         """Give file and lock back; may be repeated."""
@@ -158,12 +181,6 @@ class PartialFile:
             return os.path.samestat(path.stat(), os.fstat(self.descriptor))
         except OSError:
             return False
-
-
-def partial_path(folder: Path, upstream: str, digest: str) -> Path:
-    """Where a blob under way is kept: its digest, and its upstream as a short hash, for names may be long."""
-    algorithm, _, encoded = digest.partition(":")
-    return folder / "partial" / f"{algorithm}-{encoded}-{hashlib.sha256(upstream.encode()).hexdigest()[:16]}"
 
 
 @contextlib.contextmanager

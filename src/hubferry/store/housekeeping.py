@@ -1,0 +1,146 @@
+"""What goes on beside the requests: the account is compared with the disk, and last uses are written down.
+
+An account that was lost, or that a crash left behind, is put right from what is on the disk. Goes shelf by shelf, with
+pauses: a million files take a while, and nobody waits for it.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubferry.core.manifest import MAX_BYTES
+from hubferry.core.reference import is_digest
+from hubferry.store.layout import Layout, is_sidecar, occupied_bytes
+from hubferry.store.ledger import Ledger, Transact, forget_rows, put_row
+from hubferry.store.schema import is_counted, note_counted
+
+FLUSH_S = 10.0
+SETTLED_S = 60.0  # a row is there before its file
+PAUSE_S = 0.005  # others want the interpreter and the disk as well
+
+
+class Housekeeping:
+    """A thread of one process; processes that share a folder take turns in counting, and one of them is enough."""
+
+    def __init__(
+        self, layout: Layout, ledger: Ledger, transact: Transact, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._layout = layout
+        self._ledger = ledger
+        self._transact = transact
+        self._now = now
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Begin, until `close`."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, and write down what was wanted. Blocks."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._ledger.flush()
+
+    def _run(self) -> None:
+        self.count()
+        while not self._over.wait(FLUSH_S):
+            self._ledger.flush()
+            if self._transact(is_counted) is False:  # the index was lost meanwhile
+                self.count()
+
+    def count(self) -> None:
+        """Put the account right; then remove what is more than allowed."""
+        with self._alone() as is_alone:
+            if not is_alone:
+                return
+            for prefix, shelf in self._layout.shelves():
+                if self._over.is_set():
+                    return
+                self._compare(prefix, _listed(shelf, prefix.partition(":")[0] + ":"))
+            partials = _listed(self._layout.partial, "partial/")
+            self._compare("partial/", {name: seen for name, seen in partials.items() if not is_sidecar(name)})
+            self._transact(note_counted)
+        self._ledger.shrink()
+
+    def _compare(self, prefix: str, found: dict[str, "_Found"]) -> None:
+        def rows(db: sqlite3.Connection) -> dict[str, tuple[int, float]]:
+            sql = "SELECT name, size_bytes, used_at FROM files WHERE name >= ? AND name < ?"
+            return {name: (size, used) for name, size, used in db.execute(sql, (prefix, prefix + "\U0010ffff"))}
+
+        known = self._transact(rows) or {}
+        settled = self._now() - SETTLED_S
+        missing = [name for name, (_, used_at) in known.items() if name not in found and used_at < settled]
+        missing = [name for name in missing if not self._layout.file(name).exists()]
+        # a blob under way is counted with the size that it will have
+        wrong = {
+            name: seen
+            for name, seen in found.items()
+            if name not in known or (is_digest(name) and known[name][0] != seen.occupied_bytes)
+        }
+        if not missing and not wrong:
+            return
+
+        def write(db: sqlite3.Connection) -> None:
+            forget_rows(db, missing)
+            for name, seen in wrong.items():
+                put_row(db, name, seen.occupied_bytes, seen.changed_at)
+
+        self._transact(write)
+        for name, seen in wrong.items():
+            if name not in known and is_digest(name) and seen.length_bytes <= MAX_BYTES:
+                self._learn_parts(name)
+        time.sleep(PAUSE_S)
+
+    def _learn_parts(self, digest: str) -> None:
+        """After the index was lost: is this a manifest, and of what? Its digest was verified when it was kept."""
+        with contextlib.suppress(OSError), self._layout.content(digest).open("rb") as file:
+            if file.read(1) == b"{":
+                self._ledger.note_parts(digest, b"{" + file.read())
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[bool]:
+        try:
+            descriptor = os.open(self._layout.folder / "count.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError:
+            yield False
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file as it is on the disk."""
+
+    length_bytes: int
+    changed_at: float
+
+    @property
+    def occupied_bytes(self) -> int:
+        return occupied_bytes(self.length_bytes)
+
+
+def _listed(folder: Path, prefix: str) -> dict[str, _Found]:
+    """The files in a folder, but for drafts, each under `prefix` and its name."""
+    found = {}
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                with contextlib.suppress(OSError):
+                    stat = entry.stat(follow_symlinks=False)
+                    found[prefix + entry.name] = _Found(stat.st_size, stat.st_mtime)
+    return found

@@ -1,0 +1,267 @@
+"""What is kept, how large it is, when it was last wanted, and what must go to make room.
+
+One row for each file that takes room: content under its digest, a blob under way under `partial/FILE` and with the
+size that it will have. A row is there before its bytes are, so that the sum is never less than what is on the disk;
+a crash in between leaves a row without a file, or one under its old name, which the next count puts right.
+
+Least recently wanted goes first. Whoever wants a manifest wants what it refers to, down to the layers: a node that only
+asks whether its image changed keeps the whole of it. What is being read or written holds a lock on its file
+and stays. Methods block, and are meant for threads, but for `touch`.
+
+Not here: the connection (index.py), the files' own making (content.py, partial.py), comparing rows with the disk
+(housekeeping.py).
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from hubferry.core.manifest import parts_of
+from hubferry.core.values import Size
+from hubferry.ports import NoRoom, StoreFailure
+from hubferry.store.layout import Layout, occupied_bytes, sidecar
+from hubferry.store.schema import is_counted, total_bytes
+
+# where a name stands that is no longer kept
+FORGOTTEN = (
+    ("files", "name"), ("parts", "parent"), ("blobs", "digest"), ("manifests", "digest"), ("tags", "digest"),
+)  # fmt: skip
+VICTIMS = 64  # looked at together
+
+T = TypeVar("T")
+
+
+class Transact(Protocol):
+    """Performs work on the index in one transaction, blocking; None when the index cannot be used."""
+
+    def __call__(self, work: Callable[[sqlite3.Connection], T], /) -> T | None:
+        """Begin, work, commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be kept, and what is always left free on the disk, in bytes."""
+
+    max_size_bytes: int
+    min_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What an eviction or a clean-up removed."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+    def __add__(self, other: "Removed") -> "Removed":
+        return Removed(self.files + other.files, self.size_bytes + other.size_bytes)
+
+
+class Ledger:
+    """The account of one cache folder; several processes may keep it together."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        transact: Transact,
+        limits: Limits,
+        *,
+        now: Callable[[], float] = time.time,
+        evicted: Callable[[Removed], None] = lambda _: None,
+    ) -> None:
+        """`evicted` is told what had to go."""
+        self._layout = layout
+        self._transact = transact
+        self._limits = limits
+        self._now = now
+        self._evicted = evicted
+        self._lock = threading.Lock()  # guards the next line
+        self._wanted: dict[str, float] = {}
+
+    def touch(self, name: str) -> None:
+        """Note that something is wanted now. Does not block: it is written down by `flush`."""
+        with self._lock:
+            self._wanted[name] = self._now()
+
+    def flush(self) -> None:
+        """Write down what was wanted since the last time."""
+        with self._lock:
+            wanted, self._wanted = self._wanted, {}
+        if wanted:
+            self._transact(lambda db: _note_wanted(db, wanted))
+
+    def reserve(self, name: str, length_bytes: int) -> None:
+        """Make room for a file that will be so long, and count it from now on. Raises StoreFailure, NoRoom.
+
+        A file that is counted already is counted with its new length.
+        """
+        self.flush()
+        wanted = occupied_bytes(length_bytes)
+        if wanted > self._limits.max_size_bytes:
+            raise NoRoom(f"{Size(wanted)} is more than cache.max_size allows ({Size(self._limits.max_size_bytes)})")
+        self._make_free(name, wanted)
+        while True:
+            excess = self._transact(lambda db: self._try_reserve(db, name, wanted))
+            if excess is None:
+                raise StoreFailure(f"{self._layout.index} cannot be used, and without it nothing is kept")
+            if excess <= 0:
+                return
+            if not self.make_room(excess, spare=name).files:
+                raise NoRoom(
+                    f"everything in {self._layout.folder} is in use, and cache.max_size "
+                    f"({Size(self._limits.max_size_bytes)}) has no room for {Size(wanted)} more"
+                )
+
+    def _try_reserve(self, db: sqlite3.Connection, name: str, wanted_bytes: int) -> int:
+        """Count it when it fits; by how much it does not."""
+        db.execute("BEGIN IMMEDIATE")
+        if not is_counted(db):
+            raise NoRoom("what is kept is still being counted, because its index was lost")
+        row = db.execute("SELECT size_bytes FROM files WHERE name = ?", (name,)).fetchone()
+        excess = total_bytes(db) - (row[0] if row else 0) + wanted_bytes - self._limits.max_size_bytes
+        if excess <= 0:
+            put_row(db, name, wanted_bytes, self._now())
+        return excess
+
+    def _make_free(self, name: str, wanted_bytes: int) -> None:
+        """Leave min_free on the disk, by removing what is not wanted if need be."""
+        while True:
+            held_bytes = 0
+            with contextlib.suppress(OSError):
+                held_bytes = self._layout.file(name).stat().st_blocks * 512
+            free_bytes = self._free_bytes()
+            missing = wanted_bytes - held_bytes + self._limits.min_free_bytes - free_bytes
+            if missing <= 0:
+                return
+            if not self.make_room(missing, spare=name).files:
+                raise NoRoom(
+                    f"{self._layout.folder} has {Size(free_bytes)} free: too little for {Size(wanted_bytes)} more "
+                    f"and cache.min_free ({Size(self._limits.min_free_bytes)})"
+                )
+
+    def _free_bytes(self) -> int:
+        try:
+            self._layout.folder.mkdir(parents=True, exist_ok=True)
+            stat = os.statvfs(self._layout.folder)
+        except OSError as error:
+            raise StoreFailure(f"{self._layout.folder} cannot be used: {error.strerror}") from None
+        return stat.f_bavail * stat.f_frsize
+
+    def settle(self, name: str, digest: str, length_bytes: int) -> None:
+        """A file that was reserved as `name` is content now."""
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM files WHERE name = ?", (name,))
+            put_row(db, digest, occupied_bytes(length_bytes), self._now())
+
+        self._transact(write)
+
+    def release(self, name: str) -> None:
+        """A file that was reserved is gone."""
+        self._transact(lambda db: db.execute("DELETE FROM files WHERE name = ?", (name,)))
+
+    def note_parts(self, digest: str, manifest: bytes) -> None:
+        """Remember what a manifest that is kept refers to."""
+        rows = [(digest, part) for part in parts_of(manifest)]
+        if rows:
+            self._transact(lambda db: db.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?)", rows))
+
+    def make_room(self, size_bytes: int, *, spare: str = "", unused_since: float | None = None) -> Removed:
+        """Remove what was wanted longest ago until so many bytes are gone, or nothing is left that can go.
+
+        `spare` stays; `unused_since` (seconds since 1970) keeps whatever was wanted later.
+        """
+        self.flush()
+        removed = Removed()
+        in_use = {spare} if spare else set()
+        while removed.size_bytes < size_bytes:
+            coldest = self._transact(lambda db: _coldest(db, VICTIMS + len(in_use), unused_since)) or []
+            candidates = [row for row in coldest if row[0] not in in_use][:VICTIMS]
+            if not candidates:
+                break
+            gone = []
+            for name, size in candidates:
+                if removed.size_bytes >= size_bytes:
+                    break
+                if self.remove_file(name):
+                    gone.append(name)
+                    removed += Removed(1, size)
+                else:
+                    in_use.add(name)
+            self.forget(gone)
+        if removed.files:
+            self._evicted(removed)
+        return removed
+
+    def shrink(self) -> Removed:
+        """Remove what is more than allowed, which is what a lower max_size makes of some."""
+        excess = self._transact(lambda db: total_bytes(db) - self._limits.max_size_bytes)
+        return self.make_room(excess) if excess is not None and excess > 0 else Removed()
+
+    def remove_file(self, name: str) -> bool:
+        """Whether the file of a name is gone now; not when it is being read or written."""
+        return remove_unless_locked(self._layout.file(name))
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Strike out files that are gone, and what is known only for their sake."""
+        if names:
+            self._transact(lambda db: forget_rows(db, names))
+
+
+def remove_unless_locked(path: Path) -> bool:
+    """Remove a file, with its sidecar if it has one; False when somebody holds a lock on it or it cannot be."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return not path.exists()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        sidecar(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _coldest(db: sqlite3.Connection, count: int, unused_since: float | None) -> list[tuple[str, int]]:
+    sql = "SELECT name, size_bytes FROM files WHERE used_at < ? ORDER BY used_at LIMIT ?"
+    return db.execute(sql, (float("inf") if unused_since is None else unused_since, count)).fetchall()
+
+
+def put_row(db: sqlite3.Connection, name: str, size_bytes: int, used_at: float) -> None:
+    """Count a file, or count it anew; sizes in bytes, times in seconds since 1970."""
+    sql = (
+        "INSERT INTO files VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
+        "SET size_bytes = excluded.size_bytes, used_at = max(used_at, excluded.used_at)"
+    )
+    db.execute(sql, (name, size_bytes, used_at))
+
+
+def _note_wanted(db: sqlite3.Connection, wanted: Mapping[str, float]) -> None:
+    """With what each refers to: the manifests of an index, the layers of a manifest."""
+    sql = """
+        UPDATE files SET used_at = max(used_at, :at) WHERE name IN (
+            WITH RECURSIVE needed (digest, depth) AS (
+                VALUES (:name, 0)
+                UNION SELECT child, depth + 1 FROM parts JOIN needed ON parent = digest WHERE depth < 2
+            ) SELECT digest FROM needed
+        )
+    """
+    db.executemany(sql, [{"name": name, "at": at} for name, at in wanted.items()])
+
+
+def forget_rows(db: sqlite3.Connection, names: Sequence[str]) -> None:
+    """Strike out files that are gone, and what is known only for their sake."""
+    rows = [(name,) for name in names]
+    for table, column in FORGOTTEN:
+        db.executemany(f"DELETE FROM {table} WHERE {column} = ?", rows)  # noqa: S608 - the names are ours

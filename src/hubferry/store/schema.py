@@ -1,0 +1,90 @@
+"""The tables of the index file, and how it is opened.
+
+`files` is the account of what takes room (ledger.py), with its sum kept by triggers, because a million rows cannot be
+added up for every blob. `parts` says what a manifest refers to; the rest is what upstreams said (index.py).
+"""
+
+import sqlite3
+
+from hubferry.store.layout import Layout
+
+VERSION = 1
+BUSY_S = 5.0  # how long another process may hold the file
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS manifests (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL,
+    media_type TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (upstream, repository, digest)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS manifests_by_digest ON manifests (digest);
+CREATE TABLE IF NOT EXISTS tags (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL,
+    digest TEXT NOT NULL, confirmed_at REAL NOT NULL,
+    PRIMARY KEY (upstream, repository, tag)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (digest);
+CREATE TABLE IF NOT EXISTS blobs (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (upstream, repository, digest)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS blobs_by_digest ON blobs (digest);
+CREATE TABLE IF NOT EXISTS public (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL,
+    PRIMARY KEY (upstream, repository)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS parts (
+    parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (
+    name TEXT NOT NULL PRIMARY KEY, size_bytes INTEGER NOT NULL, used_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS files_by_use ON files (used_at);
+CREATE TABLE IF NOT EXISTS facts (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO facts VALUES ('total_bytes', 0);
+CREATE TRIGGER IF NOT EXISTS file_added AFTER INSERT ON files BEGIN
+    UPDATE facts SET value = value + NEW.size_bytes WHERE name = 'total_bytes';
+END;
+CREATE TRIGGER IF NOT EXISTS file_resized AFTER UPDATE OF size_bytes ON files BEGIN
+    UPDATE facts SET value = value + NEW.size_bytes - OLD.size_bytes WHERE name = 'total_bytes';
+END;
+CREATE TRIGGER IF NOT EXISTS file_removed AFTER DELETE ON files BEGIN
+    UPDATE facts SET value = value - OLD.size_bytes WHERE name = 'total_bytes';
+END;
+"""
+
+
+def connect(layout: Layout) -> sqlite3.Connection:
+    """A connection to a cache folder's index, with every table in place; for one thread. Raises sqlite3.Error."""
+    connection = sqlite3.connect(layout.index, timeout=BUSY_S)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the latest entries, no more
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise sqlite3.DatabaseError(f"it was written by another version ({version})")
+        if version != VERSION:
+            connection.executescript(_TABLES)
+            if not (layout.blobs.exists() or layout.partial.exists()):
+                note_counted(connection)  # there is nothing to count
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_counted(connection: sqlite3.Connection) -> bool:
+    """Whether `files` was once compared with what is on the disk."""
+    return connection.execute("SELECT 1 FROM facts WHERE name = 'counted'").fetchone() is not None
+
+
+def note_counted(connection: sqlite3.Connection) -> None:
+    """It was."""
+    connection.execute("INSERT OR REPLACE INTO facts VALUES ('counted', 1)")
+
+
+def total_bytes(connection: sqlite3.Connection) -> int:
+    """The sum of all sizes in `files`."""
+    return int(connection.execute("SELECT value FROM facts WHERE name = 'total_bytes'").fetchone()[0])
