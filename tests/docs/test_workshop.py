@@ -53,10 +53,10 @@ def test_every_command_is_documented_with_its_options() -> None:
 
 
 def test_no_document_names_a_command_that_is_gone() -> None:
-    known = set(commands(main)) | {"hubferry config"}
+    known = set(commands(main)) | {"hubferry config", "hubferry cache"}
     for document in all_pages():
         written = "\n".join([*document.code_words, *(f.body for f in document.fences if f.info.startswith("sh"))])
-        named = set(re.findall(r"(?:^|\s|bin/)(hubferry (?:config \w+|[a-z]+))", written, re.MULTILINE))
+        named = set(re.findall(r"(?:^|\s|bin/)(hubferry (?:(?:config|cache) \w+|[a-z]+))", written, re.MULTILINE))
         assert named <= known, document.path.name
 
 

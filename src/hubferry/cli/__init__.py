@@ -3,6 +3,7 @@
 import click
 
 from hubferry import __version__
+from hubferry.cli.cache import cache
 from hubferry.cli.config import config
 from hubferry.cli.serve import serve
 
@@ -15,3 +16,4 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(config)
+main.add_command(cache)

@@ -103,7 +103,11 @@ class SqliteIndex:
 
     async def close(self) -> None:
         """Finish what is being written and close the file."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        await asyncio.to_thread(self.shut)
+
+    def shut(self) -> None:
+        """The same, blocking."""
+        self._thread.submit(self._close).result()
         self._thread.shutdown()
 
     async def _ask(self, key: Any, read: Callable[[sqlite3.Connection], T]) -> T | None:

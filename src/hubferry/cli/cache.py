@@ -1,0 +1,245 @@
+"""`hubferry cache`: look at what is kept, take something out, check it. Works beside a running server."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from hubferry.cli.load import fail, load_settings
+from hubferry.core.image import ImageName, parse_image
+from hubferry.core.settings import Settings
+from hubferry.core.values import ConfigError, Duration, Size, parse_duration, parse_size
+from hubferry.ports import StoreFailure
+from hubferry.store.catalogue import Catalogue, KeptImage
+from hubferry.store.index import SqliteIndex
+from hubferry.store.layout import Layout
+from hubferry.store.ledger import Ledger, Limits, Removed
+from hubferry.store.verify import check, kept_files
+
+
+class SizeText(click.ParamType[Size]):
+    """`20GiB` on the command line."""
+
+    name = "size"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Size:
+        """See click."""
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DurationText(click.ParamType[Duration]):
+    """`30d` on the command line."""
+
+    name = "duration"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
+        """See click."""
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Complaints:
+    """The `EventLog` port on a terminal."""
+
+    def warning(self, event: str, fields: Mapping[str, object]) -> None:
+        """See ports.EventLog."""
+        click.echo(f"{event}: {fields.get('problem', '')}", err=True)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A cache folder that is being worked on."""
+
+    settings: Settings
+    layout: Layout
+    ledger: Ledger
+    catalogue: Catalogue
+
+    def named(self, text: str) -> ImageName:
+        """An image as the user wrote it. Raises ClickException."""
+        try:
+            return parse_image(text, self.settings.upstreams, self.settings.default_upstream)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+
+    def found(self, text: str) -> list[KeptImage]:
+        """The kept images that the user means. Raises ClickException when there are none."""
+        name = self.named(text)
+        images = self.catalogue.find(name)
+        if not images:
+            raise click.ClickException(f"nothing of {name} is kept: see `hubferry cache ls`")
+        return images
+
+
+config_option = click.option(
+    "--config", "-c", "config_file", type=click.Path(path_type=Path), help="TOML file that the server uses."
+)
+
+
+@click.group()
+def cache() -> None:
+    """Look at what is kept, remove some of it, check it; also while the server runs."""
+
+
+@contextlib.contextmanager
+def opened(config_file: Path | None) -> Iterator[Opened]:
+    """The cache folder of a configuration. What keeps the work from being done ends as a ClickException."""
+    try:
+        settings = load_settings(config_file)
+    except ConfigError as error:
+        raise fail(error, config_file) from None
+    layout = Layout(Path(settings.cache.dir))
+    if not layout.folder.is_dir():
+        raise click.ClickException(f"{layout.folder} is no folder: nothing was kept there yet (see cache.dir)")
+    index = SqliteIndex(layout.folder, Complaints())
+    limits = Limits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
+    ledger = Ledger(layout, index.transact, limits)
+    try:
+        yield Opened(settings, layout, ledger, Catalogue(layout, index.transact, ledger))
+    except StoreFailure as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        index.shut()
+
+
+@cache.command("ls")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object in a line for each image.")
+@config_option
+def list_images(config_file: Path | None, *, as_json: bool) -> None:
+    """List the images of which something is kept."""
+    with opened(config_file) as house:
+        images = house.catalogue.images()
+    if as_json:
+        for image in images:
+            click.echo(json.dumps(_document(image)))
+        return
+    rows = [
+        (str(image.name), _short(image.digest), _human(image.size_bytes), _ago(image.used_at), _ago(image.confirmed_at))
+        for image in images
+    ]
+    _table(("IMAGE", "DIGEST", "SIZE", "LAST WANTED", "TAG CONFIRMED"), rows)
+
+
+@cache.command()
+@click.argument("image", required=False)
+@config_option
+def info(config_file: Path | None, image: str | None) -> None:
+    """Say how full the cache is, or what is kept of IMAGE."""
+    with opened(config_file) as house:
+        if image is not None:
+            for kept in house.found(image):
+                _describe(house, kept)
+            return
+        totals, limits = house.catalogue.totals(), house.settings.cache
+        click.echo(f"folder       {house.layout.folder.resolve()}")
+        click.echo(f"size         {_human(totals.size_bytes)} of {limits.max_size}")
+        click.echo(f"images       {len(house.catalogue.images())}")
+        click.echo(f"contents     {totals.contents}")
+        click.echo(f"under way    {totals.under_way}")
+        click.echo(f"quarantined  {totals.quarantined}")
+
+
+@cache.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@config_option
+def rm(config_file: Path | None, images: tuple[str, ...]) -> None:
+    """Remove images and what only they consist of. Without tag and digest: all of a repository."""
+    with opened(config_file) as house:
+        found = [kept for text in images for kept in house.found(text)]
+        removed = house.catalogue.remove(found)
+    for kept in found:
+        click.echo(f"removed {kept.name}")
+    _report(removed)
+
+
+@cache.command()
+@click.option("--unused", type=DurationText(), help="Also remove what nobody wanted for so long, e.g. 30d.")
+@click.option("--to", "to_size", type=SizeText(), help="Also remove the longest unwanted until so much is left.")
+@config_option
+def prune(config_file: Path | None, unused: Duration | None, to_size: Size | None) -> None:
+    """Remove downloads that nobody continues, and what `verify` put aside."""
+    with opened(config_file) as house:
+        removed = house.catalogue.prune()
+        if unused is not None:
+            removed += house.ledger.make_room(2**63 - 1, unused_since=time.time() - unused.seconds)
+        if to_size is not None:
+            removed += house.ledger.make_room(house.catalogue.totals().size_bytes - to_size.size_bytes)
+    _report(removed)
+
+
+@cache.command()
+@config_option
+def verify(config_file: Path | None) -> None:
+    """Hash everything that is kept and put aside what is damaged; exit status 1 when anything was."""
+    damaged = files = 0
+    with opened(config_file) as house:
+        size_bytes = sum(size for _, _, size in kept_files(house.layout))
+        with click.progressbar(length=size_bytes, label=f"Checking {_human(size_bytes)}") as bar:
+            for checked in check(house.layout, house.ledger, bar.update):
+                files += 1
+                if checked.problem:
+                    damaged += 1
+                    click.echo(f"\n{checked.name}: {checked.problem}; moved to {house.layout.quarantine}", err=True)
+    click.echo(f"{files} files checked, {damaged} damaged")
+    if damaged:
+        raise SystemExit(1)
+
+
+def _describe(house: Opened, kept: KeptImage) -> None:
+    click.echo(f"{kept.name}  {kept.digest}")
+    for part in house.catalogue.parts(kept.digest):
+        state = "not kept" if part.size_bytes is None else _human(part.size_bytes)
+        click.echo(f"  {'  ' * part.depth}{part.digest}  {state}")
+
+
+def _document(image: KeptImage) -> dict[str, object]:
+    return {
+        "image": str(image.name),
+        "digest": image.digest,
+        "size_bytes": image.size_bytes,
+        "used_at": image.used_at,
+        "confirmed_at": image.confirmed_at,
+    }
+
+
+def _report(removed: Removed) -> None:
+    click.echo(f"{removed.files} files, {_human(removed.size_bytes)} removed")
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _short(digest: str) -> str:
+    algorithm, _, encoded = digest.partition(":")
+    return f"{algorithm}:{encoded[:12]}"
+
+
+def _human(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f}{unit}" if unit == "B" else f"{size:.1f}{unit}"
+        size /= 1024
+    return f"{size:.1f}TiB"
+
+
+def _ago(moment: float | None) -> str:
+    if moment is None:
+        return "-"
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit} ago"
+    return f"{int(seconds)}s ago"

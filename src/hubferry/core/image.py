@@ -1,0 +1,50 @@
+"""Image names as people write them: `nginx`, `ghcr.io/owner/app:1.2`, `quay.io/a/b@sha256:...`.
+
+Pure. distribution/reference, "Grammar"; the registry is one of the configured upstreams.
+Not here: what requests name (routing.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hubferry.core import reference
+from hubferry.core.errors import OciError
+from hubferry.core.settings import UpstreamSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ImageName:
+    """A repository of an upstream, and one of its tags or digests; empty: none was written."""
+
+    upstream: str
+    repository: str
+    reference: str
+
+    def __str__(self) -> str:
+        mark = "" if not self.reference else "@" if reference.is_digest(self.reference) else ":"
+        return f"{self.upstream}/{self.repository}{mark}{self.reference}"
+
+
+def parse_image(text: str, upstreams: Mapping[str, UpstreamSettings], default: str) -> ImageName:
+    """Raises ValueError with the remedy. A tag beside a digest says nothing more, and is dropped."""
+    name, _, digest = text.partition("@")
+    registry, _, rest = name.partition("/")
+    if rest and reference.names_registry(registry):
+        upstream, repository = reference.normal_host(registry), rest
+    else:
+        upstream, repository = default, name
+    if upstream not in upstreams:
+        raise ValueError(f"{text!r} names {upstream}, which is none of the upstreams: {', '.join(upstreams)}")
+    repository, _, tag = repository.partition(":")
+    if upstreams[upstream].library:
+        repository = reference.complete_library(repository)
+    try:
+        reference.check_repository(repository)
+        found = digest or tag
+        if found:
+            reference.check_reference(found)
+        elif "@" in text or name.endswith(":"):
+            raise ValueError(f"{text!r} ends where a tag or digest should follow")
+    except OciError as error:
+        raise ValueError(f"{text!r} is no image: {error.message}") from None
+    return ImageName(upstream, repository, found)

@@ -1,0 +1,210 @@
+"""What is kept, as people know it: images, what they consist of, and taking one out.
+
+Works beside running servers, which notice within index.REREAD_S. Methods block and raise StoreFailure when the index
+cannot be used. Not here: limits (ledger.py), damage (verify.py).
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hubferry.core.image import ImageName
+from hubferry.core.reference import is_digest
+from hubferry.ports import StoreFailure
+from hubferry.store.layout import Layout
+from hubferry.store.ledger import Ledger, Removed, Transact, remove_unless_locked
+from hubferry.store.schema import total_bytes
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImage:
+    """A tag, or a manifest that no tag leads to; times in seconds since 1970, None: not known."""
+
+    name: ImageName
+    digest: str
+    size_bytes: int
+    used_at: float | None
+    confirmed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an image consists of: `depth` 0 is its own manifest; a size of None: it is not kept."""
+
+    digest: str
+    depth: int
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What takes room in a cache folder."""
+
+    size_bytes: int
+    contents: int
+    under_way: int
+    quarantined: int
+
+
+class Catalogue:
+    """The images of one cache folder."""
+
+    def __init__(self, layout: Layout, transact: Transact, ledger: Ledger) -> None:
+        self._layout = layout
+        self._transact = transact
+        self._ledger = ledger
+
+    def images(self) -> list[KeptImage]:
+        """Every image of which anything is kept, by name."""
+        return sorted(self._ask(_images), key=lambda image: str(image.name))
+
+    def find(self, name: ImageName) -> list[KeptImage]:
+        """The kept images that a name means: all of its repository when it has neither tag nor digest."""
+        return [
+            image
+            for image in self.images()
+            if (image.name.upstream, image.name.repository) == (name.upstream, name.repository)
+            and name.reference in ("", image.name.reference, image.digest)
+        ]
+
+    def parts(self, digest: str) -> list[Part]:
+        """Everything that a manifest refers to and that is known, itself first; its branches one after the other."""
+        return self._ask(lambda db: list(_tree(db, digest, 0, set())))
+
+    def totals(self) -> Totals:
+        """How much there is."""
+
+        def read(db: sqlite3.Connection) -> Totals:
+            under_way = db.execute("SELECT count(*) FROM files WHERE name LIKE 'partial/%'").fetchone()[0]
+            every = db.execute("SELECT count(*) FROM files").fetchone()[0]
+            return Totals(total_bytes(db), every - under_way, under_way, len(self._quarantined()))
+
+        return self._ask(read)
+
+    def remove(self, images: Iterable[KeptImage]) -> Removed:
+        """Forget images and remove what nothing else refers to; whoever reads it now still gets all of it."""
+
+        def forget(db: sqlite3.Connection) -> set[str]:
+            return set().union(*(_forget_image(db, image) for image in images))
+
+        orphans = self._ask(forget)
+        sizes = self._ask(lambda db: {name: size for name in orphans if (size := _size(db, name)) is not None})
+        for digest in sizes:
+            with contextlib.suppress(FileNotFoundError):
+                self._layout.content(digest).unlink()
+        self._ledger.forget(list(sizes))
+        return Removed(len(sizes), sum(sizes.values()))
+
+    def prune(self) -> Removed:
+        """Remove what is of no use to anybody: blobs that were begun and that nobody is filling, and the quarantine."""
+        removed = Removed()
+        gone = []
+        for path in self._files(self._layout.partial):
+            size_bytes = path.stat().st_size
+            is_whole = not path.name.endswith(".json") and not path.name.startswith(".")
+            if is_whole and remove_unless_locked(path):
+                gone.append(f"partial/{path.name}")
+                removed += Removed(1, size_bytes)
+        self._ledger.forget(gone)
+        for path in self._quarantined():
+            removed += Removed(1, path.stat().st_size)
+            path.unlink()
+        return removed
+
+    def _quarantined(self) -> list[Path]:
+        return self._files(self._layout.quarantine)
+
+    def _files(self, folder: Path) -> list[Path]:
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
+    def _ask(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        found = self._transact(read)
+        if found is None:
+            raise StoreFailure(f"{self._layout.index} cannot be used: is it readable, and is the disk full?")
+        return found
+
+
+def _images(db: sqlite3.Connection) -> list[KeptImage]:
+    sql = """
+        SELECT upstream, repository, tag, digest, confirmed_at FROM tags
+        UNION ALL
+        SELECT upstream, repository, digest, digest, NULL FROM manifests AS m WHERE NOT EXISTS (
+            SELECT 1 FROM tags AS t
+            WHERE (t.upstream, t.repository, t.digest) = (m.upstream, m.repository, m.digest)
+        ) AND NOT EXISTS (
+            SELECT 1 FROM parts JOIN manifests AS p ON p.digest = parent
+            WHERE child = m.digest AND (p.upstream, p.repository) = (m.upstream, m.repository)
+        )
+    """
+    found = []
+    for upstream, repository, shown, digest, confirmed_at in db.execute(sql).fetchall():
+        rows = [_file(db, name) for name in _reach(db, [digest])]
+        kept = [row for row in rows if row is not None]
+        size_bytes, used_at = sum(size for size, _ in kept), max((used for _, used in kept), default=None)
+        if size_bytes:
+            name = ImageName(upstream, repository, shown)
+            found.append(KeptImage(name, digest, size_bytes, used_at, confirmed_at))
+    return found
+
+
+def _reach(db: sqlite3.Connection, digests: Iterable[str]) -> set[str]:
+    """The digests and all that they lead to."""
+    found: set[str] = set()
+    ahead = list(digests)
+    while ahead:
+        digest = ahead.pop()
+        if digest not in found:
+            found.add(digest)
+            ahead += [row[0] for row in db.execute("SELECT child FROM parts WHERE parent = ?", (digest,))]
+    return found
+
+
+def _tree(db: sqlite3.Connection, digest: str, depth: int, seen: set[str]) -> Iterable[Part]:
+    seen.add(digest)
+    yield Part(digest, depth, _size(db, digest))
+    for (child,) in db.execute("SELECT child FROM parts WHERE parent = ?", (digest,)).fetchall():
+        if child not in seen:
+            yield from _tree(db, child, depth + 1, seen)
+
+
+def _file(db: sqlite3.Connection, name: str) -> tuple[int, float] | None:
+    """Size in bytes and last use of what is kept."""
+    row: tuple[int, float] | None = db.execute(
+        "SELECT size_bytes, used_at FROM files WHERE name = ?", (name,)
+    ).fetchone()
+    return row
+
+
+def _size(db: sqlite3.Connection, name: str) -> int | None:
+    row = _file(db, name)
+    return None if row is None else row[0]
+
+
+def _forget_image(db: sqlite3.Connection, image: KeptImage) -> set[str]:
+    """Strike an image out of its repository; the digests that no repository and no other manifest leads to any more."""
+    place = (image.name.upstream, image.name.repository)
+    if not is_digest(image.name.reference):
+        sql = "DELETE FROM tags WHERE (upstream, repository, tag) = (?, ?, ?)"
+        db.execute(sql, (*place, image.name.reference))
+    doomed = _reach(db, [image.digest])
+    of_place = "WHERE (upstream, repository) = (?, ?)"
+    tagged = [row[0] for row in db.execute(f"SELECT digest FROM tags {of_place}", place)]  # noqa: S608
+    held = [row[0] for row in db.execute(f"SELECT digest FROM manifests {of_place}", place)]  # noqa: S608
+    doomed -= _reach(db, [*tagged, *(digest for digest in held if digest not in doomed)])
+    for table in ("manifests", "blobs"):
+        rows = [(*place, digest) for digest in doomed]
+        db.executemany(f"DELETE FROM {table} WHERE (upstream, repository, digest) = (?, ?, ?)", rows)  # noqa: S608
+    return {digest for digest in doomed if not _is_wanted(db, digest, doomed)}
+
+
+def _is_wanted(db: sqlite3.Connection, digest: str, doomed: set[str]) -> bool:
+    for table in ("manifests", "blobs"):
+        if db.execute(f"SELECT 1 FROM {table} WHERE digest = ? LIMIT 1", (digest,)).fetchone():  # noqa: S608
+            return True
+    parents = db.execute("SELECT parent FROM parts JOIN files ON name = parent WHERE child = ?", (digest,))
+    return any(parent not in doomed for (parent,) in parents)

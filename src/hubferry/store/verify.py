@@ -1,0 +1,76 @@
+"""Hash everything that is kept, and put aside what is not what its name says.
+
+A file that disappears meanwhile was removed by somebody, which is no damage. Blocks.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubferry.core.reference import is_digest
+from hubferry.ports import StoreFailure
+from hubferry.store.layout import Layout
+from hubferry.store.ledger import Ledger
+
+PIECE_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One file; `problem` is empty when it is what it should be."""
+
+    name: str
+    size_bytes: int
+    problem: str
+
+
+def kept_files(layout: Layout) -> Iterator[tuple[str, Path, int]]:
+    """Everything with a final name: its digest, or what stands where one should; path; size in bytes."""
+    for prefix, shelf in layout.shelves():
+        with contextlib.suppress(FileNotFoundError), os.scandir(shelf) as entries:
+            for entry in sorted(entries, key=lambda found: found.name):
+                if not entry.name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        name = f"{prefix.partition(':')[0]}:{entry.name}"
+                        yield name, Path(entry.path), entry.stat(follow_symlinks=False).st_size
+
+
+def check(layout: Layout, ledger: Ledger, hashed: Callable[[int], None]) -> Iterator[Checked]:
+    """Check one file after the other; `hashed` is told of every so many bytes.
+
+    What is damaged is moved to the quarantine before it is yielded. Raises StoreFailure when it cannot be.
+    """
+    for name, path, size_bytes in kept_files(layout):
+        try:
+            problem = _problem(name, path, hashed)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            problem = f"it cannot be read ({error.strerror})"
+        if problem:
+            _put_aside(layout, path)
+            ledger.forget([name])
+        yield Checked(name, size_bytes, problem)
+
+
+def _problem(name: str, path: Path, hashed: Callable[[int], None]) -> str:
+    if not is_digest(name):
+        return "its name is no digest"
+    algorithm, _, expected = name.partition(":")
+    hasher = hashlib.new(algorithm)
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE_BYTES):
+            hasher.update(piece)
+            hashed(len(piece))
+    return "" if hasher.hexdigest() == expected else f"its bytes have the digest {algorithm}:{hasher.hexdigest()}"
+
+
+def _put_aside(layout: Layout, path: Path) -> None:
+    try:
+        layout.quarantine.mkdir(exist_ok=True)
+        path.rename(layout.quarantine / path.name)
+    except OSError as error:
+        raise StoreFailure(f"{path} is damaged and cannot be moved to {layout.quarantine}: {error.strerror}") from None
