@@ -41,7 +41,7 @@ def test_no_document_names_a_make_target_that_is_gone() -> None:
 def test_every_command_is_documented_with_its_options() -> None:
     rows = {code_of(row[0])[0]: row[1] for row in page("docs/configuration.md").section("Command line").rows}
     known = commands(main)
-    assert {re.sub(r" [A-Z]+$", "", name) for name in rows} == set(known)
+    assert {re.sub(r" \[?[A-Z]+\]?(\.\.\.)?$", "", name) for name in rows} == set(known)
     for name, command in known.items():
         shown = next(f"{key} {text}" for key, text in rows.items() if key.startswith(name))
         for parameter in command.params:
