@@ -293,6 +293,22 @@ def test_a_stalled_upstream_is_asked_again(tmp_path: Path) -> None:
     play(scene(), stage)
 
 
+def test_a_fill_that_has_just_ended_is_not_visited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # its task is over and its file closed, but the loop has not yet called what takes it off the list
+    stage, upstream = Stage(tmp_path), Upstream(DATA)
+
+    async def scene() -> None:
+        monkeypatch.setattr(stage.fills, "_ended", lambda _: None)
+        await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+        _, task = stage.fills._running[UPSTREAM, DIGEST]
+        await task
+        assert await stage.fills.visit(UPSTREAM, DIGEST) is None
+        assert await stage.stored(DIGEST) == DATA
+        del stage.fills._running[UPSTREAM, DIGEST]
+
+    play(scene(), stage)
+
+
 def test_stopping_keeps_what_is_there(tmp_path: Path) -> None:
     never = asyncio.Event()
 

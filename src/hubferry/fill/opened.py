@@ -92,10 +92,11 @@ class OpenedFile:
         return self._pool
 
     def give_back(self) -> None:
-        """Let others write the file; it is closed when its last reader is gone."""
-        if self.shared is not None:
-            self.shared.partial.release()
-            self.shared.give_back()
+        """Let others write the file; it is closed when its last reader is gone, and nobody new may read it."""
+        shared, self.shared = self.shared, None
+        if shared is not None:
+            shared.partial.release()
+            shared.give_back()
 
     def _reopen(self) -> Standing:
         # assigned here, so that it is closed also when whoever waits for this is cancelled

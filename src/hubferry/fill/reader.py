@@ -24,6 +24,8 @@ class SharedFile:
 
     def take(self) -> None:
         """Hold it open."""
+        if not self._users:
+            raise AssertionError("a file that was closed is not read again: its descriptor may be another's by now")
         self._users += 1
 
     def give_back(self) -> None:

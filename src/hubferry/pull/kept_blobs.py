@@ -144,12 +144,15 @@ class KeptBlobs:
 
         async def fill() -> bool:
             is_proven = await self._fills.start(*ask.key, ask.source.fetch)
-            blob = await self._fills.visit(*ask.key) if is_proven else None
+            if not is_proven:
+                return False
+            # a small one may be complete by now
+            blob = await self._fills.visit(*ask.key) or await self._store.open(ask.digest)
             if blob is not None:
                 if blob.size_bytes is not None:
                     await self._index.put_blob(repository_of(ask.target), ask.digest, blob.size_bytes)
                 blob.close()
-            return is_proven
+            return True
 
         return await self._proofs.once(ask.target, ("fill", ask.digest), fill, lambda is_proven: is_proven)
 
