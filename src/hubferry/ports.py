@@ -7,7 +7,7 @@ enter Python.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hubferry.core.access import Grant
 from hubferry.core.exchange import Send
@@ -175,11 +175,29 @@ class NoRoom(StoreFailure):
     """This content cannot be kept within the limits; other content may be."""
 
 
+class Region(NamedTuple):
+    """A part of a file that is open under `descriptor`, whose bytes are in memory."""
+
+    descriptor: int
+    offset: int
+    size_bytes: int
+
+
 class Readable(Body, Protocol):
     """A body whose bytes may be read here: keeping blobs is for shells that read them."""
 
     async def read(self) -> bytes | None:
         """The next piece, None at the end. Raises UpstreamFailure."""
+
+
+class InFile(Readable, Protocol):
+    """A body that lies in a file, for shells that can send from one without reading it."""
+
+    def next_region(self) -> Region | None:
+        """Give the next part instead of reading it; None: what follows has to be read. Valid until `close`.
+
+        Raises UpstreamFailure.
+        """
 
 
 @dataclass(frozen=True, slots=True)

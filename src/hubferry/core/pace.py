@@ -3,13 +3,14 @@
 Pure: takes `now_s` as an argument. Large pieces make a fast client cheap; small ones bound the memory that a client
 holds which has stopped reading, because what it was handed last lies in its connection's buffer. So a body begins
 with small pieces, continues with large ones once its client has shown that it takes them quickly, and falls back as
-soon as it does not.
+soon as it does not. Where nothing is read for the client (it is sent from a file), nothing is held for it either.
 """
 
 SMALL_BYTES = 64 * 1024
 LARGE_BYTES = 512 * 1024
 PROVEN_BYTES = 8 * 2**20  # more than the socket buffers of both sides swallow from a client that never reads
 QUICK_S = 0.05  # a large piece at 10 MB/s
+REGION_BYTES = 2**20  # of a file at a time: small enough for others to have their turn
 
 
 class Pace:

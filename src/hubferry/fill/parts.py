@@ -6,6 +6,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
+from hubferry.ports import Region
+
 HELD_BACK_BYTES = 64 * 1024  # what no reader gets before the digest matches
 PIECE_BYTES = 512 * 1024
 
@@ -81,6 +83,9 @@ class Partial(Protocol):
 
     def read_cached(self, offset: int, size_bytes: int) -> bytes | None:
         """Does not block: None when it would."""
+
+    def region(self, offset: int, size_bytes: int) -> Region | None:
+        """Does not block: None when reading it would."""
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Fewer bytes, or none, at the end."""

@@ -8,10 +8,10 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from hubferry.core.pace import Pace
+from hubferry.core.pace import REGION_BYTES, Pace
 from hubferry.fill.parts import Partial
 from hubferry.fill.progress import Progress
-from hubferry.ports import Cause, StoreFailure, UpstreamFailure
+from hubferry.ports import Cause, Region, StoreFailure, UpstreamFailure
 
 
 class SharedFile:
@@ -143,6 +143,17 @@ class FillBody:
             raise UpstreamFailure(Cause.CUT, "cache", "the file is shorter than it was")
         self._at += len(piece)
         return piece
+
+    def next_region(self) -> Region | None:
+        """See ports.InFile; never of what may turn out to be missing or wrong."""
+        readable = self._progress.readable_end if self._end is None else min(self._progress.readable_end, self._end)
+        size_bytes = min(REGION_BYTES, readable - self._at)
+        if self._file is None or size_bytes <= 0:
+            return None
+        region = self._file.partial.region(self._at, size_bytes)
+        if region is not None:
+            self._at += size_bytes
+        return region
 
     async def close(self) -> None:
         """Let go; may be repeated."""

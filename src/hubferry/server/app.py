@@ -19,6 +19,7 @@ from hubferry.ports import UpstreamFailure
 from hubferry.pull import Answer, Gateway, Trail
 from hubferry.pull.answer import error_answer
 from hubferry.server.bodies import (
+    ZERO_COPY_SEND,
     Client,
     ClientGone,
     CutShort,
@@ -81,7 +82,8 @@ class App:
 
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
         started = time.monotonic()
-        client, record = Client(receive, send), Record(Trail())
+        client = Client(receive, send, takes_regions=ZERO_COPY_SEND in scope.get("extensions", ()))
+        record = Record(Trail())
         request = behind_proxy(read_request(scope), self._trusted)
         try:
             if request.method == "POST" and is_token_path(request.path):
@@ -147,7 +149,7 @@ class App:
             return
         length = get(answer.headers, "content-length")
         # bodies are opaque to the orchestrator; on the server they are all readable
-        await send_body(body, int(length) if length else None, start, client.send, record.progress)  # type: ignore[arg-type]
+        await send_body(body, int(length) if length else None, start, client, record.progress)  # type: ignore[arg-type]
 
     async def _page(self, scope: Any, client: Client, record: "Record") -> None:
         async def watched(message: Message) -> None:

@@ -8,6 +8,7 @@ Why uvicorn: docs/dependencies.md.
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -34,6 +35,7 @@ RESTART_PAUSE_S = 1.0
 def serve(settings: Settings) -> None:
     """Serve until a signal, then exit. Raises ConfigError for what keeps it from starting."""
     log.configure(settings.server.log_format)
+    allow_descriptors()
     build_origins(settings)  # what cannot be read stops the start, not a worker
     key = load_key(settings)
     tls = load_tls(settings)
@@ -43,6 +45,12 @@ def serve(settings: Settings) -> None:
         work(settings, key, tls, sockets)
     else:
         sys.exit(Supervisor(settings, key, tls, sockets).run())
+
+
+def allow_descriptors() -> None:
+    """Every client takes up to three descriptors; shells start programs with 1,024 although more are allowed."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def load_key(settings: Settings) -> bytes:

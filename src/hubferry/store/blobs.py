@@ -12,8 +12,8 @@ import os
 import time
 from pathlib import Path
 
-from hubferry.core.pace import Pace
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.core.pace import REGION_BYTES, Pace
+from hubferry.ports import Cause, Region, UpstreamFailure
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
 from hubferry.store.page_reads import PageReads
@@ -147,6 +147,20 @@ class StoredBody:
             raise UpstreamFailure(Cause.CUT, "cache", f"{shared.digest} is shorter than it was")
         self._at += len(piece)
         return piece
+
+    def next_region(self) -> Region | None:
+        """See ports.InFile."""
+        shared, size_bytes = self._shared, min(REGION_BYTES, self._end - self._at)
+        if shared is None or size_bytes <= 0:
+            return None
+        try:
+            if not shared.store.reads.is_cached(shared.descriptor, self._at + size_bytes - 1):
+                return None
+        except OSError:
+            return None  # reading it will say why
+        region = Region(shared.descriptor, self._at, size_bytes)
+        self._at += size_bytes
+        return region
 
     async def close(self) -> None:
         """Let go; may be repeated."""

@@ -25,11 +25,12 @@ class PageReads:
 
         Raises OSError.
         """
-        if self._is_cached(descriptor, offset + size_bytes - 1):
+        if self.is_cached(descriptor, offset + size_bytes - 1):
             return os.pread(descriptor, size_bytes, offset)
         return None
 
-    def _is_cached(self, descriptor: int, last: int) -> bool:
+    def is_cached(self, descriptor: int, last: int) -> bool:
+        """Whether the byte at `last`, and so what is read before it, needs no waiting. Raises OSError."""
         if not self._can_ask:
             return False
         try:

@@ -6,7 +6,7 @@ Whoever holds the flock writes; everybody else may read. The lock goes with its 
 
 A file is never emptied to begin anew: it is unlinked and another one takes its name, so that whoever reads the old
 one notices. `commit` gives the file its final name: checked, synced, renamed, folder synced.
-Every method but read_cached may block and is meant for a thread. Not here: hashing (fill/).
+Every method but read_cached and region may block and is meant for a thread. Not here: hashing (fill/).
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hubferry.ports import StoreFailure
+from hubferry.ports import Region, StoreFailure
 from hubferry.store.content import sync_folder
 from hubferry.store.layout import BLOCK_BYTES, Layout, sidecar
 from hubferry.store.ledger import Ledger
@@ -121,6 +121,13 @@ class PartialFile:
         """What needs no waiting, for the event loop; None when it does."""
         with _as_store_failure(self._path):
             return self._reads.read_cached(self.descriptor, offset, size_bytes)
+
+    def region(self, offset: int, size_bytes: int) -> Region | None:
+        """What may be sent without reading it, for the event loop; None when it has to be read."""
+        with contextlib.suppress(OSError):  # reading it will say why
+            if self._reads.is_cached(self.descriptor, offset + size_bytes - 1):
+                return Region(self.descriptor, offset, size_bytes)
+        return None
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Up to so many bytes, empty at the end."""

@@ -1,0 +1,100 @@
+"""Sends parts of files to a client without reading them: ASGI's extension "Zero Copy Send" over uvicorn.
+
+Between two cores of one machine that is what nginx does (sendfile), at half the CPU of reading and writing; and
+nothing is held in memory for a client that does not read. Only over plain TCP: TLS has to read what it encrypts.
+Bytes of the transport and bytes of a file go to the same socket, so each waits until the other's are gone.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from hubferry.server.bodies import ZERO_COPY_SEND, ClientGone, CutShort, Message, Receive, Send
+
+Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
+
+EXTENSIONS: dict[str, dict[str, object]] = {ZERO_COPY_SEND: {}}
+GONE = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+
+
+class FileSend:
+    """The `send` of one request; what is no part of a file is the cycle's own business."""
+
+    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
+        self._cycle = cycle
+        self._loop = loop
+        self._socket = -1
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message, all of it. Raises ClientGone, CutShort."""
+        if message["type"] != ZERO_COPY_SEND:
+            await self._cycle.send(message)  # type: ignore[arg-type]
+            return
+        cycle, count = self._cycle, message["count"]
+        if cycle.chunked_encoding or count > cycle.expected_content_length:
+            raise RuntimeError("parts of files are for bodies with a length, and fit in it")
+        if self._socket < 0:
+            self._open(cycle)
+        await cycle.flow.drain()
+        await self._send_file(message["file"], message["offset"], count)
+        cycle.expected_content_length -= count
+
+    def _open(self, cycle: RequestResponseCycle) -> None:
+        # `drain` then means that the transport has nothing left to send
+        cycle.transport.set_write_buffer_limits(0)
+        # the loop refuses to watch a descriptor that a transport uses, but not another one of the same socket
+        self._socket = os.dup(cycle.transport.get_extra_info("socket").fileno())
+
+    async def _send_file(self, descriptor: int, offset: int, count: int) -> None:
+        while count:
+            if self._cycle.disconnected or self._cycle.transport.is_closing():
+                raise ClientGone("the client hung up")
+            try:
+                sent = os.sendfile(self._socket, descriptor, offset, count)
+            except BlockingIOError:
+                await self._writable()
+                continue
+            except GONE as error:
+                raise ClientGone(error.strerror) from None
+            except OSError as error:
+                raise CutShort(f"the cache cannot be read: {error.strerror}") from None
+            if not sent:
+                raise CutShort("a file of the cache is shorter than it was")
+            offset += sent
+            count -= sent
+
+    async def _writable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_writer(self._socket, _wake, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_writer(self._socket)
+
+    def close(self) -> None:
+        """Give the socket back; may be repeated."""
+        used, self._socket = self._socket, -1
+        if used >= 0:
+            os.close(used)
+
+
+def with_file_send(cycle: RequestResponseCycle, app: Asgi, loop: asyncio.AbstractEventLoop) -> Asgi:
+    """The application with the extension, for one request."""
+
+    async def extended(scope: Any, receive: Receive, _: Send) -> None:
+        scope["extensions"] = EXTENSIONS
+        send = FileSend(cycle, loop)
+        try:
+            await app(scope, receive, send)
+        finally:
+            send.close()  # before the transport is, or the client would not see the end
+
+    return extended
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
