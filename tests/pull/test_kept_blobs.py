@@ -19,7 +19,7 @@ from hubferry.pull.answer import Trail
 from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target
 from hubferry.pull.kept_blobs import KeptBlobs
-from hubferry.pull.rights import Rights
+from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.upstream_tokens import UpstreamTokens
 from hubferry.store.blobs import BlobStore
 from hubferry.store.index import SqliteIndex
@@ -93,7 +93,7 @@ class Stage:
         self.content = Content(fetcher, self.upstream)
         self.store = BlobStore(folder)
         self.fills = Fills(self.store, self.log)
-        rights = Rights(cast("Any", self.index), self.clock)
+        rights = Rights(cast("Any", self.index), self.clock, Revision())
         index = cast("Any", self.index)
         self.blobs = KeptBlobs(fetcher, index, self.store, self.fills, rights, stream=self.content.blob, log=self.log)
         self.outcome = ""

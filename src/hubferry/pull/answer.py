@@ -20,12 +20,16 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers (lower-case names) and body; None: no body, although a length may be declared (HEAD)."""
+    """Status, headers (lower-case names) and body; None: no body, although a length may be declared (HEAD).
+
+    For `reusable_s` the very same request may be given the same again, unless `Gateway.revision` changes meanwhile.
+    """
 
     status: int
     headers: Headers = ()
     body: bytes | Body | None = None
     trail: Trail = field(default_factory=Trail)
+    reusable_s: float = 0.0
 
 
 def json_answer(body: bytes, headers: Headers = (), status: int = 200) -> Answer:

@@ -37,7 +37,7 @@ from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.kept_manifests import KeptManifests, Timing
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
-from hubferry.pull.rights import Rights
+from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.upstream_tokens import UpstreamTokens
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
@@ -80,10 +80,11 @@ class Gateway:
         self._fetcher = Fetcher(upstream, tokens, log)
         self._content = Content(self._fetcher, upstream)
         direct = UpstreamManifests(self._fetcher, manifests)
+        self._revision = Revision()
         self._manifests: ManifestSource = direct
         self._blobs: KeptBlobs | None = None
         if keep is not None:
-            rights = Rights(keep.index, clock)
+            rights = Rights(keep.index, clock, self._revision)
             timing = Timing(settings.cache.tag_ttl.seconds, settings.cache.stale_if_error.seconds)
             self._manifests = KeptManifests(direct, keep.index, keep.store, rights, timing, clock=clock, log=log)
             self._blobs = KeptBlobs(
@@ -110,7 +111,11 @@ class Gateway:
             trail.outcome = "error"
             trail.problem = error.message
             answer = self._refusal(request, error)
-        return Answer(answer.status, answer.headers + self._common(request), answer.body, trail)
+        return replace(answer, headers=answer.headers + self._common(request), trail=trail)
+
+    def revision(self) -> int:
+        """A number that is another one whenever an answer that was reusable may no longer be right."""
+        return self._revision.number
 
     def failed_before_body(self, request: Request, trail: Trail, failure: UpstreamFailure) -> Answer:
         """What to send instead of an answer whose body broke off before the client was promised anything."""

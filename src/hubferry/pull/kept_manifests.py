@@ -9,7 +9,7 @@ A repository gives only what it was itself seen to hold, to whom it was proven t
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from hubferry.core import headers as head
@@ -25,6 +25,7 @@ from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
 
 MAX_REMEMBERED = 10_000
+REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
 NATURAL = ", ".join(head.ACCEPT_MANIFESTS)  # a manifest as it was pushed, whatever the first client could read
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class KeptManifests:
             return await self._digest(request, target, repository, reference, trail)
         entry = await self._index.tag(repository, reference)
         age_s = None if entry is None else self._clock.time() - entry.confirmed_at
+        reusable_s = 0.0
         may = await self._rights.may(target)
         freshness = decide_freshness(age_s, self._timing.tag_ttl_s)
         extra: Headers = ()
@@ -78,24 +80,27 @@ class KeptManifests:
             if entry is not None and may and freshness is Freshness.FRESH:
                 self._store.touch(entry.manifest.digest)
                 described, trail.outcome = entry.manifest, "hit"
+                reusable_s = min(REUSABLE_S, self._timing.tag_ttl_s - (age_s or 0.0))
             else:
-                described = await self._confirm(target, repository, reference)
+                described = await self._confirm(target, repository, reference, entry)
                 known = entry is not None and entry.manifest.digest == described.digest
                 trail.outcome = "revalidated" if known else "miss"
             if not head.accepts(request.headers, described.media_type):
                 # an old client: what the upstream converts for it is its own, and is not kept
                 return await self._upstream.answer(request, target, reference, trail)
             body = await self._body(target, repository, described, trail) if wants_body else None
+            if trail.outcome != "hit":  # the content had to be fetched
+                reusable_s = 0.0
         except OciError as error:
             if entry is None or not may or not may_cover(error, age_s, self._timing.stale_if_error_s):
                 raise
-            described, extra = entry.manifest, stale_headers(age_s or 0.0)
+            described, extra, reusable_s = entry.manifest, stale_headers(age_s or 0.0), 0.0
             body = await self._store.read(described.digest) if wants_body else None
             if wants_body and body is None:
                 raise
             trail.outcome, trail.problem = "stale", error.message
             self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
-        return manifest_answer(request, described, body, extra)
+        return replace(manifest_answer(request, described, body, extra), reusable_s=reusable_s)
 
     async def _digest(
         self, request: Request, target: Target, repository: Repository, digest: str, trail: Trail
@@ -108,13 +113,16 @@ class KeptManifests:
         else:
             trail.outcome = "hit"
         body = await self._body(target, repository, described, trail) if request.method == "GET" else None
-        return manifest_answer(request, described, body)
+        reusable_s = REUSABLE_S if trail.outcome == "hit" else 0.0
+        return replace(manifest_answer(request, described, body), reusable_s=reusable_s)
 
-    async def _confirm(self, target: Target, repository: Repository, tag: str) -> Described:
+    async def _confirm(self, target: Target, repository: Repository, tag: str, entry: TagEntry | None) -> Described:
         """Ask the upstream what a tag means now, once for everybody who asks with the same credential."""
 
         async def confirm() -> Described:
             described = await self._learn(target, repository, tag)
+            if entry is not None and entry.manifest.digest != described.digest:
+                self._rights.revision.advance()
             await self._index.put_tag(repository, tag, TagEntry(described, self._clock.time()))
             return described
 
@@ -122,6 +130,7 @@ class KeptManifests:
             return await self._guarded(target, (repository, tag, target.credential), confirm)
         except OciError as error:
             if error.status == 404:
+                self._rights.revision.advance()
                 await self._index.drop_tag(repository, tag)
             raise
 

@@ -16,12 +16,24 @@ RIGHT_S = 300.0
 MAX_REMEMBERED = 10_000
 
 
+class Revision:
+    """Counts what may change answers that were given from what is kept."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def advance(self) -> None:
+        """Something did."""
+        self.number += 1
+
+
 class Rights:
     """Rights to repositories, as upstreams last proved or refused them."""
 
-    def __init__(self, index: Index, clock: Clock) -> None:
+    def __init__(self, index: Index, clock: Clock, revision: Revision) -> None:
         self._index = index
         self._clock = clock
+        self.revision = revision
         self._proven: OrderedDict[tuple[Repository, Credential], float] = OrderedDict()
 
     async def may(self, target: Target) -> bool:
@@ -34,6 +46,8 @@ class Rights:
 
     async def note(self, target: Target, *, may: bool) -> None:
         """Remember what the upstream just said to this caller."""
+        if not may:
+            self.revision.advance()
         repository = repository_of(target)
         if target.is_anonymous:
             await self._index.set_public(repository, public=may)

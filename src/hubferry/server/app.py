@@ -31,6 +31,7 @@ from hubferry.server.bodies import (
 )
 from hubferry.server.log import AccessLog, logger
 from hubferry.server.pages import PAGE_REQUEST
+from hubferry.server.recent import Recent
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 BODILESS = (204, 304)
@@ -44,6 +45,7 @@ class Record:
     trail: Trail
     status: int = 502
     progress: Progress = field(default_factory=Progress)
+    reusable: Answer | None = None
 
 
 class App:
@@ -58,6 +60,7 @@ class App:
         shutdown: Callable[[], Awaitable[None]],
     ) -> None:
         self._gateway = gateway
+        self.recent = Recent(gateway.revision)
         self._pages = pages
         self._access_log = access_log
         self._trusted = trusted_proxies
@@ -81,7 +84,7 @@ class App:
                 return
 
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
-        started = time.monotonic()
+        started, revision = time.monotonic(), self.recent.revision()
         client = Client(receive, send, takes_regions=ZERO_COPY_SEND in scope.get("extensions", ()))
         record = Record(Trail())
         request = behind_proxy(read_request(scope), self._trusted)
@@ -104,15 +107,17 @@ class App:
             record.trail.outcome = "error"
             logger().exception("internal_error", method=request.method, path=request.path[:512])
         finally:
-            self._access_log.write(
+            line = self._access_log.line(
                 method=request.method,
                 path=request.path,
                 peer=request.peer,
                 status=record.status,
                 size_bytes=record.progress.sent_bytes,
-                seconds=time.monotonic() - started,
                 trail=record.trail,
             )
+            line.write(time.monotonic() - started)
+        if record.reusable is not None:
+            self.recent.keep(scope, record.reusable, line, revision)
 
     async def _serve(self, scope: Any, request: Request, client: Client, record: "Record") -> None:
         try:
@@ -146,6 +151,7 @@ class App:
             await client.send(start)
             await client.send({"type": "http.response.body", "body": content, "more_body": False})
             record.progress.sent_bytes = len(content)
+            record.reusable = answer
             return
         length = get(answer.headers, "content-length")
         # bodies are opaque to the orchestrator; on the server they are all readable

@@ -18,7 +18,7 @@ from hubferry.fill.fills import Fills
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.fetch import Origin
 from hubferry.server.app import App
-from hubferry.server.log import AccessLog, Events
+from hubferry.server.log import AccessLog, Events, is_readable
 from hubferry.server.pages import build_pages
 from hubferry.server.seal import JweSealer
 from hubferry.store.blobs import BlobStore
@@ -84,7 +84,8 @@ def build_app(settings: Settings, key: bytes) -> App:
         if index is not None:
             await index.close()
 
-    return App(gateway, pages, AccessLog(), trusted, shut_down)
+    access_log = AccessLog(readable=is_readable(settings.server.log_format))
+    return App(gateway, pages, access_log, trusted, shut_down)
 
 
 def load_tls(settings: Settings) -> ssl.SSLContext | None:

@@ -7,7 +7,8 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, Protocol, cast
 
 import structlog
 
@@ -16,7 +17,7 @@ from hubferry.pull import Trail
 
 def configure(log_format: str, level: int = logging.INFO) -> None:
     """Route everything that logs to standard error in one format: `auto`, `text` or `json`."""
-    readable = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    readable = is_readable(log_format)
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         if readable
@@ -36,6 +37,11 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
     # uvicorn complains about every body that is cut on purpose and every client that speaks no HTTP
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+
+def is_readable(log_format: str) -> bool:
+    """Whether people read the log, rather than programs."""
+    return log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
 
 
 # made once: json.dumps with options makes an encoder for every line
@@ -70,17 +76,51 @@ class Events:
 class AccessLog:
     """One line per request."""
 
-    def write(
-        self, *, method: str, path: str, peer: str, status: int, size_bytes: int, seconds: float, trail: Trail
-    ) -> None:
-        """`seconds` run from the request's arrival to the last byte handed to the client's connection."""
+    def __init__(self, *, readable: bool) -> None:
+        """`readable` as `is_readable` says."""
+        self._readable = readable
+
+    def line(self, *, method: str, path: str, peer: str, status: int, size_bytes: int, trail: Trail) -> "Line":
+        """What is known of a request but for when it was and how long it took."""
         fields: dict[str, object] = {"method": method, "path": path[:512], "status": status, "peer": peer}
         if trail.upstream:
             fields |= {"upstream": trail.upstream}
         if trail.repository:
             fields |= {"repository": trail.repository, "reference": trail.reference}
-        fields |= {"bytes": size_bytes, "seconds": round(seconds, 4), "outcome": trail.outcome or "local"}
+        fields |= {"bytes": size_bytes, "outcome": trail.outcome or "local"}
         if trail.problem:
             fields["problem"] = trail.problem
-        log = logger()
-        (log.warning if status >= 500 else log.info)("request", **fields)
+        level = "warning" if status >= 500 else "info"
+        return ReadableLine(level, fields) if self._readable else JsonLine(level, fields)
+
+
+class Line(Protocol):
+    """One line of the access log, written each time that the same is answered."""
+
+    def write(self, seconds: float) -> None:
+        """`seconds` run from the request's arrival to the last byte handed to the client's connection."""
+
+
+class ReadableLine:
+    """For people."""
+
+    def __init__(self, level: str, fields: Mapping[str, object]) -> None:
+        self._level = level
+        self._fields = fields
+
+    def write(self, seconds: float) -> None:
+        """See Line."""
+        getattr(logger(), self._level)("request", **self._fields, seconds=round(seconds, 4))
+
+
+class JsonLine:
+    """For programs. Made once, because structlog's way to it costs more than the whole answer (50 microseconds)."""
+
+    def __init__(self, level: str, fields: Mapping[str, object]) -> None:
+        self._begin = _dumps({**fields, "event": "request", "level": level})[:-1]
+
+    def write(self, seconds: float) -> None:
+        """See Line."""
+        moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        sys.stderr.write(f'{self._begin}, "seconds": {seconds:.4f}, "time": "{moment}"}}\n')
+        sys.stderr.flush()

@@ -1,0 +1,79 @@
+"""Answers of a moment ago, as the bytes that they were: given again to whoever asks for exactly the same.
+
+A fleet of machines asks for the same tags in the same words all day. What the gateway said from what it keeps may be
+said again for as long as it allowed (Answer.reusable_s), but not after it learned anything that may change answers
+(Gateway.revision). The key is all that an answer can depend on: the request's own bytes, its peer and scheme.
+Each answer given again is logged like any other. Not here: giving them (protocol.py), what may be kept (pull).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from hubferry.core.http import get
+from hubferry.pull import Answer
+from hubferry.server.log import Line
+
+MAX_ENTRIES = 2_048
+MAX_BYTES = 64 * 1024  # an answer; larger manifests are rare, and cost more in sending than in deciding
+
+Key = tuple[bytes, bytes, str, str, tuple[tuple[bytes, bytes], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """One answer as it is sent, the line that is logged, and for how long it holds (monotonic).
+
+    Between `status_line` and `rest` belongs what the server says of itself, such as the date.
+    """
+
+    status_line: bytes
+    rest: bytes
+    line: Line
+    until: float
+    revision: int
+
+
+class Recent:
+    """The answers of one worker process."""
+
+    def __init__(self, revision: Callable[[], int]) -> None:
+        """`revision` changes whenever an answer may have become another."""
+        self._revision = revision
+        self._entries: dict[Key, Recalled] = {}
+
+    def find(self, key: Key, now: float) -> Recalled | None:
+        """The answer to exactly this request, while it holds; `now` is monotonic, in seconds."""
+        found = self._entries.get(key)
+        if found is None or found.until < now or found.revision != self._revision():
+            return None
+        return found
+
+    def revision(self) -> int:
+        """To be taken before an answer is decided."""
+        return self._revision()
+
+    def keep(self, scope: Any, answer: Answer, line: Line, revision: int) -> None:
+        """Remember what was answered, if it may be said again."""
+        body = answer.body or b""
+        if answer.reusable_s <= 0 or not isinstance(body, bytes) or len(body) > MAX_BYTES:
+            return
+        if revision != self._revision() or get(answer.headers, "content-length") is None:
+            return
+        if len(self._entries) >= MAX_ENTRIES:
+            self._entries.clear()  # what is asked often is back at once
+        status_line = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n".encode("ascii")
+        head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers).encode("latin-1") + b"\r\n"
+        rest = head if scope["method"] == "HEAD" else head + body
+        until = time.monotonic() + answer.reusable_s
+        self._entries[key_of(scope)] = Recalled(status_line, rest, line, until, revision)
+
+
+def key_of(scope: Any) -> Key:
+    """What `protocol` makes of a request before there is a scope."""
+    query = scope["query_string"]
+    url = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
+    client = scope["client"]
+    return (scope["method"].encode(), url, client[0] if client else "", scope["scheme"], tuple(scope["headers"]))
