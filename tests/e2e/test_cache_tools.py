@@ -56,7 +56,8 @@ class Shop:
         answer = fetch(f"{self.gateway.url}/v2/{name}/manifests/{tag}", headers=ACCEPT)
         assert answer.status == 200
         for digest, blob in image.blobs.items():
-            assert fetch(f"{self.gateway.url}/v2/{name}/blobs/{digest}").body == blob.data
+            got = fetch(f"{self.gateway.url}/v2/{name}/blobs/{digest}")
+            assert (got.status, got.ended, got.body == blob.data) == (200, "complete", True), self.gateway.output()
         return len(self.hub.find()) - before
 
     def cache(self, *args: str, status: int = 0) -> str:

@@ -2,17 +2,22 @@
 
 import asyncio
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hubferry.ports import StoreFailure, UpstreamFailure
+from hubferry.store import blobs
 from hubferry.store.blobs import BlobStore
+from hubferry.store.checks import find_problem
 from hubferry.store.layout import Layout, sidecar
 from hubferry.store.page_reads import PageReads
 from hubferry.store.partial import PartialFile
 from tests.fill.fakes import MIB, UPSTREAM, content, digest_of, open_files, read_all
+from tests.pull.fakes import FakeLog
 
 DATA = content(10 * MIB)
 DIGEST = digest_of(DATA)
@@ -114,6 +119,123 @@ def test_a_file_that_became_shorter_cuts_its_readers(tmp_path: Path) -> None:
             await read_all(body)
 
     asyncio.run(scene())
+
+
+def flip(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(5 * MIB)
+        byte = file.read(1)
+        file.seek(5 * MIB)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+DAMAGES = {
+    "a flipped bit": flip,
+    "cut": lambda path: os.truncate(path, 9 * MIB),
+    "emptied": lambda path: os.truncate(path, 0),
+    "longer": lambda path: os.truncate(path, 11 * MIB),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_what_was_altered_is_put_aside_and_not_kept(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    log = FakeLog()
+    committed(BlobStore(tmp_path))
+    store, before = BlobStore(tmp_path, log=log), open_files()
+    damage(store.path(DIGEST))
+
+    async def scene() -> None:
+        assert await asyncio.gather(*(store.open(DIGEST) for _ in range(3))) == [None] * 3
+
+    asyncio.run(scene())
+    assert open_files() == before
+    assert [event for event, _ in log.events] == ["content_damaged"]
+    assert not store.path(DIGEST).exists()
+    assert (tmp_path / "quarantine" / store.path(DIGEST).name).exists()
+    committed(store)
+    asyncio.run(read_back(store))
+
+
+def counted_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    hashed = []
+
+    def check(digest: str, descriptor: int) -> str:
+        hashed.append(digest)
+        return find_problem(digest, descriptor)
+
+    monkeypatch.setattr(blobs, "find_problem", check)
+    return hashed
+
+
+async def read_back(store: BlobStore) -> None:
+    blob = await store.open(DIGEST)
+    assert blob is not None
+    assert await read_all(blob.body(0, None)) == DATA
+    blob.close()
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_check_that_takes_long_holds_the_body_and_not_the_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_right: bool
+) -> None:
+    committed(BlobStore(tmp_path))
+    store, may_end = BlobStore(tmp_path), threading.Event()
+    store.path(DIGEST).touch() if is_right else flip(store.path(DIGEST))
+
+    def check_later(digest: str, descriptor: int) -> str:
+        may_end.wait(30)
+        return find_problem(digest, descriptor)
+
+    monkeypatch.setattr(blobs, "find_problem", check_later)
+    monkeypatch.setattr(blobs, "CHECK_PATIENCE_S", 0.0)
+
+    async def scene() -> None:
+        blob = await store.open(DIGEST)
+        assert blob is not None
+        assert blob.size_bytes == len(DATA)
+        body = blob.body(0, None)
+        blob.close()
+        assert body.next_region() is None
+        reading = asyncio.ensure_future(body.read())
+        await asyncio.sleep(0.05)
+        assert not reading.done()
+        may_end.set()
+        if is_right:
+            assert await reading == DATA[: 64 * 1024]
+            assert body.next_region() is not None
+        else:
+            with pytest.raises(UpstreamFailure, match="was damaged"):
+                await reading
+            assert await store.open(DIGEST) is None
+        await body.close()
+
+    asyncio.run(scene())
+
+
+def test_what_was_only_touched_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(BlobStore(tmp_path))
+    hashed = counted_checks(monkeypatch)
+    asyncio.run(read_back(BlobStore(tmp_path)))
+    assert hashed == []
+    BlobStore(tmp_path).path(DIGEST).touch()
+    for _ in range(3):
+        asyncio.run(read_back(BlobStore(tmp_path)))
+    assert hashed == [DIGEST]
+
+
+def test_where_nothing_can_be_marked_a_process_hashes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(BlobStore(tmp_path))
+    hashed = counted_checks(monkeypatch)
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(blobs, "set_mark", refuse)
+    store = BlobStore(tmp_path)
+    store.path(DIGEST).touch()
+    for _ in range(3):
+        asyncio.run(read_back(store))
+    assert hashed == [DIGEST]
 
 
 def test_page_reads_say_when_the_disk_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def build_app(settings: Settings, key: bytes) -> App:
         ledger = Ledger(Layout(folder), index.transact, limits)
         house = Housekeeping(Layout(folder), ledger, index.transact)
         house.start()
-        blobs = BlobStore(folder, ledger)
+        blobs = BlobStore(folder, ledger, Events())
         fills = Fills(blobs, Events())
         keep = Keep(index, FileStore(folder, ledger), blobs, fills)
     gateway = Gateway(

@@ -38,12 +38,14 @@ class FileSend:
             raise RuntimeError("parts of files are for bodies with a length, and fit in it")
         if self._socket < 0:
             self._open(cycle)
-        await cycle.flow.drain()
+        while cycle.transport.get_write_buffer_size():
+            await cycle.flow.drain()
+            await asyncio.sleep(0)
         await self._send_file(message["file"], message["offset"], count)
         cycle.expected_content_length -= count
 
     def _open(self, cycle: RequestResponseCycle) -> None:
-        # `drain` then means that the transport has nothing left to send
+        # `drain` then waits until the transport has nothing left to send
         cycle.transport.set_write_buffer_limits(0)
         # the loop refuses to watch a descriptor that a transport uses, but not another one of the same socket
         self._socket = os.dup(cycle.transport.get_extra_info("socket").fileno())

@@ -1,7 +1,9 @@
 """Finished blobs: opened once however many read them, and handed out as bodies of any part of them.
 
-The layout is that of content.py (`blobs/sha256/ab/abcd...`): what has a final name was verified. A file that is being
-read may be removed meanwhile; its readers go on. A disk that fails under a body cuts it visibly.
+The layout is that of content.py (`blobs/sha256/ab/abcd...`): what has a final name was verified. A file that was
+written to since (mark.py) is hashed before its first byte leaves: when that takes long its body waits, so that the head
+need not. A damaged file is put aside and is as if it had never been there. A file that is being read may be removed
+meanwhile; its readers go on. A disk that fails under a body cuts it visibly.
 Also here: where blobs under way are opened (partial.py).
 """
 
@@ -10,23 +12,32 @@ import contextlib
 import fcntl
 import os
 import time
+from collections import OrderedDict
 from pathlib import Path
+from typing import cast
 
 from hubferry.core.pace import REGION_BYTES, Pace
-from hubferry.ports import Cause, Region, UpstreamFailure
+from hubferry.ports import Cause, EventLog, Region, StoreFailure, UpstreamFailure
+from hubferry.store.checks import find_problem, put_aside
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
+from hubferry.store.mark import is_marked, set_mark
 from hubferry.store.page_reads import PageReads
 from hubferry.store.partial import PartialFile
+
+CHECK_PATIENCE_S = 0.3  # a small file is checked by then, and fetched anew without anybody noticing
+REMEMBERED = 10_000
 
 
 class BlobStore:
     """Blobs under one folder, for one event loop."""
 
-    def __init__(self, folder: Path, ledger: Ledger | None = None) -> None:
-        """Without a ledger nothing is counted, and nothing ever removed."""
+    def __init__(self, folder: Path, ledger: Ledger | None = None, log: EventLog | None = None) -> None:
+        """Without a ledger nothing is counted, and nothing ever removed. `log` is told of damaged files."""
         self._layout = Layout(folder)
         self._ledger = ledger
+        self._log = log
+        self._checked: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
         self._open: dict[str, _OpenFile] = {}
         self.reads = PageReads()
 
@@ -35,39 +46,98 @@ class BlobStore:
         return self._layout.content(digest)
 
     async def open(self, digest: str) -> "StoredBlob | None":
-        """A finished blob, to be closed; None when it is not kept or cannot be opened."""
+        """A finished blob, to be closed; None when it is not kept, cannot be opened, or was found to be damaged."""
         shared = self._open.get(digest)
         if self._ledger is not None:
             self._ledger.touch(digest)
         if shared is None:
-            found = await asyncio.to_thread(_open_sized, self.path(digest))
+            found = await asyncio.to_thread(_open_file, self.path(digest))
             if found is None:
                 return None
             shared = self._open.get(digest)
             if shared is None:
                 shared = self._open[digest] = _OpenFile(self, digest, *found)
+                self._check_unmarked(shared, found[1])
             else:  # another request opened it while this one waited
                 os.close(found[0])
-        return StoredBlob(shared)
+        blob = StoredBlob(shared)
+        if shared.check is not None:
+            try:
+                await asyncio.wait({shared.check}, timeout=CHECK_PATIENCE_S)
+            except BaseException:
+                blob.close()
+                raise
+            if shared.is_damaged:
+                blob.close()
+                return None
+        return blob
+
+    def _check_unmarked(self, shared: "_OpenFile", stat: os.stat_result) -> None:
+        seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        if is_marked(stat, shared.digest) or self._checked.get(shared.digest) == seen:
+            return
+        shared.take()  # for the check
+        shared.check = asyncio.get_running_loop().run_in_executor(None, self._check, shared.digest, shared.descriptor)
+        shared.check.add_done_callback(lambda _: self._was_checked(shared, seen))
+
+    def _check(self, digest: str, descriptor: int) -> bool:
+        """On a thread: whether the file is what it should be."""
+        try:
+            problem = find_problem(digest, descriptor)
+        except OSError as error:
+            problem = f"it cannot be read ({error.strerror})"
+        try:
+            if not problem:
+                set_mark(descriptor, digest)
+                return True
+            put_aside(self._layout, self._ledger, digest, self.path(digest))
+        except (OSError, StoreFailure) as error:
+            if not problem:
+                return True  # a read-only folder: it is hashed again by the next process
+            problem += f"; {error}"
+        if self._log is not None:
+            self._log.warning("content_damaged", {"digest": digest, "problem": problem})
+        return False
+
+    def _was_checked(self, shared: "_OpenFile", seen: tuple[int, int, int]) -> None:
+        if not shared.is_damaged:
+            self._checked[shared.digest] = seen
+            while len(self._checked) > REMEMBERED:
+                self._checked.popitem(last=False)
+        else:
+            self.forget(shared)  # whoever comes now finds nothing, or another file
+        shared.give_back()
 
     def open_partial(self, upstream: str, digest: str) -> PartialFile:
         """The file of a blob under way, created if need be. Blocks. Raises StoreFailure."""
         return PartialFile(self._layout, upstream, digest, self.reads, self._ledger)
 
-    def forget(self, digest: str) -> None:
-        """For _OpenFile: nobody has it open any longer."""
-        self._open.pop(digest, None)
+    def forget(self, shared: "_OpenFile") -> None:
+        """Nobody is to read this opening any longer."""
+        if self._open.get(shared.digest) is shared:
+            del self._open[shared.digest]
 
 
 class _OpenFile:
     """A descriptor shared by everybody who reads the file."""
 
-    def __init__(self, store: BlobStore, digest: str, descriptor: int, size_bytes: int) -> None:
+    def __init__(self, store: BlobStore, digest: str, descriptor: int, stat: os.stat_result) -> None:
         self.store = store
         self.digest = digest
         self.descriptor = descriptor
-        self.size_bytes = size_bytes
+        self.size_bytes = stat.st_size
+        self.check: asyncio.Future[bool] | None = None
         self._users = 0
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it was hashed and is not what it should be."""
+        return self.check is not None and self.check.done() and not self.check.result()
+
+    @property
+    def is_being_checked(self) -> bool:
+        """Whether nothing of it may be given yet."""
+        return self.check is not None and not self.check.done()
 
     def take(self) -> None:
         self._users += 1
@@ -75,7 +145,7 @@ class _OpenFile:
     def give_back(self) -> None:
         self._users -= 1
         if not self._users:
-            self.store.forget(self.digest)
+            self.store.forget(self)
             os.close(self.descriptor)
 
     async def read_on_thread(self, offset: int, size_bytes: int) -> bytes:
@@ -136,6 +206,10 @@ class StoredBody:
         shared = self._shared
         if shared is None or self._at >= self._end:
             return None
+        if shared.is_being_checked:
+            await asyncio.wait({cast("asyncio.Future[bool]", shared.check)})
+        if shared.is_damaged:
+            raise UpstreamFailure(Cause.CUT, "cache", f"{shared.digest} was damaged on the disk: ask again")
         size_bytes = min(self._pace.next_bytes(time.monotonic()), self._end - self._at)
         try:
             piece = shared.store.reads.read_cached(shared.descriptor, self._at, size_bytes)
@@ -151,7 +225,7 @@ class StoredBody:
     def next_region(self) -> Region | None:
         """See ports.InFile."""
         shared, size_bytes = self._shared, min(REGION_BYTES, self._end - self._at)
-        if shared is None or size_bytes <= 0:
+        if shared is None or size_bytes <= 0 or shared.is_being_checked or shared.is_damaged:
             return None
         try:
             if not shared.store.reads.is_cached(shared.descriptor, self._at + size_bytes - 1):
@@ -169,13 +243,13 @@ class StoredBody:
             shared.give_back()
 
 
-def _open_sized(path: Path) -> tuple[int, int] | None:
+def _open_file(path: Path) -> tuple[int, os.stat_result] | None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             # what is being read is not removed; whoever holds it alone is about to remove it
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return descriptor, os.fstat(descriptor).st_size
+            return descriptor, os.fstat(descriptor)
         except OSError:
             os.close(descriptor)
     return None

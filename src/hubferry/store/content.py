@@ -17,6 +17,7 @@ from pathlib import Path
 from hubferry.ports import StoreFailure
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
+from hubferry.store.mark import set_mark
 
 MEMORY_BYTES = 32 * 2**20
 RECHECK_S = 2.0
@@ -77,7 +78,7 @@ class FileStore:
             self._ledger.reserve(digest, len(content))
         path = self._layout.content(digest)
         try:
-            write_durably(path, content)
+            write_durably(path, content, digest)
         except OSError as error:
             if self._ledger is not None:
                 self._ledger.forget([digest])
@@ -107,14 +108,15 @@ class _Remembered:
     seen_at: float
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that after a crash it is either whole under its name or not there. Raises OSError."""
+def write_durably(path: Path, content: bytes, digest: str) -> None:
+    """Write verified content so that after a crash it is either whole under its name or not there. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{id(content):x}")
     try:
         with draft.open("wb") as file:
             file.write(content)
             file.flush()
+            set_mark(file.fileno(), digest)
             os.fsync(file.fileno())
         draft.rename(path)
     except OSError:

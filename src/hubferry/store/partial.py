@@ -22,6 +22,7 @@ from hubferry.ports import Region, StoreFailure
 from hubferry.store.content import sync_folder
 from hubferry.store.layout import BLOCK_BYTES, Layout, sidecar
 from hubferry.store.ledger import Ledger
+from hubferry.store.mark import set_mark
 from hubferry.store.page_reads import PageReads
 
 RESERVED_AHEAD_BYTES = 64 * 2**20
@@ -152,6 +153,7 @@ class PartialFile:
         if actual_digest != self.digest or self.length_bytes() != length_bytes:
             raise StoreFailure(f"{self._path} is not {self.digest}")
         with _as_store_failure(self._final):
+            set_mark(self.descriptor, self.digest)
             os.fsync(self.descriptor)
             # before the name is free: afterwards a sidecar of that name may be another's
             self._sidecar.unlink(missing_ok=True)

@@ -4,18 +4,15 @@ A file that disappears meanwhile was removed by somebody, which is no damage. Bl
 """
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubferry.core.reference import is_digest
-from hubferry.ports import StoreFailure
+from hubferry.store.checks import find_problem, put_aside
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
-
-PIECE_BYTES = 2**20
+from hubferry.store.mark import is_marked, set_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +48,14 @@ def check(layout: Layout, ledger: Ledger, hashed: Callable[[int], None]) -> Iter
         except OSError as error:
             problem = f"it cannot be read ({error.strerror})"
         if problem:
-            _put_aside(layout, path)
-            ledger.forget([name])
+            put_aside(layout, ledger, name, path)
         yield Checked(name, size_bytes, problem)
 
 
 def _problem(name: str, path: Path, hashed: Callable[[int], None]) -> str:
-    if not is_digest(name):
-        return "its name is no digest"
-    algorithm, _, expected = name.partition(":")
-    hasher = hashlib.new(algorithm)
     with path.open("rb", buffering=0) as file:
-        while piece := file.read(PIECE_BYTES):
-            hasher.update(piece)
-            hashed(len(piece))
-    return "" if hasher.hexdigest() == expected else f"its bytes have the digest {algorithm}:{hasher.hexdigest()}"
-
-
-def _put_aside(layout: Layout, path: Path) -> None:
-    try:
-        layout.quarantine.mkdir(exist_ok=True)
-        path.rename(layout.quarantine / path.name)
-    except OSError as error:
-        raise StoreFailure(f"{path} is damaged and cannot be moved to {layout.quarantine}: {error.strerror}") from None
+        problem = find_problem(name, file.fileno(), hashed)
+        if not problem and not is_marked(os.fstat(file.fileno()), name):
+            with contextlib.suppress(OSError):  # a read-only folder
+                set_mark(file.fileno(), name)
+    return problem
