@@ -10,7 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from hubferry.core.values import Duration, Size, format_toml, mask_userinfo, toml_key
+from hubferry.core.values import Duration, Size, TagTtls, format_toml, mask_userinfo, toml_key
 
 
 def option(default: Any, help_line: str, **metadata: Any) -> Any:
@@ -99,6 +99,7 @@ class CacheSettings:
     max_size: Size = option(Size(20 * 2**30), "hard cap of what is kept")
     min_free: Size = option(Size(2**30), "what is always left free on the disk")
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
+    tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")
     stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")
 
 

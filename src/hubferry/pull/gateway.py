@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from hubferry.core import client, routing
 from hubferry.core.access import Credential, Grant
 from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.freshness import ttl_rules
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.redirect import RegistrableDomain
@@ -84,7 +85,8 @@ class Gateway:
         self._blobs: KeptBlobs | None = None
         if keep is not None:
             rights = Rights(keep.index, clock)
-            timing = Timing(settings.cache.tag_ttl.seconds, settings.cache.stale_if_error.seconds)
+            cache = settings.cache
+            timing = Timing(cache.tag_ttl.seconds, cache.stale_if_error.seconds, ttl_rules(cache.tag_ttls))
             self._manifests = KeptManifests(direct, keep.index, keep.store, rights, timing, clock=clock, log=log)
             self._blobs = KeptBlobs(
                 self._fetcher, keep.index, keep.blobs, keep.fills, rights, stream=self._content.blob, log=log

@@ -10,11 +10,20 @@ A repository gives only what it was itself seen to hold, to whom it was proven t
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from hubferry.core import headers as head
 from hubferry.core.errors import OciError
-from hubferry.core.freshness import NEGATIVE_TTL_S, Freshness, decide_freshness, may_cover, stale_headers
+from hubferry.core.freshness import (
+    NEGATIVE_TTL_S,
+    Freshness,
+    TtlRule,
+    decide_freshness,
+    decide_ttl,
+    may_cover,
+    stale_headers,
+)
 from hubferry.core.http import Headers, Request
 from hubferry.core.reference import is_digest
 from hubferry.ports import Clock, ContentStore, Described, EventLog, Index, Repository, StoreFailure, TagEntry
@@ -32,10 +41,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: how long a tag answers unasked, and for how long after its last confirmation it covers a failure."""
+    """Seconds: how long a tag answers unasked, and for how long after its last confirmation it covers a failure.
+
+    `ttl_rules` say the former of some images.
+    """
 
     tag_ttl_s: float
     stale_if_error_s: float
+    ttl_rules: tuple[TtlRule, ...] = ()
+
+    def ttl_s(self, upstream: str, repository: str, tag: str) -> float:
+        """How long this tag answers unasked."""
+        return decide_ttl(f"{upstream}/{repository}", tag, self.ttl_rules, self.tag_ttl_s)
 
 
 class KeptManifests:
@@ -59,6 +76,7 @@ class KeptManifests:
         self._clock = clock
         self._log = log
         self._timing = timing
+        self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
         self._proofs = Proofs(rights)
         self._absent: OrderedDict[Any, tuple[float, OciError]] = OrderedDict()
 
@@ -72,7 +90,7 @@ class KeptManifests:
         entry = await self._index.tag(repository, reference)
         age_s = None if entry is None else self._clock.time() - entry.confirmed_at
         may = await self._rights.may(target)
-        freshness = decide_freshness(age_s, self._timing.tag_ttl_s)
+        freshness = decide_freshness(age_s, self._ttl_s(repository.upstream, repository.name, reference))
         extra: Headers = ()
         try:
             if entry is not None and may and freshness is Freshness.FRESH:
