@@ -9,7 +9,7 @@ file; when its leader is gone without a result, a follower becomes the leader an
     committed      it is verified: read on
     discarded      it was wrong: readers are cut
 
-A fill that nobody wants stops after `unwatched_bytes`; the file stays and is continued by the next.
+A fill that nobody has wanted for a moment stops after `unwatched_bytes`; the file stays and is continued by the next.
 Invariants: nothing gets its final name unless length and digest match; what readers were given is never replaced
 under them (a new beginning is another file). Not here: leading (lead.py), readers (reader.py).
 """

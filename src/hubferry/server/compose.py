@@ -58,7 +58,7 @@ def build_app(settings: Settings, key: bytes) -> App:
         house = Housekeeping(Layout(folder), ledger, index.transact)
         house.start()
         blobs = BlobStore(folder, ledger)
-        fills = Fills(blobs, Events())
+        fills = Fills(blobs, Events(), unwatched_bytes=settings.cache.max_unwatched.size_bytes)
         keep = Keep(index, FileStore(folder, ledger), blobs, fills)
     gateway = Gateway(
         settings,
