@@ -40,6 +40,9 @@ class ServerSettings:
         "networks whose X-Forwarded-For, -Proto and -Host are believed, e.g. 127.0.0.1/32",
         check="networks",
     )
+    metrics_from: tuple[str, ...] = option(
+        (), "networks whose clients may read /metrics, e.g. 127.0.0.1/32; empty: nobody", check="networks"
+    )
     cors_origins: tuple[str, ...] = option((), "origins that browsers may call from, e.g. https://ui.example.com")
     shutdown_grace: Duration = option(
         Duration(30.0), "how long running pulls may go on after SIGTERM before they are cut"

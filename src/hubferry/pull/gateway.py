@@ -26,6 +26,7 @@ from hubferry.ports import (
     Fills,
     Index,
     ManifestReader,
+    Metrics,
     Sealer,
     TooLarge,
     Upstream,
@@ -71,6 +72,7 @@ class Gateway:
         log: EventLog,
         registrable_domain: RegistrableDomain,
         keep: Keep | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """`keep` is where content is kept; None: everything is streamed through."""
         self._settings = settings
@@ -80,14 +82,16 @@ class Gateway:
         tokens = UpstreamTokens(upstream, clock, log, registrable_domain)
         self._fetcher = Fetcher(upstream, tokens, log)
         self._content = Content(self._fetcher, upstream)
-        direct = UpstreamManifests(self._fetcher, manifests)
+        direct = UpstreamManifests(self._fetcher, manifests, metrics)
         self._manifests: ManifestSource = direct
         self._blobs: KeptBlobs | None = None
         if keep is not None:
             rights = Rights(keep.index, clock)
             cache = settings.cache
             timing = Timing(cache.tag_ttl.seconds, cache.stale_if_error.seconds, ttl_rules(cache.tag_ttls))
-            self._manifests = KeptManifests(direct, keep.index, keep.store, rights, timing, clock=clock, log=log)
+            self._manifests = KeptManifests(
+                direct, keep.index, keep.store, rights, timing, clock=clock, log=log, metrics=metrics
+            )
             self._blobs = KeptBlobs(
                 self._fetcher, keep.index, keep.blobs, keep.fills, rights, stream=self._content.blob, log=log
             )

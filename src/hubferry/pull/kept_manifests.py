@@ -26,7 +26,18 @@ from hubferry.core.freshness import (
 )
 from hubferry.core.http import Headers, Request
 from hubferry.core.reference import is_digest
-from hubferry.ports import Clock, ContentStore, Described, EventLog, Index, Repository, StoreFailure, TagEntry
+from hubferry.ports import (
+    Clock,
+    ContentStore,
+    Described,
+    EventLog,
+    Index,
+    Metrics,
+    Repository,
+    StoreFailure,
+    TagEntry,
+    Uncounted,
+)
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.fetch import Target
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer
@@ -68,6 +79,7 @@ class KeptManifests:
         *,
         clock: Clock,
         log: EventLog,
+        metrics: Metrics | None = None,
     ) -> None:
         self._upstream = upstream
         self._index = index
@@ -75,6 +87,7 @@ class KeptManifests:
         self._rights = rights
         self._clock = clock
         self._log = log
+        self._metrics = metrics or Uncounted()
         self._timing = timing
         self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
         self._proofs = Proofs(rights)
@@ -160,6 +173,7 @@ class KeptManifests:
             await self._store.write(manifest.digest, manifest.body)
         except StoreFailure as error:  # the pull goes on, and the next one asks again
             self._log.warning("store_failed", {"problem": str(error)})
+            self._metrics.store_failed()
         await self._index.put_manifest(repository, described)
         return described, manifest.body
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubferry.core.client import Network, behind_proxy
 from hubferry.core.errors import Code, OciError
@@ -30,6 +30,9 @@ from hubferry.server.bodies import (
 )
 from hubferry.server.log import AccessLog, logger
 from hubferry.server.pages import PAGE_REQUEST
+
+if TYPE_CHECKING:
+    from hubferry.server.metrics import Counters
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 BODILESS = (204, 304)
@@ -55,12 +58,15 @@ class App:
         access_log: AccessLog,
         trusted_proxies: Sequence[Network],
         shutdown: Callable[[], Awaitable[None]],
+        *,
+        counters: "Counters | None" = None,
     ) -> None:
         self._gateway = gateway
         self._pages = pages
         self._access_log = access_log
         self._trusted = trusted_proxies
         self._shutdown = shutdown
+        self._counters = counters
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
@@ -111,6 +117,8 @@ class App:
                 seconds=time.monotonic() - started,
                 trail=record.trail,
             )
+            if self._counters is not None:
+                self._counters.answered(record.trail, record.status, record.progress.sent_bytes)
 
     async def _serve(self, scope: Any, request: Request, client: Client, record: "Record") -> None:
         try:
