@@ -7,7 +7,7 @@ enter Python.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from hubferry.core.access import Grant
 from hubferry.core.exchange import Send
@@ -272,3 +272,51 @@ class EventLog(Protocol):
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
         """Something went wrong and was dealt with."""
+
+
+# kept; broken off and to be continued; not what it should be; stopped because nobody wanted it; the disk failed
+FillResult = Literal["kept", "failed", "wrong", "unwanted", "store_failed"]
+
+
+class Metrics(Protocol):
+    """Events that an operator wants counted. From any thread; cheap, and nothing here raises."""
+
+    def upstream_asked(self, upstream: str, method: str, status: int | None) -> None:
+        """A request went to an upstream, its realm or its CDN; None: there was no usable answer."""
+
+    def upstream_gave(self, upstream: str, size_bytes: int) -> None:
+        """So much of a body arrived."""
+
+    def fill_ended(self, upstream: str, result: FillResult) -> None:
+        """A fill that this process led is over."""
+
+    def wrong_content(self, upstream: str) -> None:
+        """Content had another length or digest than it should have, and was refused."""
+
+    def store_failed(self) -> None:
+        """Content could not be kept."""
+
+    def index_failed(self) -> None:
+        """The index could not be read or written."""
+
+
+class Uncounted:
+    """The `Metrics` of whoever has nobody to tell."""
+
+    def upstream_asked(self, upstream: str, method: str, status: int | None) -> None:
+        """See Metrics."""
+
+    def upstream_gave(self, upstream: str, size_bytes: int) -> None:
+        """See Metrics."""
+
+    def fill_ended(self, upstream: str, result: FillResult) -> None:
+        """See Metrics."""
+
+    def wrong_content(self, upstream: str) -> None:
+        """See Metrics."""
+
+    def store_failed(self) -> None:
+        """See Metrics."""
+
+    def index_failed(self) -> None:
+        """See Metrics."""

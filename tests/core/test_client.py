@@ -9,6 +9,7 @@ from hubferry.core.client import (
     MAX_HEADER_BYTES,
     behind_proxy,
     check_request,
+    comes_from,
     cors_headers,
     public_base,
     service_of,
@@ -130,6 +131,43 @@ def test_a_reverse_proxy_is_believed_when_the_operator_trusts_it(peer: str, head
 def test_a_trusted_ipv4_proxy_is_believed_on_a_dual_stack_socket() -> None:
     request = replace(PLAIN, peer="::ffff:10.0.0.9", headers=(("x-forwarded-proto", "https"),))
     assert behind_proxy(request, TRUSTED).scheme == "https"
+
+
+READERS = (ip_network("192.0.2.0/24"), ip_network("10.0.0.1/32"), ip_network("fd00::/8"))
+XFF = "x-forwarded-for"
+CLIENTS: dict[str, tuple[str, Headers, bool]] = {
+    # name: who connected, headers, whether it may be one of READERS
+    "itself": ("192.0.2.7", (), True),
+    "somebody else": ("198.51.100.7", (), False),
+    "on a dual-stack socket": ("::ffff:192.0.2.7", (), True),
+    "nobody, as on a Unix socket": ("", (), False),
+    "through a trusted proxy": ("10.0.0.9", ((XFF, "192.0.2.7"),), True),
+    "through two of them": ("10.0.0.9", ((XFF, "192.0.2.7, 10.0.0.8"),), True),
+    "through a trusted proxy on a dual-stack socket": ("::ffff:10.0.0.9", ((XFF, "192.0.2.7"),), True),
+    "another one through it": ("10.0.0.9", ((XFF, "198.51.100.7"),), False),
+    "another one who says to come for a reader": ("10.0.0.9", ((XFF, "192.0.2.7, 198.51.100.7"),), False),
+    "a trusted proxy that is a reader, for itself": ("10.0.0.1", (), True),
+    "a trusted proxy that is a reader, for another": ("10.0.0.1", ((XFF, "198.51.100.7"),), False),
+    "for whom it does not say": ("10.0.0.1", (("x-forwarded-proto", "https"),), False),
+    "for whom it says nothing": ("10.0.0.1", ((XFF, " , "),), False),
+    "for whom it says in a language not read here": ("10.0.0.1", (("forwarded", "for=192.0.2.7"),), False),
+    "for something that is no address": ("10.0.0.9", ((XFF, "unknown"),), False),
+    "through an unknown proxy that is a reader": ("192.0.2.7", ((XFF, "192.0.2.8"),), False),
+    "through one that only says that it is one": ("192.0.2.7", (("via", "1.1 proxy"),), False),
+    "through one that says what it likes": ("192.0.2.7", (("x-real-ip", "192.0.2.8"),), False),
+    "of IPv6": ("fd00::1", (), True),
+}
+
+
+@pytest.mark.parametrize(("peer", "headers", "expected"), CLIENTS.values(), ids=CLIENTS.keys())
+def test_who_made_a_request_is_known_or_nobody(peer: str, headers: Headers, expected: bool) -> None:
+    assert comes_from(replace(PLAIN, peer=peer, headers=headers), TRUSTED, READERS) is expected
+
+
+def test_without_trusted_proxies_nothing_that_was_forwarded_comes_from_anybody() -> None:
+    request = replace(PLAIN, peer="192.0.2.7")
+    assert comes_from(request, (), READERS)
+    assert not comes_from(replace(request, headers=((XFF, "192.0.2.7"),)), (), READERS)
 
 
 BASES = [

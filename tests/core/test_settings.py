@@ -13,6 +13,7 @@ from hubferry.core.values import (
     ConfigError,
     Duration,
     Size,
+    TagTtls,
     format_toml,
     mask_userinfo,
     parse_duration,
@@ -156,6 +157,7 @@ def test_every_option_has_a_help_line_and_a_default() -> None:
         ((), "[]"),
         (Size(2**30), '"1GiB"'),
         (Duration(60.0), '"1m"'),
+        (TagTtls((("*:1", Duration(60.0)), ("a/*", Duration(0)))), '{"*:1" = "1m", "a/*" = "0s"}'),
     ],
 )
 def test_a_value_is_written_as_toml(value: Any, text: str) -> None:
@@ -240,6 +242,17 @@ def test_truth_in_the_environment_has_many_words(text: str, value: bool) -> None
     assert resolve([environment(HUBFERRY_CACHE__ENABLED=text)]).cache.enabled is value
 
 
+def test_a_table_of_ttls_keeps_its_order_and_is_replaced_as_a_whole() -> None:
+    ours = file('[cache.tag_ttls]\n"docker.io/library/*" = "1h"\n"*:latest" = "0s"')
+    assert resolve([ours]).cache.tag_ttls.rows == (
+        ("docker.io/library/*", Duration(3600)),
+        ("*:latest", Duration(0)),
+    )
+    theirs = environment(HUBFERRY_CACHE__TAG_TTLS="*:1 = 5m, ghcr.io/*=1d,")
+    assert resolve([ours, theirs]).cache.tag_ttls.rows == (("*:1", Duration(300)), ("ghcr.io/*", Duration(86400)))
+    assert resolve([ours, environment(HUBFERRY_CACHE__TAG_TTLS="")]).cache.tag_ttls.rows == ()
+
+
 def test_one_upstream_in_a_file_keeps_the_built_in_ones() -> None:
     settings = resolve([file('[upstreams."reg.example:5000"]\nurl = "http://10.0.0.1:5000"')])
     assert set(settings.upstreams) == {*BUILT_IN, "reg.example:5000"}
@@ -317,6 +330,7 @@ def test_the_sections_are_shown_with_their_help_and_can_be_read_back() -> None:
             file(
                 "server.listen = ['127.0.0.1:1', '[::1]:2']\nserver.cors_origins = ['https://ui']\n"
                 "cache.max_size = '1.5GiB'\ncache.tag_ttl = '90s'\n"
+                "cache.tag_ttls = {'docker.io/[a-m]*:1.?' = '1h', '*' = '0s'}\n"
                 "[upstreams.'reg.example:5000']\nurl = 'http://10.0.0.1:5000/prefix'\nhosts = ['a', 'b:1']\n"
                 "username = 'me\"\\\\'\npassword_file = '/run/secret'"
             )
@@ -371,6 +385,32 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a number for a size": ("cache.max_size = 5", "cache.max_size", "with a unit in quotes"),
     "a bad size": ("cache.max_size = '5 bananas'", "cache.max_size", "such as 20GiB"),
     "a bad duration": ("cache.tag_ttl = '5'", "cache.tag_ttl", "such as 60s or 7d"),
+    "durations that are no table": ("cache.tag_ttls = ['*:1']", "cache.tag_ttls", "expected a table of image patterns"),
+    "a pattern with a bad duration": ("cache.tag_ttls = {'*:1' = 'soon'}", "cache.tag_ttls", "*:1: 'soon' is no"),
+    "a pattern with a number": ("cache.tag_ttls = {'*:1' = 60}", "cache.tag_ttls", "*:1: expected a text with a unit"),
+    "a pattern without a registry": (
+        "cache.tag_ttls = {'nginx' = '1h'}",
+        "cache.tag_ttls",
+        "write docker.io/library/*",
+    ),
+    "a pattern of digests": ("cache.tag_ttls = {'*@sha256:*' = '1h'}", "cache.tag_ttls", "is no pattern of images"),
+    "a pattern with an open bracket": ("cache.tag_ttls = {'*:[1' = '1h'}", "cache.tag_ttls", "is no pattern of images"),
+    "a pattern that is empty": ("cache.tag_ttls = {'' = '1h'}", "cache.tag_ttls", "is no pattern of images"),
+    "a pattern of a misspelt upstream": (
+        "cache.tag_ttls = {'docker.oi/*' = '1h'}",
+        "cache.tag_ttls",
+        "docker.oi/*: there is no upstream docker.oi; did you mean docker.io?",
+    ),
+    "a pattern of an alias": (
+        "cache.tag_ttls = {'index.docker.io/*' = '1h'}",
+        "cache.tag_ttls",
+        "did you mean docker.io?",
+    ),
+    "a pattern without an upstream": (
+        "cache.tag_ttls = {'library/*' = '1h'}",
+        "cache.tag_ttls",
+        "known are docker.io, ",
+    ),
     "an unknown choice": ("access.login = 'closed'", "access.login", "expected one of upstream, open"),
     "a format that is no text": ("server.log_format = 1", "server.log_format", "expected a text in quotes"),
     "a URL without a scheme": ("server.public_url = 'hub.example'", "server.public_url", "write http(s)://HOST"),
@@ -456,6 +496,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "HUBFERRY_UPSTREAMS__GHCR_IO__MIRORS": ('upstreams."ghcr.io".mirors', "did you mean mirrors?"),
     "HUBFERRY_UPSTREAMS__ONLY": ("upstreams.only", "expected true or false"),
     "HUBFERRY_SERVER__WORKERS": ("server.workers", "expected a whole number"),
+    "HUBFERRY_CACHE__TAG_TTLS": ("cache.tag_ttls", "write PATTERN=DURATION"),
 }
 
 

@@ -82,9 +82,9 @@ def test_every_event_and_outcome_of_the_log_is_documented() -> None:
         text = path.read_text(encoding="utf-8")
         outcomes |= set(re.findall(r'\boutcome\b[^=\n]*=[^"\n]*"([a-z]+)"', text))
         outcomes |= set(re.findall(r'"outcome": .* or "([a-z]+)"', text))
-        for name in ("info", "warning", "error", "exception", "log"):
+        for name in ("info", "warning", "error", "exception", "log", "_report"):
             for call in calls(path, name):
-                if "log" in ast.unparse(call.func):
+                if "log" in ast.unparse(call.func) or name == "_report":
                     events |= {
                         a.value for a in call.args[:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)
                     }

@@ -11,12 +11,12 @@ import pytest
 
 from hubferry.core.layers import Layer, from_environment, resolve
 from hubferry.core.settings import BUILT_IN, SECTIONS, UpstreamSettings
-from hubferry.core.values import Duration, Size, convert
+from hubferry.core.values import Duration, Size, TagTtls, convert
 from tests.docs.markdown import Section, all_pages, code_of, page
 
 UPSTREAM = '[upstreams."NAME"]'
 TABLES = {f"[{name}]": cls for name, cls in SECTIONS.items()} | {UPSTREAM: UpstreamSettings}
-KINDS = {str: "text", bool: "boolean", int: "number", Size: "size", Duration: "duration"}
+KINDS = {str: "text", bool: "boolean", int: "number", Size: "size", Duration: "duration", TagTtls: "table"}
 
 
 def section(title: str) -> Section:

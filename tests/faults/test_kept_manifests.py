@@ -98,6 +98,18 @@ def test_after_the_ttl_a_head_is_enough_unless_the_tag_means_something_new(
     assert outcomes(gateway, 3) == ["miss", "revalidated", "miss"]
 
 
+def test_a_pattern_gives_a_tag_a_ttl_of_its_own(tmp_path: Path, hub: Hub, image: Index) -> None:
+    hub.add(REPOSITORY, "stable", image)
+    settings = kept(tmp_path, hub)
+    settings["cache"]["tag_ttls"] = {"docker.io/library/app:latest": "0s", "*": "1h"}
+    with Gateway.start(tmp_path / "gateway", settings) as gateway:
+        assert tag(gateway).status == tag(gateway, "stable").status == 200
+        hub.recorder.clear()
+        for _ in range(3):
+            assert tag(gateway).body == tag(gateway, "stable").body == image.manifest
+        assert asked(hub) == ["HEAD latest"] * 3
+
+
 def test_many_who_ask_at_once_are_one_request(tmp_path: Path, hub: Hub, image: Index) -> None:
     hub.script(faults.slow_first_byte(0.3), role="hub", path=MANIFESTS, times=None)
     with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub)) as gateway:

@@ -12,7 +12,7 @@ from typing import Any
 from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
 from hubferry.fill.parts import Partials
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports import Cause, FillResult, Uncounted, UpstreamFailure
 from hubferry.store.blobs import BlobStore
 from tests.pull.fakes import FakeLog
 
@@ -97,6 +97,24 @@ class Upstream:
         return Fetched(start, size, body)
 
 
+class Counted(Uncounted):
+    """What fills had counted, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def fill_ended(self, upstream: str, result: FillResult) -> None:
+        assert upstream == UPSTREAM
+        self.events.append(result)
+
+    def wrong_content(self, upstream: str) -> None:
+        assert upstream == UPSTREAM
+        self.events.append("wrong_content")
+
+    def store_failed(self) -> None:
+        self.events.append("not_kept")
+
+
 class Stage:
     """Fills over a real store."""
 
@@ -106,7 +124,13 @@ class Stage:
         self.folder = folder
         self.store = BlobStore(folder)
         self.log = FakeLog()
-        self.fills = Fills(partials(self.store) if partials else self.store, self.log, unwatched_bytes=unwatched_bytes)
+        self.counted = Counted()
+        self.fills = Fills(
+            partials(self.store) if partials else self.store,
+            self.log,
+            unwatched_bytes=unwatched_bytes,
+            metrics=self.counted,
+        )
 
     async def open(self, digest: str, upstream: Upstream, start: int = 0, end: int | None = None) -> Any:
         """A body of a blob that is kept or being filled; filled by this call if nobody does yet."""

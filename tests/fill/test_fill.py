@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hubferry.core.errors import Code, OciError
+from hubferry.fill import reader
 from hubferry.ports import Cause, UpstreamFailure
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
 
@@ -243,7 +244,8 @@ def test_the_only_reader_leaving_does_not_end_the_fill(tmp_path: Path) -> None:
     play(scene(), stage)
 
 
-def test_a_fill_for_nobody_ends_at_its_bound_and_is_continued(tmp_path: Path) -> None:
+def test_a_fill_for_nobody_ends_at_its_bound_and_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "GRACE_S", 0.0)
     stage, upstream = Stage(tmp_path, unwatched_bytes=MIB), Upstream(DATA, piece=1000)
 
     async def scene() -> None:
@@ -256,6 +258,18 @@ def test_a_fill_for_nobody_ends_at_its_bound_and_is_continued(tmp_path: Path) ->
         more = Upstream(DATA)
         assert await stage.pull(DIGEST, more) == DATA
         assert more.offsets[0] >= MIB
+
+    play(scene(), stage)
+
+
+def test_a_fill_waits_for_whoever_began_it_however_little_is_fetched_for_nobody(tmp_path: Path) -> None:
+    stage, upstream = Stage(tmp_path, unwatched_bytes=0), Upstream(DATA)
+
+    async def scene() -> None:
+        assert await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+        await stage.until(lambda: upstream.given_bytes == len(DATA))
+        assert await stage.pull(DIGEST, upstream) == DATA
+        assert upstream.offsets == [0]
 
     play(scene(), stage)
 

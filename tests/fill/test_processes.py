@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hubferry.fill import reader
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
 
 SIZE = 4 * MIB
@@ -151,7 +152,8 @@ def test_what_the_leader_found_wrong_cuts_its_followers(tmp_path: Path) -> None:
     play(scene(), leader, follower)
 
 
-def test_a_leader_that_stops_leaves_the_rest_to_its_follower(tmp_path: Path) -> None:
+def test_a_leader_that_stops_leaves_the_rest_to_its_follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "GRACE_S", 0.0)
     leader, follower = Stage(tmp_path, unwatched_bytes=MIB), Stage(tmp_path)
     first, rest = Upstream(DATA, piece=10_000), Upstream(DATA)
 

@@ -71,7 +71,15 @@ good = st.fixed_dictionaries(
         ),
         "cache": st.fixed_dictionaries(
             {},
-            optional={"dir": texts, "max_size": st.integers(0, 2**50).map("{}B".format), "enabled": st.booleans()},
+            optional={
+                "dir": texts,
+                "max_size": st.integers(0, 2**50).map("{}B".format),
+                "enabled": st.booleans(),
+                "tag_ttls": st.dictionaries(
+                    st.sampled_from(["*", "*:[!0-9]", "docker.io/a?", "a.example:1/*:x"]),
+                    st.integers(0, 99).map("{}s".format),
+                ),
+            },
         ),
         "upstreams": st.dictionaries(
             st.sampled_from(["docker.io", "quay.io", "a.example:1", "[::1]:1"]), good_upstream

@@ -14,6 +14,11 @@ from hubferry.core.reference import is_host
 
 MAX_HEADER_BYTES = 16 * 1024
 
+# what reverse proxies add, one or the other
+FORWARDING = (
+    "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
+)  # fmt: skip
+
 Network = IPv4Network | IPv6Network
 
 
@@ -40,17 +45,30 @@ def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
     """
     if request.peer.lower().startswith("::ffff:"):
         request = replace(request, peer=_plain_address(request.peer))
-    if not trusted or not _is_trusted(request.peer, trusted):
+    if not trusted or not _is_in(request.peer, trusted):
         return request
     chain = ",".join(get_all(request.headers, "x-forwarded-for")).split(",")
     peer = request.peer
     for hop in reversed([h.strip() for h in chain if h.strip()]):
         peer = hop
-        if not _is_trusted(hop, trusted):
+        if not _is_in(hop, trusted):
             break
     scheme = (get(request.headers, "x-forwarded-proto") or request.scheme).partition(",")[0].strip().lower()
     host = (get(request.headers, "x-forwarded-host") or request.host).strip()
     return replace(request, peer=peer, scheme=scheme if scheme in ("http", "https") else "http", host=host)
+
+
+def comes_from(request: Request, trusted: Sequence[Network], allowed: Sequence[Network]) -> bool:
+    """Whether a request, as it arrived, was made by a client in one of the `allowed` networks.
+
+    What was forwarded by somebody who is not trusted, or who does not say for whom, may come from anybody.
+    """
+    peer = _plain_address(request.peer)
+    is_forwarded = any(get(request.headers, name) is not None for name in FORWARDING)
+    said = "".join(get_all(request.headers, "x-forwarded-for")).strip(" \t,")
+    if is_forwarded and not (said and _is_in(peer, trusted)):
+        return False
+    return _is_in(behind_proxy(request, trusted).peer, allowed)
 
 
 def _plain_address(peer: str) -> str:
@@ -58,12 +76,12 @@ def _plain_address(peer: str) -> str:
     return peer[7:] if peer.lower().startswith("::ffff:") and "." in peer else peer
 
 
-def _is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
+def _is_in(peer: str, networks: Sequence[Network]) -> bool:
     try:
         address = ip_address(peer)
     except ValueError:
         return False
-    return any(address in network for network in trusted)
+    return any(address in network for network in networks)
 
 
 def public_base(request: Request, public_url: str, *, host_is_listed: bool) -> str:

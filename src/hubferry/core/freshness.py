@@ -4,17 +4,27 @@ Pure: takes ages as arguments, performs no I/O. Digests are immutable and never 
 
     kept?   age                      ->
     no      -                           MISS
-    yes     0 <= age <= ttl             FRESH        no upstream request
+    yes     0 <= age < ttl              FRESH        no upstream request
     yes     anything else               REVALIDATE   HEAD; a failure may be covered by the kept tag
 
-An age below zero means that the clock was set back, which proves nothing. RFC 9111 section 4.2, RFC 5861 section 4.
+An age below zero means that the clock was set back, which proves nothing. A TTL of zero asks every time.
+RFC 9111 section 4.2, RFC 5861 section 4.
+
+The TTL is that of the first pattern that matches `REGISTRY/REPOSITORY:TAG`, names as they were resolved
+(docker.io/library/nginx:1.27). `*` is any text, slashes and colons included; `?` and `[...]` are one character; upper
+and lower case differ. A pattern without a colon behind its last slash says nothing of the tag and means every one.
 Not here: who may read the entry (access.py).
 """
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
+from fnmatch import translate
 
 from hubferry.core.errors import OciError
 from hubferry.core.http import Headers
+from hubferry.core.values import TagTtls
 
 NEGATIVE_TTL_S = 5.0  # how long "there is no such tag" is believed
 COVERED = frozenset({429, 502, 503, 504})  # what an upstream's 408, 429, 5xx and silence become (errors.py)
@@ -32,7 +42,33 @@ def decide_freshness(age_s: float | None, ttl_s: float) -> Freshness:
     """`age_s` is the time since the upstream last confirmed the tag, None when none is kept."""
     if age_s is None:
         return Freshness.MISS
-    return Freshness.FRESH if 0 <= age_s <= ttl_s else Freshness.REVALIDATE
+    return Freshness.FRESH if 0 <= age_s < ttl_s else Freshness.REVALIDATE
+
+
+@dataclass(frozen=True, slots=True)
+class TtlRule:
+    """One row of `cache.tag_ttls`, ready to be matched."""
+
+    pattern: re.Pattern[str]
+    names_tag: bool
+    ttl_s: float
+
+
+def ttl_rules(ttls: TagTtls) -> tuple[TtlRule, ...]:
+    """The rows of the setting, in their order."""
+    return tuple(
+        TtlRule(re.compile(translate(pattern)), ":" in pattern.rpartition("/")[2], ttl.seconds)
+        for pattern, ttl in ttls.rows
+    )
+
+
+def decide_ttl(image: str, tag: str, rules: Sequence[TtlRule], otherwise_s: float) -> float:
+    """How long the tag of an image (`REGISTRY/REPOSITORY`) answers: the first rule that matches, `otherwise_s`."""
+    named = f"{image}:{tag}"
+    for rule in rules:
+        if rule.pattern.match(named if rule.names_tag else image):
+            return rule.ttl_s
+    return otherwise_s
 
 
 def may_cover(error: OciError, age_s: float | None, stale_if_error_s: float) -> bool:

@@ -161,6 +161,13 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
                     f"{host} is listed for {owners[host.lower()]} as well",
                     origins.get(f"{key}.hosts", ""),
                 )
+    for pattern, _ in settings.cache.tag_ttls.rows:
+        host, slash, _ = pattern.partition("/")
+        if slash and reference.is_host(host) and host not in settings.upstreams:
+            near = get_close_matches(host, settings.upstreams, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(settings.upstreams)}"
+            problem = f"{pattern}: there is no upstream {host}; {hint}"
+            raise ConfigError("cache.tag_ttls", problem, origins.get("cache.tag_ttls", ""))
 
 
 PREFIX = "HUBFERRY_"

@@ -24,6 +24,10 @@ class ManifestProblem(ValueError):
     """Why bytes are no manifest that may be served."""
 
 
+class WrongDigest(ManifestProblem):
+    """Bytes are not what was asked for."""
+
+
 def decide_media_type(content_type: str | None, body: bytes) -> str:
     """The media type to serve these bytes under. Raises ManifestProblem when they contradict themselves.
 

@@ -10,7 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from hubferry.core.values import Duration, Size, format_toml, mask_userinfo, toml_key
+from hubferry.core.values import Duration, Size, TagTtls, format_toml, mask_userinfo, toml_key
 
 
 def option(default: Any, help_line: str, **metadata: Any) -> Any:
@@ -39,6 +39,9 @@ class ServerSettings:
         (),
         "networks whose X-Forwarded-For, -Proto and -Host are believed, e.g. 127.0.0.1/32",
         check="networks",
+    )
+    metrics_from: tuple[str, ...] = option(
+        (), "networks whose clients may read /metrics, e.g. 127.0.0.1/32; empty: nobody", check="networks"
     )
     cors_origins: tuple[str, ...] = option((), "origins that browsers may call from, e.g. https://ui.example.com")
     shutdown_grace: Duration = option(
@@ -98,7 +101,9 @@ class CacheSettings:
     dir: str = option("./data", "folder for what hubferry keeps")
     max_size: Size = option(Size(20 * 2**30), "hard cap of what is kept")
     min_free: Size = option(Size(2**30), "what is always left free on the disk")
+    max_unwatched: Size = option(Size(2**30), "how much of a blob is fetched on when nobody wants it any longer")
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
+    tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")
     stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")
 
 

@@ -50,6 +50,13 @@ class Duration:
         return f"{self.seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 
+@dataclass(frozen=True)
+class TagTtls:
+    """How long tags are answered: patterns of images, in the order written, each with its duration."""
+
+    rows: tuple[tuple[str, Duration], ...] = ()
+
+
 UNITS_BYTES = {
     "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -97,6 +104,8 @@ def format_toml(value: Any) -> str:
     """A resolved value as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, TagTtls):
+        return "{" + ", ".join(f"{toml_key(pattern)} = {format_toml(ttl)}" for pattern, ttl in value.rows) + "}"
     if isinstance(value, tuple):
         return "[" + ", ".join(format_toml(item) for item in value) + "]"
     if isinstance(value, int):
@@ -132,6 +141,8 @@ def convert(raw: Any, f: Field[Any]) -> Any:
 def _typed(raw: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         return _strings(raw, get_args(kind)[0])
+    if kind is TagTtls:
+        return _tag_ttls(raw)
     if kind is Size or kind is Duration:
         if isinstance(raw, kind):
             return raw
@@ -145,13 +156,17 @@ def _typed(raw: Any, kind: Any) -> Any:
             raise ValueError("expected true or false")
         return raw
     if kind is int:
-        if isinstance(raw, str) and re.fullmatch(r"-?\d{1,9}", raw):
-            return int(raw)
-        if not isinstance(raw, int) or isinstance(raw, bool):
-            raise ValueError("expected a whole number")
-        return raw
+        return _whole_number(raw)
     if not isinstance(raw, str):
         raise ValueError("expected a text in quotes")
+    return raw
+
+
+def _whole_number(raw: Any) -> int:
+    if isinstance(raw, str) and re.fullmatch(r"-?\d{1,9}", raw):
+        return int(raw)
+    if not isinstance(raw, int) or isinstance(raw, bool):
+        raise ValueError("expected a whole number")
     return raw
 
 
@@ -161,6 +176,36 @@ def _strings(raw: Any, kind: Any) -> tuple[Any, ...]:
     if not isinstance(raw, list | tuple):
         raise ValueError("expected a text or a list of texts")
     return tuple(_typed(item, kind) for item in raw)
+
+
+def _tag_ttls(raw: Any) -> TagTtls:
+    """A table, or the text `PATTERN=DURATION, PATTERN=DURATION` of the environment."""
+    if isinstance(raw, TagTtls):
+        return raw
+    if isinstance(raw, str):
+        parts = [part.partition("=") for part in raw.split(",") if part.strip()]
+        if any(not equals for _, equals, _ in parts):
+            raise ValueError(f"{raw!r} is no table: write PATTERN=DURATION, such as *:latest=30s, divided by commas")
+        raw = {pattern.strip(): ttl for pattern, _, ttl in parts}
+    if not isinstance(raw, Mapping):
+        raise ValueError('expected a table of image patterns and durations, such as "*:latest" = "30s"')
+    rows = []
+    for pattern, ttl in raw.items():
+        _check_pattern(pattern)
+        try:
+            rows.append((pattern, _typed(ttl, Duration)))
+        except ValueError as error:
+            raise ValueError(f"{pattern}: {error}") from None
+    return TagTtls(tuple(rows))
+
+
+_PATTERN = re.compile(r"(?:[A-Za-z0-9._/:*?-]|\[!?[A-Za-z0-9._-]+\])+")
+
+
+def _check_pattern(pattern: str) -> None:
+    """Refuse what can match no image, which is always REGISTRY/REPOSITORY:TAG."""
+    if not _PATTERN.fullmatch(pattern) or not ("/" in pattern or "*" in pattern):
+        raise ValueError(f"{pattern!r} is no pattern of images: write docker.io/library/*, docker.io/*:1.* or *:latest")
 
 
 def _check_positive(value: int) -> None:

@@ -9,7 +9,7 @@ file; when its leader is gone without a result, a follower becomes the leader an
     committed      it is verified: read on
     discarded      it was wrong: readers are cut
 
-A fill that nobody wants stops after `unwatched_bytes`; the file stays and is continued by the next.
+A fill that nobody has wanted for a moment stops after `unwatched_bytes`; the file stays and is continued by the next.
 Invariants: nothing gets its final name unless length and digest match; what readers were given is never replaced
 under them (a new beginning is another file). Not here: leading (lead.py), readers (reader.py).
 """
@@ -24,7 +24,7 @@ from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Fetch, Partials, Standing, WrongContent
 from hubferry.fill.progress import Progress
 from hubferry.fill.reader import FillVisit, Watchers
-from hubferry.ports import Cause, EventLog, StoreFailure, UpstreamFailure
+from hubferry.ports import Cause, EventLog, FillResult, Metrics, StoreFailure, UpstreamFailure
 
 POLL_S = 0.02
 STALLED_S = 120.0  # how long a leader in another process may do nothing before its followers give up
@@ -42,6 +42,7 @@ class Surroundings:
     partials: Partials
     pool: ThreadPoolExecutor
     log: EventLog
+    metrics: Metrics
     unwatched_bytes: int
 
 
@@ -82,22 +83,26 @@ class Fill:
             except (OciError, UpstreamFailure) as error:
                 if self._begun.done():  # else whoever began is told
                     self._report("fill_failed", str(error))
+                    self._count("failed")
                 if self._is_leading:
                     await self._file.remove(only_empty=True)
                 self._end(error)
         except WrongContent as error:
             self._report("fill_wrong", str(error))
+            self._count("wrong")
             await self._give_up()
             self._end(UpstreamFailure(Cause.CUT, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
         except StoreFailure as error:
             self.store_failure = error
             self._report("store_failed", str(error))
+            self._around.metrics.store_failed()
+            self._count("store_failed")
             await self._give_up()  # a full disk has better uses for it
             self._end(error)
         except AlreadyKept as error:
             self._end(error)
         except _NobodyWants:
-            pass
+            self._count("unwanted")
         finally:
             self._end(UpstreamFailure(Cause.CUT, self._upstream, "the fill was stopped"))
             self._file.give_back()
@@ -115,6 +120,7 @@ class Fill:
             self._begin()
             self._watchers.count_from(beginning.offset)
             await self._leader.go_on(beginning, self._check_wanted)
+            self._count("kept")
         elif standing == "committed":
             length_bytes = await self._file.on_thread(self._file.partial.length_bytes)
             self.progress.verify(length_bytes)
@@ -165,6 +171,13 @@ class Fill:
         if not self._begun.done():
             self._begun.set_exception(error)
             self._begun.exception()  # nobody may be waiting
+
+    def _count(self, result: FillResult) -> None:
+        """One result for each fill: whoever follows leaves the counting to the leader."""
+        if self._is_leading:
+            self._around.metrics.fill_ended(self._upstream, result)
+            if result == "wrong":
+                self._around.metrics.wrong_content(self._upstream)
 
     def _report(self, event: str, problem: str) -> None:
         fields = {"upstream": self._upstream, "digest": self._digest, "problem": problem}

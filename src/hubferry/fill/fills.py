@@ -13,7 +13,7 @@ from hubferry.fill.fill import Fill, Surroundings
 from hubferry.fill.lead import AlreadyKept
 from hubferry.fill.parts import Fetch, Partials
 from hubferry.fill.reader import FillVisit
-from hubferry.ports import EventLog, NoRoom, StoreFailure, UpstreamFailure
+from hubferry.ports import EventLog, Metrics, NoRoom, StoreFailure, Uncounted, UpstreamFailure
 
 RETRY_STORE_S = 30.0
 THREADS = 16
@@ -23,11 +23,19 @@ UNWATCHED_BYTES = 2**30
 class Fills:
     """The fills of one event loop."""
 
-    def __init__(self, partials: Partials, log: EventLog, *, unwatched_bytes: int = UNWATCHED_BYTES) -> None:
+    def __init__(
+        self,
+        partials: Partials,
+        log: EventLog,
+        *,
+        unwatched_bytes: int = UNWATCHED_BYTES,
+        metrics: Metrics | None = None,
+    ) -> None:
         """`unwatched_bytes` is how much of a blob is fetched on when nobody wants it any longer."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fill")
         self._log = log
-        self._around = Surroundings(partials, self._pool, log, unwatched_bytes)
+        self._metrics = metrics or Uncounted()
+        self._around = Surroundings(partials, self._pool, log, self._metrics, unwatched_bytes)
         self._running: dict[tuple[str, str], tuple[Fill, asyncio.Task[None]]] = {}
         self._store_failed: tuple[float, StoreFailure] | None = None
 
@@ -53,6 +61,7 @@ class Fills:
                 return False
             await asyncio.wait({found[1]})  # it failed and is about to end
         if self._store_failed is not None and time.monotonic() < self._store_failed[0]:
+            self._metrics.store_failed()
             raise StoreFailure(str(self._store_failed[1]))
         fill = Fill(upstream, digest, fetch, self._around)
         task = asyncio.create_task(fill.run())

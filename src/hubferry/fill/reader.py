@@ -13,6 +13,8 @@ from hubferry.fill.parts import Partial
 from hubferry.fill.progress import Progress
 from hubferry.ports import Cause, Region, StoreFailure, UpstreamFailure
 
+GRACE_S = 1.0  # between the beginning of a fill and its first reader a fast upstream gives a lot
+
 
 class SharedFile:
     """A file under way, closed when the last of those who hold it gives it back."""
@@ -57,6 +59,7 @@ class Watchers:
         self._progress = progress
         self._count = 0
         self._left_at = 0
+        self._left_at_s = time.monotonic()
 
     def come(self) -> None:
         """One more."""
@@ -66,15 +69,19 @@ class Watchers:
         """One less."""
         self._count -= 1
         self._left_at = self._progress.written_bytes
+        self._left_at_s = time.monotonic()
 
     def count_from(self, offset: int) -> None:
-        """What was there before this fill was not fetched for anybody."""
+        """The fill begins: what was there before was not fetched for anybody, and nobody has left yet."""
         self._left_at = max(self._left_at, offset)
+        self._left_at_s = time.monotonic()
 
     @property
     def unwatched_bytes(self) -> int:
-        """How much was fetched for nobody."""
-        return 0 if self._count else self._progress.written_bytes - self._left_at
+        """How much was fetched for nobody; nothing while whoever wants it may still be on the way to it."""
+        if self._count or time.monotonic() - self._left_at_s < GRACE_S:
+            return 0
+        return self._progress.written_bytes - self._left_at
 
     @property
     def are_there(self) -> bool:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from hubferry.core import client, routing
 from hubferry.core.access import Credential, Grant
 from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.freshness import ttl_rules
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.redirect import RegistrableDomain
@@ -25,6 +26,7 @@ from hubferry.ports import (
     Fills,
     Index,
     ManifestReader,
+    Metrics,
     Sealer,
     TooLarge,
     Upstream,
@@ -70,6 +72,7 @@ class Gateway:
         log: EventLog,
         registrable_domain: RegistrableDomain,
         keep: Keep | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """`keep` is where content is kept; None: everything is streamed through."""
         self._settings = settings
@@ -79,14 +82,17 @@ class Gateway:
         tokens = UpstreamTokens(upstream, clock, log, registrable_domain)
         self._fetcher = Fetcher(upstream, tokens, log)
         self._content = Content(self._fetcher, upstream)
-        direct = UpstreamManifests(self._fetcher, manifests)
+        direct = UpstreamManifests(self._fetcher, manifests, metrics)
         self._revision = Revision()
         self._manifests: ManifestSource = direct
         self._blobs: KeptBlobs | None = None
         if keep is not None:
             rights = Rights(keep.index, clock, self._revision)
-            timing = Timing(settings.cache.tag_ttl.seconds, settings.cache.stale_if_error.seconds)
-            self._manifests = KeptManifests(direct, keep.index, keep.store, rights, timing, clock=clock, log=log)
+            cache = settings.cache
+            timing = Timing(cache.tag_ttl.seconds, cache.stale_if_error.seconds, ttl_rules(cache.tag_ttls))
+            self._manifests = KeptManifests(
+                direct, keep.index, keep.store, rights, timing, clock=clock, log=log, metrics=metrics
+            )
             self._blobs = KeptBlobs(
                 self._fetcher, keep.index, keep.blobs, keep.fills, rights, stream=self._content.blob, log=log
             )

@@ -10,14 +10,34 @@ A repository gives only what it was itself seen to hold, to whom it was proven t
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from hubferry.core import headers as head
 from hubferry.core.errors import OciError
-from hubferry.core.freshness import NEGATIVE_TTL_S, Freshness, decide_freshness, may_cover, stale_headers
+from hubferry.core.freshness import (
+    NEGATIVE_TTL_S,
+    Freshness,
+    TtlRule,
+    decide_freshness,
+    decide_ttl,
+    may_cover,
+    stale_headers,
+)
 from hubferry.core.http import Headers, Request
 from hubferry.core.reference import is_digest
-from hubferry.ports import Clock, ContentStore, Described, EventLog, Index, Repository, StoreFailure, TagEntry
+from hubferry.ports import (
+    Clock,
+    ContentStore,
+    Described,
+    EventLog,
+    Index,
+    Metrics,
+    Repository,
+    StoreFailure,
+    TagEntry,
+    Uncounted,
+)
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.fetch import Target
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer
@@ -33,10 +53,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: how long a tag answers unasked, and for how long after its last confirmation it covers a failure."""
+    """Seconds: how long a tag answers unasked, and for how long after its last confirmation it covers a failure.
+
+    `ttl_rules` say the former of some images.
+    """
 
     tag_ttl_s: float
     stale_if_error_s: float
+    ttl_rules: tuple[TtlRule, ...] = ()
+
+    def ttl_s(self, upstream: str, repository: str, tag: str) -> float:
+        """How long this tag answers unasked."""
+        return decide_ttl(f"{upstream}/{repository}", tag, self.ttl_rules, self.tag_ttl_s)
 
 
 class KeptManifests:
@@ -52,6 +80,7 @@ class KeptManifests:
         *,
         clock: Clock,
         log: EventLog,
+        metrics: Metrics | None = None,
     ) -> None:
         self._upstream = upstream
         self._index = index
@@ -59,7 +88,9 @@ class KeptManifests:
         self._rights = rights
         self._clock = clock
         self._log = log
+        self._metrics = metrics or Uncounted()
         self._timing = timing
+        self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
         self._proofs = Proofs(rights)
         self._absent: OrderedDict[Any, tuple[float, OciError]] = OrderedDict()
 
@@ -72,15 +103,14 @@ class KeptManifests:
             return await self._digest(request, target, repository, reference, trail)
         entry = await self._index.tag(repository, reference)
         age_s = None if entry is None else self._clock.time() - entry.confirmed_at
-        reusable_s = 0.0
         may = await self._rights.may(target)
-        freshness = decide_freshness(age_s, self._timing.tag_ttl_s)
+        ttl_s = self._ttl_s(repository.upstream, repository.name, reference)
+        freshness = decide_freshness(age_s, ttl_s)
         extra: Headers = ()
         try:
             if entry is not None and may and freshness is Freshness.FRESH:
                 self._store.touch(entry.manifest.digest)
                 described, trail.outcome = entry.manifest, "hit"
-                reusable_s = min(REUSABLE_S, self._timing.tag_ttl_s - (age_s or 0.0))
             else:
                 described = await self._confirm(target, repository, reference, entry)
                 known = entry is not None and entry.manifest.digest == described.digest
@@ -89,17 +119,16 @@ class KeptManifests:
                 # an old client: what the upstream converts for it is its own, and is not kept
                 return await self._upstream.answer(request, target, reference, trail)
             body = await self._body(target, repository, described, trail) if wants_body else None
-            if trail.outcome != "hit":  # the content had to be fetched
-                reusable_s = 0.0
         except OciError as error:
             if entry is None or not may or not may_cover(error, age_s, self._timing.stale_if_error_s):
                 raise
-            described, extra, reusable_s = entry.manifest, stale_headers(age_s or 0.0), 0.0
+            described, extra = entry.manifest, stale_headers(age_s or 0.0)
             body = await self._store.read(described.digest) if wants_body else None
             if wants_body and body is None:
                 raise
             trail.outcome, trail.problem = "stale", error.message
             self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
+        reusable_s = min(REUSABLE_S, ttl_s - (age_s or 0.0)) if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, body, extra), reusable_s=reusable_s)
 
     async def _digest(
@@ -151,6 +180,7 @@ class KeptManifests:
             await self._store.write(manifest.digest, manifest.body)
         except StoreFailure as error:  # the pull goes on, and the next one asks again
             self._log.warning("store_failed", {"problem": str(error)})
+            self._metrics.store_failed()
         await self._index.put_manifest(repository, described)
         return described, manifest.body
 

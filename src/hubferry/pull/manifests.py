@@ -9,9 +9,9 @@ from typing import Protocol
 from hubferry.core import headers as head
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.http import Headers, Request, get
-from hubferry.core.manifest import MAX_BYTES, ManifestProblem
+from hubferry.core.manifest import MAX_BYTES, ManifestProblem, WrongDigest
 from hubferry.core.reference import is_digest
-from hubferry.ports import Body, Described, Manifest, ManifestReader, TooLarge, UpstreamFailure
+from hubferry.ports import Body, Described, Manifest, ManifestReader, Metrics, TooLarge, Uncounted, UpstreamFailure
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.fetch import Fetcher, Target, unreachable
 
@@ -26,9 +26,10 @@ class ManifestSource(Protocol):
 class UpstreamManifests:
     """Asks the upstream for everything."""
 
-    def __init__(self, fetcher: Fetcher, reader: ManifestReader) -> None:
+    def __init__(self, fetcher: Fetcher, reader: ManifestReader, metrics: Metrics | None = None) -> None:
         self._fetcher = fetcher
         self._reader = reader
+        self._metrics = metrics or Uncounted()
 
     async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
         """See ManifestSource."""
@@ -75,6 +76,8 @@ class UpstreamManifests:
         except TooLarge:
             raise unusable(asked, f"it is larger than {MAX_BYTES} bytes") from None
         except ManifestProblem as error:
+            if isinstance(error, WrongDigest):
+                self._metrics.wrong_content(asked.upstream)
             raise unusable(asked, str(error)) from None
         except UpstreamFailure as error:
             raise unreachable(asked.upstream, error) from error

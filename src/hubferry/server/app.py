@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubferry.core.client import Network, behind_proxy
 from hubferry.core.errors import Code, OciError
@@ -32,6 +32,9 @@ from hubferry.server.bodies import (
 from hubferry.server.log import AccessLog, logger
 from hubferry.server.pages import PAGE_REQUEST
 from hubferry.server.recent import Recent
+
+if TYPE_CHECKING:
+    from hubferry.server.metrics import Counters
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 BODILESS = (204, 304)
@@ -58,6 +61,8 @@ class App:
         access_log: AccessLog,
         trusted_proxies: Sequence[Network],
         shutdown: Callable[[], Awaitable[None]],
+        *,
+        counters: "Counters | None" = None,
     ) -> None:
         self._gateway = gateway
         self.recent = Recent(gateway.revision)
@@ -65,6 +70,7 @@ class App:
         self._access_log = access_log
         self._trusted = trusted_proxies
         self._shutdown = shutdown
+        self._counters = counters
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
@@ -107,17 +113,29 @@ class App:
             record.trail.outcome = "error"
             logger().exception("internal_error", method=request.method, path=request.path[:512])
         finally:
-            line = self._access_log.line(
-                method=request.method,
-                path=request.path,
-                peer=request.peer,
-                status=record.status,
-                size_bytes=record.progress.sent_bytes,
-                trail=record.trail,
-            )
-            line.write(time.monotonic() - started)
+            tell = self._teller(request, record)
+            tell(time.monotonic() - started)
         if record.reusable is not None:
-            self.recent.keep(scope, record.reusable, line, revision)
+            self.recent.keep(scope, record.reusable, tell, revision)
+
+    def _teller(self, request: Request, record: "Record") -> Callable[[float], None]:
+        """What is told of an answer, by how many seconds it took, to the log and the counters."""
+        trail, status, sent_bytes, counters = record.trail, record.status, record.progress.sent_bytes, self._counters
+        line = self._access_log.line(
+            method=request.method,
+            path=request.path,
+            peer=request.peer,
+            status=status,
+            size_bytes=sent_bytes,
+            trail=trail,
+        )
+
+        def tell(seconds: float) -> None:
+            line.write(seconds)
+            if counters is not None:
+                counters.answered(trail, status, sent_bytes)
+
+        return tell
 
     async def _serve(self, scope: Any, request: Request, client: Client, record: "Record") -> None:
         try:

@@ -3,13 +3,17 @@
 import asyncio
 import ssl
 import time
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
 from hubferry.core.access import Credential
+from hubferry.core.client import Network, comes_from
+from hubferry.core.http import Request
 from hubferry.core.redirect import Trust
 from hubferry.core.routing import Place, RoutingTable
 from hubferry.core.settings import Settings, UpstreamSettings
@@ -18,17 +22,20 @@ from hubferry.fill.fills import Fills
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.fetch import Origin
 from hubferry.server.app import App
-from hubferry.server.log import AccessLog, Events, is_readable
-from hubferry.server.pages import build_pages
+from hubferry.server.log import AccessLog, Events, is_readable, logger
+from hubferry.server.pages import ReadMetrics, build_pages
 from hubferry.server.seal import JweSealer
 from hubferry.store.blobs import BlobStore
 from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
-from hubferry.store.ledger import Ledger, Limits
+from hubferry.store.ledger import Ledger, Limits, Removed
 from hubferry.upstream.client import SocketUpstream
 from hubferry.upstream.manifests import CheckedManifests
+
+if TYPE_CHECKING:
+    from hubferry.server.metrics import Counters
 
 
 class SystemClock:
@@ -47,18 +54,20 @@ def build_app(settings: Settings, key: bytes) -> App:
     """The application of one worker process. Raises ConfigError for a file that cannot be read."""
     clock = SystemClock()
     table = build_table(settings)
-    upstream = SocketUpstream(settings.upstreams, clock)
+    counters = build_counters(settings)
+    upstream = SocketUpstream(settings.upstreams, clock, counters)
     suffixes = PublicSuffixList()
     keep, index, house, fills = None, None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)
-        index = SqliteIndex(folder, Events())
+        index = SqliteIndex(folder, Events(), counters)
         limits = Limits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
-        ledger = Ledger(Layout(folder), index.transact, limits)
+        ledger = Ledger(Layout(folder), index.transact, limits, evicted=report_evicted(counters))
         house = Housekeeping(Layout(folder), ledger, index.transact)
         house.start()
         blobs = BlobStore(folder, ledger, Events())
-        fills = Fills(blobs, Events())
+        unwatched_bytes = settings.cache.max_unwatched.size_bytes
+        fills = Fills(blobs, Events(), unwatched_bytes=unwatched_bytes, metrics=counters)
         keep = Keep(index, FileStore(folder, ledger), blobs, fills)
     gateway = Gateway(
         settings,
@@ -71,9 +80,12 @@ def build_app(settings: Settings, key: bytes) -> App:
         log=Events(),
         registrable_domain=suffixes.privatesuffix,
         keep=keep,
+        metrics=counters,
     )
-    trusted = [ip_network(text) for text in settings.server.trusted_proxies]
-    pages = build_pages(table, settings.server.public_url)
+    trusted = networks(settings.server.trusted_proxies)
+    readers = networks(settings.server.metrics_from)
+    read_metrics = None if counters is None else metrics_reader(counters, trusted, readers)
+    pages = build_pages(table, settings.server.public_url, read_metrics)
 
     async def shut_down() -> None:
         if fills is not None:
@@ -85,7 +97,41 @@ def build_app(settings: Settings, key: bytes) -> App:
             await index.close()
 
     access_log = AccessLog(readable=is_readable(settings.server.log_format))
-    return App(gateway, pages, access_log, trusted, shut_down)
+    return App(gateway, pages, access_log, trusted, shut_down, counters=counters)
+
+
+def networks(texts: Sequence[str]) -> list[Network]:
+    """Networks of checked settings."""
+    return [ip_network(text) for text in texts]
+
+
+def build_counters(settings: Settings) -> "Counters | None":
+    """What counts for `/metrics`, when there is anybody who may read it."""
+    if not settings.server.metrics_from:
+        return None
+    from hubferry.server.metrics import Counters  # noqa: PLC0415 - not before run.py has said where counts go
+
+    return Counters(settings.upstreams)
+
+
+def metrics_reader(counters: "Counters", trusted: Sequence[Network], readers: Sequence[Network]) -> ReadMetrics:
+    """What `/metrics` answers."""
+
+    async def read(arrived: Request) -> bytes | None:
+        return await counters.exposition() if comes_from(arrived, trusted, readers) else None
+
+    return read
+
+
+def report_evicted(counters: "Counters | None") -> Callable[[Removed], None]:
+    """What becomes of the ledger's word that something had to go; called on threads."""
+
+    def report(removed: Removed) -> None:
+        logger().info("evicted", files=removed.files, bytes=removed.size_bytes)
+        if counters is not None:
+            counters.evicted(removed)
+
+    return report
 
 
 def load_tls(settings: Settings) -> ssl.SSLContext | None:

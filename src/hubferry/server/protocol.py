@@ -105,7 +105,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         own = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         self.transport.write(b"".join([found.status_line, *own, found.rest]))
         self.on_response_complete()
-        found.line.write(time.monotonic() - started)
+        found.tell(time.monotonic() - started)
         return True
 
     @property

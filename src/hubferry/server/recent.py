@@ -3,7 +3,7 @@
 A fleet of machines asks for the same tags in the same words all day. What the gateway said from what it keeps may be
 said again for as long as it allowed (Answer.reusable_s), but not after it learned anything that may change answers
 (Gateway.revision). The key is all that an answer can depend on: the request's own bytes, its peer and scheme.
-Each answer given again is logged like any other. Not here: giving them (protocol.py), what may be kept (pull).
+Each answer given again is logged and counted like any other. Not here: giving them (protocol.py), what may be (pull).
 """
 
 import time
@@ -14,7 +14,6 @@ from typing import Any
 
 from hubferry.core.http import get
 from hubferry.pull import Answer
-from hubferry.server.log import Line
 
 MAX_ENTRIES = 2_048
 MAX_BYTES = 64 * 1024  # an answer; larger manifests are rare, and cost more in sending than in deciding
@@ -24,14 +23,14 @@ Key = tuple[bytes, bytes, str, str, tuple[tuple[bytes, bytes], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """One answer as it is sent, the line that is logged, and for how long it holds (monotonic).
+    """One answer as it is sent, what tells log and counters of it, and for how long it holds (monotonic).
 
     Between `status_line` and `rest` belongs what the server says of itself, such as the date.
     """
 
     status_line: bytes
     rest: bytes
-    line: Line
+    tell: Callable[[float], None]
     until: float
     revision: int
 
@@ -55,7 +54,7 @@ class Recent:
         """To be taken before an answer is decided."""
         return self._revision()
 
-    def keep(self, scope: Any, answer: Answer, line: Line, revision: int) -> None:
+    def keep(self, scope: Any, answer: Answer, tell: Callable[[float], None], revision: int) -> None:
         """Remember what was answered, if it may be said again."""
         body = answer.body or b""
         if answer.reusable_s <= 0 or not isinstance(body, bytes) or len(body) > MAX_BYTES:
@@ -68,7 +67,7 @@ class Recent:
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers).encode("latin-1") + b"\r\n"
         rest = head if scope["method"] == "HEAD" else head + body
         until = time.monotonic() + answer.reusable_s
-        self._entries[key_of(scope)] = Recalled(status_line, rest, line, until, revision)
+        self._entries[key_of(scope)] = Recalled(status_line, rest, tell, until, revision)
 
 
 def key_of(scope: Any) -> Key:

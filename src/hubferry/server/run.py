@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import socket
 import ssl
 import sys
+import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -30,6 +32,7 @@ from hubferry.server.seal import KeyProblem, load_or_create_key
 BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than the 60 s for which nginx keeps a connection to us by default
 RESTART_PAUSE_S = 1.0
+COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(settings: Settings) -> None:
@@ -41,10 +44,11 @@ def serve(settings: Settings) -> None:
     tls = load_tls(settings)
     sockets = [bind(address) for address in settings.server.listen]
     log.logger().info("listening", listen=list(settings.server.listen), upstreams=sorted(settings.upstreams))
-    if settings.server.workers == 1:
-        work(settings, key, tls, sockets)
-    else:
-        sys.exit(Supervisor(settings, key, tls, sockets).run())
+    with counts_folder(settings):
+        if settings.server.workers == 1:
+            work(settings, key, tls, sockets)
+        else:
+            sys.exit(Supervisor(settings, key, tls, sockets).run())
 
 
 def allow_descriptors() -> None:
@@ -60,6 +64,33 @@ def load_key(settings: Settings) -> bytes:
         return load_or_create_key(path)
     except KeyProblem as error:
         raise ConfigError("access.token_key_file", str(error)) from None
+
+
+@contextlib.contextmanager
+def counts_folder(settings: Settings) -> Generator[None, None, None]:
+    """Where several workers put their counts, so that each can tell the sum; also of those that died.
+
+    In memory where there is such a folder: the files are mapped, and a full disk would kill who writes them.
+    prometheus_client looks for the variable when it is first imported, which each worker does for itself.
+    Raises ConfigError.
+    """
+    os.environ.pop(COUNTS_FOLDER, None)
+    os.environ.pop(COUNTS_FOLDER.lower(), None)
+    if settings.server.workers == 1 or not settings.server.metrics_from:
+        yield
+        return
+    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of our own in it
+    try:
+        parent = memory if os.access(memory, os.W_OK) else None
+        folder = tempfile.mkdtemp(prefix=f"hubferry-counts-{os.getpid()}-", dir=parent)
+    except OSError as error:
+        problem = f"there is no folder for the counts of several workers ({error.strerror}): set TMPDIR, or workers = 1"
+        raise ConfigError("server.metrics_from", problem) from None
+    os.environ[COUNTS_FOLDER] = folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def bind(address: str) -> socket.socket:

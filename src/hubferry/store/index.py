@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hubferry.ports import Described, EventLog, Repository, TagEntry
+from hubferry.ports import Described, EventLog, Metrics, Repository, TagEntry, Uncounted
 from hubferry.store.layout import Layout
 from hubferry.store.schema import connect
 
@@ -28,9 +28,10 @@ T = TypeVar("T")
 class SqliteIndex:
     """An index in `folder`/index.sqlite3."""
 
-    def __init__(self, folder: Path, log: EventLog) -> None:
+    def __init__(self, folder: Path, log: EventLog, metrics: Metrics | None = None) -> None:
         self._layout = Layout(folder)
         self._log = log
+        self._metrics = metrics or Uncounted()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
@@ -145,6 +146,7 @@ class SqliteIndex:
                 return work(db)
         except sqlite3.DatabaseError as error:
             self._log.warning("index_failed", {"file": str(self._layout.index), "problem": str(error)})
+            self._metrics.index_failed()
             if isinstance(error, sqlite3.OperationalError):
                 return None
             self._set_aside()

@@ -21,7 +21,7 @@ from hubferry.core.http import Headers
 from hubferry.core.redirect import literal_problem
 from hubferry.core.redirect import origin as origin_of
 from hubferry.core.settings import UpstreamSettings
-from hubferry.ports import Cause, Clock, TooLarge, UpstreamFailure, UpstreamResponse
+from hubferry.ports import Cause, Clock, Metrics, TooLarge, Uncounted, UpstreamFailure, UpstreamResponse
 from hubferry.upstream.addresses import checked_addresses
 from hubferry.upstream.http1 import Broken, ProtocolError, Reply, exchange
 from hubferry.upstream.wire import Buffers, Wire
@@ -70,6 +70,8 @@ class StreamedBody:
         timeout_s = self._client.settings(self._place).read_timeout.seconds
         async with translated(self._place.host, timeout_s, "the body stalled"):
             piece = await self._reply.next_piece()
+        if piece is not None:
+            self._client.metrics.upstream_gave(self._place.upstream, len(piece))
         if self._reply.is_over:
             await self.close()
         return piece
@@ -97,9 +99,10 @@ class StreamedResponse:
 class SocketUpstream:
     """Performs single HTTP exchanges with the hosts of configured upstreams."""
 
-    def __init__(self, upstreams: Mapping[str, UpstreamSettings], clock: Clock) -> None:
+    def __init__(self, upstreams: Mapping[str, UpstreamSettings], clock: Clock, metrics: Metrics | None = None) -> None:
         self._upstreams = upstreams
         self._clock = clock
+        self.metrics = metrics or Uncounted()
         self._idle: dict[Place, list[_Idle]] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._buffers = Buffers()
@@ -111,6 +114,15 @@ class SocketUpstream:
 
     async def send(self, upstream: str, request: Send) -> StreamedResponse:
         """See ports.Upstream."""
+        try:
+            response = await self._send(upstream, request)
+        except UpstreamFailure:
+            self.metrics.upstream_asked(upstream, request.method, None)
+            raise
+        self.metrics.upstream_asked(upstream, request.method, response.status)
+        return response
+
+    async def _send(self, upstream: str, request: Send) -> StreamedResponse:
         place = Place(upstream, *origin_of(request.url))
         kept = self._take(place)
         if kept is not None:

@@ -3,7 +3,14 @@
 import hashlib
 
 from hubferry.core.http import get
-from hubferry.core.manifest import MAX_BYTES, SCHEMA1_SIGNED, ManifestProblem, decide_media_type, signed_payload
+from hubferry.core.manifest import (
+    MAX_BYTES,
+    SCHEMA1_SIGNED,
+    ManifestProblem,
+    WrongDigest,
+    decide_media_type,
+    signed_payload,
+)
 from hubferry.ports import Manifest, Upstream, UpstreamResponse
 
 
@@ -23,5 +30,5 @@ class CheckedManifests:
         hashed = signed_payload(body) if media_type == SCHEMA1_SIGNED else body
         digest = f"{algorithm}:{hashlib.new(algorithm, hashed).hexdigest()}"
         if expected_digest and digest != expected_digest:
-            raise ManifestProblem(f"its bytes have the digest {digest}, not {expected_digest}")
+            raise WrongDigest(f"its bytes have the digest {digest}, not {expected_digest}")
         return Manifest(body, media_type, digest, len(body))

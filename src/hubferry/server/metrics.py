@@ -1,0 +1,123 @@
+"""The `Metrics` port, and `/metrics`: counters for Prometheus, by its own library.
+
+Only counters: they add up over worker processes, also those that died. Labels are names of configured upstreams,
+statuses and words of ours; never a repository, a client or anything that a request could make up.
+
+Imported only by a process that counts, and only after run.py has said where: with several workers each has a file
+of its own, and whichever is asked adds them up. Not here: who may read them (core/client.py).
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from hubferry.ports import FillResult
+from hubferry.pull import Trail
+from hubferry.store.ledger import Removed
+
+FLUSH_S = 0.5  # how long answers are added up before the counters are told: that costs more than the sum
+
+FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "hubferry_requests_total": ("answers, as in the log", ("upstream", "outcome", "status")),
+        "hubferry_sent_bytes_total": ("bytes of bodies sent to clients", ("upstream", "outcome")),
+        "hubferry_fills_total": ("blobs fetched to be kept, by what became of them", ("upstream", "result")),
+        "hubferry_wrong_content_total": ("content refused: another length or digest", ("upstream",)),
+        "hubferry_store_failures_total": ("content that could not be kept", ()),
+        "hubferry_index_failures_total": ("reads and writes of the index that failed", ()),
+        "hubferry_evicted_files_total": ("files removed to make room", ()),
+        "hubferry_evicted_bytes_total": ("bytes removed to make room", ()),
+        "hubferry_upstream_requests_total": ("requests to upstreams", ("upstream", "method", "status")),
+        "hubferry_upstream_bytes_total": ("bytes of bodies received from upstreams", ("upstream",)),
+    }
+)
+
+
+class Counters:
+    """The counters of one process."""
+
+    def __init__(self, upstreams: Iterable[str]) -> None:
+        self._registry = CollectorRegistry()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # as run.py decided
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+            own = None
+        else:
+            prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+            own = self._registry
+        self._families = {
+            name: Counter(name, help_line, labels, registry=own) for name, (help_line, labels) in FAMILIES.items()
+        }
+        self._children: dict[tuple[str, ...], Counter] = {}
+        self._answered: dict[tuple[str, str, int], list[int]] = {}
+        self._flushing: asyncio.TimerHandle | None = None
+        for upstream in upstreams:  # a first failure is a change that can be seen
+            self._of("hubferry_wrong_content_total", upstream)
+
+    def answered(self, trail: Trail, status: int, sent_bytes: int) -> None:
+        """A request is over. On the event loop only."""
+        key = (trail.upstream, trail.outcome or "local", status)
+        sums = self._answered.get(key)
+        if sums is None:
+            sums = self._answered[key] = [0, 0]
+        sums[0] += 1
+        sums[1] += sent_bytes
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+
+    def flush(self) -> None:
+        """Tell the counters what was answered. On the event loop only."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        answered, self._answered = self._answered, {}
+        for (upstream, outcome, status), (count, sent_bytes) in answered.items():
+            self._of("hubferry_requests_total", upstream, outcome, str(status)).inc(count)
+            self._of("hubferry_sent_bytes_total", upstream, outcome).inc(sent_bytes)
+
+    async def exposition(self) -> bytes:
+        """Everything that was counted, in every worker, as Prometheus reads it; others' answers FLUSH_S ago."""
+        self.flush()
+        return await asyncio.to_thread(generate_latest, self._registry)
+
+    def evicted(self, removed: Removed) -> None:
+        """Something had to go."""
+        self._of("hubferry_evicted_files_total").inc(removed.files)
+        self._of("hubferry_evicted_bytes_total").inc(removed.size_bytes)
+
+    def upstream_asked(self, upstream: str, method: str, status: int | None) -> None:
+        """See ports.Metrics."""
+        self._of("hubferry_upstream_requests_total", upstream, method, str(status or "failed")).inc()
+
+    def upstream_gave(self, upstream: str, size_bytes: int) -> None:
+        """See ports.Metrics."""
+        self._of("hubferry_upstream_bytes_total", upstream).inc(size_bytes)
+
+    def fill_ended(self, upstream: str, result: FillResult) -> None:
+        """See ports.Metrics."""
+        self._of("hubferry_fills_total", upstream, result).inc()
+
+    def wrong_content(self, upstream: str) -> None:
+        """See ports.Metrics."""
+        self._of("hubferry_wrong_content_total", upstream).inc()
+
+    def store_failed(self) -> None:
+        """See ports.Metrics."""
+        self._of("hubferry_store_failures_total").inc()
+
+    def index_failed(self) -> None:
+        """See ports.Metrics."""
+        self._of("hubferry_index_failures_total").inc()
+
+    def _of(self, name: str, *labels: str) -> Counter:
+        """A counter with these labels; finding it here is cheaper than having the library find it."""
+        key = (name, *labels)
+        child = self._children.get(key)
+        if child is None:
+            family = self._families[name]
+            child = self._children[key] = family.labels(*labels) if labels else family
+        return child

@@ -1,0 +1,99 @@
+"""What is counted of fills: one result for each, whatever became of it, and nothing of those that follow."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hubferry.core.errors import Code, OciError
+from hubferry.fill import reader
+from hubferry.ports import StoreFailure
+from tests.fill.fakes import MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
+from tests.fill.test_disk import FailingDisk
+
+DATA = content(4 * MIB)
+DIGEST = digest_of(DATA)
+
+
+def test_what_is_kept_is_counted_once_however_many_read_it(tmp_path: Path) -> None:
+    leader, follower = Stage(tmp_path), Stage(tmp_path)
+    upstream = Upstream(DATA, piece=10_000)
+
+    async def scene() -> None:
+        body = await leader.open(DIGEST, upstream)
+        following = asyncio.create_task(follower.pull(DIGEST, upstream))
+        assert await leader.pull(DIGEST, upstream) == DATA
+        assert await following == DATA
+        await body.close()
+        await leader.settled()
+        await follower.settled()
+        assert leader.counted.events == ["kept"]
+        assert follower.counted.events == []
+
+    play(scene(), leader, follower)
+
+
+def test_wrong_content_is_counted_by_its_leader_only(tmp_path: Path) -> None:
+    leader, follower = Stage(tmp_path), Stage(tmp_path)
+    wrong = Upstream(DATA[:-1] + b"?", piece=10_000)
+
+    async def scene() -> None:
+        leading = await leader.open(DIGEST, wrong)
+        following = await follower.open(DIGEST, wrong)
+        for body in (leading, following):
+            _, failure = await read_until_cut(body)
+            assert failure is not None
+        await leader.settled()
+        await follower.settled()
+        assert leader.counted.events == ["wrong", "wrong_content"]
+        assert follower.counted.events == []
+
+    play(scene(), leader, follower)
+
+
+def test_what_breaks_off_for_good_is_counted_and_a_refusal_is_not(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def refuse(_: int) -> object:
+        raise OciError(404, Code.BLOB_UNKNOWN, "no")
+
+    async def scene() -> None:
+        with pytest.raises(OciError):
+            await stage.fills.start(UPSTREAM, DIGEST, refuse)  # type: ignore[arg-type]
+        await stage.settled()
+        assert stage.counted.events == []
+        body = await stage.open(DIGEST, Upstream(DATA, cut_after=0))
+        _, failure = await read_until_cut(body)
+        assert failure is not None
+        await stage.settled()
+        assert stage.counted.events == ["failed"]
+
+    play(scene(), stage)
+
+
+def test_what_nobody_wants_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "GRACE_S", 0.0)
+    stage = Stage(tmp_path, unwatched_bytes=MIB)
+
+    async def scene() -> None:
+        body = await stage.open(DIGEST, Upstream(DATA, piece=1000))
+        await body.close()
+        await stage.settled()
+        assert stage.counted.events == ["unwanted"]
+
+    play(scene(), stage)
+
+
+def test_a_failing_disk_is_counted_for_each_blob_that_is_not_kept(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, partials=lambda store: FailingDisk(store, write_from=2 * MIB))
+
+    async def scene() -> None:
+        _, failure = await read_until_cut(await stage.open(DIGEST, Upstream(DATA)))
+        assert failure is not None
+        await stage.settled()
+        assert stage.counted.events == ["not_kept", "store_failed"]
+        with pytest.raises(StoreFailure):  # for a while nothing is tried
+            await stage.fills.start(UPSTREAM, DIGEST, Upstream(DATA).fetch)
+        assert stage.counted.events == ["not_kept", "store_failed", "not_kept"]
+
+    play(scene(), stage)
