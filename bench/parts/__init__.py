@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.parts import cold, firstbyte, memory, readers, stampede, stream, tags, warm
+from bench.parts import cold, firstbyte, memory, pull, readers, stampede, start, stream, tags, warm
 from bench.run import Run
 from bench.table import Table
 
@@ -19,6 +19,8 @@ PARTS: dict[str, Part] = {
     "cold": cold.measure,
     "stampede": stampede.measure,
     "tags": tags.measure,
+    "pull": pull.measure,
     "memory": memory.measure,
     "readers": readers.measure,
+    "start": start.measure,
 }

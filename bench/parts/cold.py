@@ -18,7 +18,7 @@ from bench.caches import Caches, drop, flush, flush_file, kept_file, wait_kept
 from bench.costs import Costs, measure_costs
 from bench.load import BadAnswer, pull_many
 from bench.meters import ThreadCpu, median, thread_cpu
-from bench.run import MIB, touch_memory
+from bench.run import MIB
 from bench.table import Goal, Table
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ class Filled:
 def measure(run: Run) -> Sequence[Table]:
     rounds: dict[str, list[Filled]] = {}
     with Caches.start(run) as caches:
-        # the upstream's blob, and a copy with each cache: more is never there at once
-        touch_memory(run.folder, (1 + len(caches.contestants)) * run.blob_bytes)
         check(caches.contestants, write_blob(caches.root, MIB))
         for number in range(run.rounds):
             blob = write_blob(caches.root, run.blob_bytes)
@@ -97,7 +95,7 @@ def _table(run: Run, caches: Caches, rounds: dict[str, list[Filled]]) -> Table:
     fastest = max(speeds[peer.name] for peer in caches.peers)
     ratio = speeds[caches.hubferry.name] / fastest
     return Table(
-        title=f"cold: {run.blob_bytes // MIB} MiB, 1 client, median of {run.rounds}",
+        title=f"cold: {run.blob_bytes // MIB} MiB, 1 client that reads, median of {run.rounds}",
         columns=("contestant", "GB/s", "x best peer", "kept after", "fetches", "CPU s/GB"),
         rows=[
             (

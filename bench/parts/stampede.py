@@ -15,7 +15,7 @@ from bench.blobs import check, write_blob
 from bench.caches import Caches, drop, flush, flush_file, wait_kept
 from bench.load import BadAnswer, Crowd, pull_crowd
 from bench.meters import median
-from bench.run import MIB, touch_memory
+from bench.run import MIB
 from bench.table import Goal, Table
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ class Stampede:
 def measure(run: Run) -> Sequence[Table]:
     rounds: dict[str, list[Stampede]] = {}
     with Caches.start(run) as caches:
-        touch_memory(run.folder, 2 * run.blob_bytes)
         check(caches.contestants, write_blob(caches.root, MIB))
         ours = caches.hubferry
         rounds[ours.name] = [_stampede(run, caches, ours, CLIENTS) for _ in range(min(run.rounds, ROUNDS))]

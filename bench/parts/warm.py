@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bench.blobs import write_blob
 from bench.caches import Caches
 from bench.parts.stream import Transfer, measure_transfer, middle_of
-from bench.run import MIB, touch_memory
+from bench.run import MIB
 from bench.table import Goal, Table
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["measure"]
 
 def measure(run: Run) -> Sequence[Table]:
     with Caches.start(run) as caches:
-        touch_memory(run.folder, (1 + len(caches.contestants)) * run.blob_bytes)
         blob = write_blob(caches.root, run.blob_bytes)
         caches.warm(blob)
         return [_table(run, caches, blob, clients, reads=reads) for reads in (True, False) for clients in (1, 8)]
