@@ -16,6 +16,7 @@ from bench.run import Run, touch_memory
 from bench.table import Table, format_table
 from tests.support.processes import StartError
 
+COPIES = 4  # of a blob, at once: the upstream's, and one with each of three caches
 PROGRAMS = ("nginx", "docker-registry", "wrk")
 
 
@@ -29,10 +30,11 @@ def main() -> int:
     print(facts.format_facts(known), flush=True)
     tables: list[Table] = []
     failed: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="hubferry-bench-") as folder:
-        run = Run(Path(folder), rounds=options.rounds or (2 if options.quick else 5), quick=options.quick)
-        touch_memory(run.folder, run.blob_bytes)
-        for name in options.parts or PARTS:
+    for name in options.parts or PARTS:
+        # a folder for each part: what one kept is gone before the next begins
+        with tempfile.TemporaryDirectory(prefix="hubferry-bench-") as folder:
+            run = Run(Path(folder), rounds=options.rounds or (2 if options.quick else 5), quick=options.quick)
+            touch_memory(run.folder, COPIES * run.blob_bytes)
             try:
                 found = PARTS[name](run)
             except (StartError, BadAnswer) as error:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from bench.contestants import Contestant
 
-__all__ = ["BadAnswer", "Connection", "SlowReaders", "pull_many", "sha256_of"]
+__all__ = ["BadAnswer", "Connection", "Crowd", "SlowReaders", "pull_crowd", "pull_many", "sha256_of"]
 
 TIMEOUT_S = 60
 _BUFFER = 1024 * 1024
+_DISCARDED = memoryview(bytearray(4 * _BUFFER))  # never written to: for MSG_TRUNC
 _TICK_S = 0.05
 
 
@@ -55,13 +56,21 @@ class Connection:
 
     def get(self, path: str) -> Head:
         """Send a GET and read the head; the body is still to come. Raises BadAnswer unless it is 200."""
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
+        self.ask(path)
         received = b""
         while b"\r\n\r\n" not in received:
             data = self.socket.recv(16_384)
             if not data:
                 raise BadAnswer(f"{self._name}: no answer to {path}: {received[:300]!r}")
             received += data
+        return self.head_of(path, received)
+
+    def ask(self, path: str) -> None:
+        """Send a GET."""
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
+
+    def head_of(self, path: str, received: bytes) -> Head:
+        """The head that what was received begins with. Raises BadAnswer unless it is 200."""
         head, _, rest = received.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -82,11 +91,15 @@ class Connection:
             left -= count
             yield buffer[:count]
 
+    def read(self, head: Head) -> None:
+        """Read the body and forget it."""
+        for _ in self.pieces(head):
+            pass
+
     def discard(self, head: Head) -> None:
         """Read the body as cheaply as can be: a plain socket's bytes are dropped in the kernel."""
         if hasattr(self.socket, "cipher"):
-            for _ in self.pieces(head):
-                pass
+            self.read(head)
             return
         left = head.length - len(head.rest)
         buffer = bytearray(_BUFFER)
@@ -106,14 +119,21 @@ def sha256_of(contestant: Contestant, path: str) -> str:
     return sha.hexdigest()
 
 
-def pull_many(contestant: Contestant, path: str, clients: int) -> float:
-    """So many clients pull that path at once; returns the seconds until the last has it."""
+def pull_many(contestant: Contestant, path: str, clients: int, *, reads: bool = False) -> float:
+    """So many clients pull that path at once; returns the seconds until the last has it.
+
+    `reads`: they copy every byte to themselves, as real ones do, instead of dropping it in the kernel.
+    """
     problems: list[Exception] = []
 
     def pull() -> None:
         try:
             with Connection(contestant) as connection:
-                connection.discard(connection.get(path))
+                head = connection.get(path)
+                if reads:
+                    connection.read(head)
+                else:
+                    connection.discard(head)
         except (OSError, AssertionError) as error:
             problems.append(error)
 
@@ -127,6 +147,86 @@ def pull_many(contestant: Contestant, path: str, clients: int) -> float:
     if problems:
         raise BadAnswer(f"{contestant.name}: {problems[0]!r}") from problems[0]
     return elapsed_s
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What became of many clients at once; `busy` is the share of the time that their thread was at work."""
+
+    elapsed_s: float
+    busy: float
+    sha256: str
+
+
+def pull_crowd(contestant: Contestant, path: str, size: int, clients: int) -> Crowd:
+    """So many clients ask for that path at the same moment and check its length; one of them hashes it.
+
+    Up to hundreds of them: all but that one are served by one thread, which drops the bytes in the kernel.
+    """
+    hashed: list[str] = []
+    problems: list[Exception] = []
+
+    def pull_hashing() -> None:
+        try:
+            hashed.append(sha256_of(contestant, path))
+        except (OSError, AssertionError) as error:
+            problems.append(error)
+
+    hashing = threading.Thread(target=pull_hashing)
+    with contextlib.ExitStack() as stack:
+        others = [_Client(stack.enter_context(Connection(contestant)), path, size) for _ in range(clients - 1)]
+        ready = stack.enter_context(selectors.DefaultSelector())
+        started, cpu_before_s = time.perf_counter(), time.thread_time()
+        hashing.start()
+        for client in others:
+            client.connection.ask(path)
+            ready.register(client.connection.socket, selectors.EVENT_READ, client)
+        while ready.get_map():
+            events = ready.select(TIMEOUT_S)
+            if not events:
+                raise BadAnswer(f"{contestant.name}: {path}: nobody got anything for {TIMEOUT_S} s")
+            for key, _ in events:
+                if key.data.read():
+                    ready.unregister(key.fileobj)
+        cpu_s = time.thread_time() - cpu_before_s
+        loop_s = time.perf_counter() - started
+        hashing.join()
+        elapsed_s = time.perf_counter() - started
+    if problems:
+        raise BadAnswer(f"{contestant.name}: {problems[0]!r}") from problems[0]
+    return Crowd(elapsed_s, cpu_s / loop_s, hashed[0])
+
+
+class _Client:
+    """One of a crowd."""
+
+    def __init__(self, connection: Connection, path: str, size: int) -> None:
+        self.connection = connection
+        self._path = path
+        self._size = size
+        self._received = b""
+        self._left: int | None = None
+
+    def read(self) -> bool:
+        """Take what is there; whether that was the end of the body."""
+        sock = self.connection.socket
+        if self._left is None:
+            data = sock.recv(16_384)
+            if not data:
+                raise BadAnswer(f"{self._path}: no answer: {self._received[:300]!r}")
+            self._received += data
+            if b"\r\n\r\n" not in self._received:
+                return False
+            head = self.connection.head_of(self._path, self._received)
+            if head.length != self._size:
+                raise BadAnswer(f"{self._path}: {head.length} bytes instead of {self._size}")
+            self._left = head.length - len(head.rest)
+        else:
+            count = sock.recv_into(_DISCARDED, min(self._left, len(_DISCARDED)), socket.MSG_TRUNC)
+            if not count:
+                raise BadAnswer(f"{self._path}: {self._left} of {self._size} bytes are missing")
+            self._left -= count
+        return self._left == 0
 
 
 class SlowReaders:

@@ -14,7 +14,7 @@ import psutil
 if TYPE_CHECKING:
     from tests.support.processes import Process
 
-__all__ = ["Memory", "MemorySampler", "median", "percentile"]
+__all__ = ["Memory", "MemorySampler", "ThreadCpu", "count_files", "median", "percentile", "read_memory", "thread_cpu"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,40 @@ def read_memory(process: Process) -> Memory:
             rss += full.rss
             pss += full.pss
     return Memory(rss, pss)
+
+
+def count_files(process: Process) -> int:
+    """The open descriptors of a process tree."""
+    files = 0
+    for member in process.tree():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            files += member.num_fds()
+    return files
+
+
+@dataclass(frozen=True)
+class ThreadCpu:
+    """CPU seconds of a process tree, divided between main threads (hubferry's: the event loops) and all others."""
+
+    main_s: float
+    others_s: float
+
+    def __sub__(self, before: ThreadCpu) -> ThreadCpu:
+        return ThreadCpu(self.main_s - before.main_s, self.others_s - before.others_s)
+
+
+def thread_cpu(process: Process) -> ThreadCpu:
+    """Of threads that are alive now."""
+    main_s = others_s = 0.0
+    for member in process.tree():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for thread in member.threads():
+                used_s = thread.user_time + thread.system_time
+                if thread.id == member.pid:
+                    main_s += used_s
+                else:
+                    others_s += used_s
+    return ThreadCpu(main_s, others_s)
 
 
 def median(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""What one run of the bench was asked for, and its folder."""
+"""What one part of the bench was asked for, and its folder."""
 
 from __future__ import annotations
 

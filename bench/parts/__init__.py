@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.parts import firstbyte, memory, stream, tags
+from bench.parts import cold, firstbyte, memory, pull, readers, stampede, start, stream, tags, warm
 from bench.run import Run
 from bench.table import Table
 
@@ -15,6 +15,12 @@ Part = Callable[[Run], Sequence[Table]]
 PARTS: dict[str, Part] = {
     "stream": stream.measure,
     "firstbyte": firstbyte.measure,
+    "warm": warm.measure,
+    "cold": cold.measure,
+    "stampede": stampede.measure,
     "tags": tags.measure,
+    "pull": pull.measure,
     "memory": memory.measure,
+    "readers": readers.measure,
+    "start": start.measure,
 }

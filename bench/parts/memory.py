@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.blobs import Field, write_sparse_blob
 from bench.load import SlowReaders
-from bench.meters import MemorySampler, read_memory
+from bench.meters import Memory, MemorySampler, count_files, read_memory
 from bench.run import MIB
 from bench.table import Goal, Table
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from bench.contestants import Contestant
     from bench.run import Run
 
-__all__ = ["measure"]
+__all__ = ["Held", "format_mib", "measure", "measure_readers"]
 
 CLIENTS = 64
 RATE = 1_000_000
@@ -25,48 +26,75 @@ BLOB = 1024 * MIB
 GOAL = 200 * MIB
 
 
+@dataclass(frozen=True)
+class Held:
+    """What a contestant held while it served slow readers; `files` are its open descriptors at the end."""
+
+    COLUMNS: ClassVar = ("contestant", "idle RSS", "peak RSS", "peak PSS", "clients got", "CPU s/GB")
+
+    idle: Memory
+    peak: Memory
+    series: Sequence[int]
+    mb_per_s: tuple[float, float]
+    cpu_s_per_gb: float
+    files: int
+
+    def row(self, name: str) -> tuple[str, ...]:
+        """The cells of COLUMNS."""
+        return (
+            name,
+            format_mib(self.idle.rss),
+            format_mib(self.peak.rss),
+            format_mib(self.peak.pss),
+            f"{self.mb_per_s[0]:.2f}-{self.mb_per_s[1]:.2f} MB/s",
+            f"{self.cpu_s_per_gb:.2f}",
+        )
+
+
 def measure(run: Run) -> Sequence[Table]:
     seconds = 4 if run.quick else 20
-    rows = []
-    samples = {}
     with Field.start(run) as field:
         path = write_sparse_blob(field.root, BLOB).path
-        for contestant in (*field.peers, field.hubferry):
-            row, series, peak = _one(contestant, path, seconds)
-            rows.append(row)
-            samples[contestant.name] = series
+        found = {
+            contestant.name: measure_readers(contestant, path, CLIENTS, RATE, seconds)
+            for contestant in (*field.peers, field.hubferry)
+        }
+    peak = found[field.hubferry.name].peak.rss
     return [
         Table(
             title=f"memory: {CLIENTS} clients at {RATE / 1e6:.0f} MB/s, a 1 GiB blob from TLS, {seconds} s",
-            columns=("contestant", "idle RSS", "peak RSS", "peak PSS", "clients got", "CPU s/GB"),
-            rows=rows,
-            goals=[Goal(f"peak RSS of hubferry's process tree under {GOAL >> 20} MiB", _mib(peak), peak < GOAL)],
+            columns=Held.COLUMNS,
+            rows=[held.row(name) for name, held in found.items()],
+            goals=[Goal(f"peak RSS of hubferry's process tree under {GOAL // MIB} MiB", format_mib(peak), peak < GOAL)],
             notes=["RSS counts pages that processes share in each of them, PSS once"],
-            samples=samples,
+            samples={name: held.series for name, held in found.items()},
         )
     ]
 
 
-def _one(contestant: Contestant, path: str, seconds: float) -> tuple[tuple[str, ...], list[int], int]:
+def measure_readers(contestant: Contestant, path: str, clients: int, bytes_per_second: int, seconds: float) -> Held:
+    """So many clients read at that rate for so long."""
     idle = read_memory(contestant.process)
     cpu_before_s = contestant.process.cpu_s()
-    with MemorySampler(contestant.process) as memory, SlowReaders(contestant, path, CLIENTS, RATE) as readers:
+    with (
+        MemorySampler(contestant.process) as memory,
+        SlowReaders(contestant, path, clients, bytes_per_second) as readers,
+    ):
         readers.read_for(seconds)
-        slowest, fastest = min(readers.received), max(readers.received)
-        total = sum(readers.received)
+        received = readers.received
         cpu_s = contestant.process.cpu_s() - cpu_before_s
+        files = count_files(contestant.process)
         series = [sample.rss for sample in memory.samples]
     time.sleep(0.5)
-    row = (
-        contestant.name,
-        _mib(idle.rss),
-        _mib(memory.peak.rss),
-        _mib(memory.peak.pss),
-        f"{slowest / seconds / 1e6:.2f}-{fastest / seconds / 1e6:.2f} MB/s",
-        f"{cpu_s / (total / 1e9):.2f}",
+    return Held(
+        idle,
+        memory.peak,
+        series,
+        (min(received) / seconds / 1e6, max(received) / seconds / 1e6),
+        cpu_s / (sum(received) / 1e9),
+        files,
     )
-    return row, series, memory.peak.rss
 
 
-def _mib(size: int) -> str:
+def format_mib(size: int) -> str:
     return f"{size / MIB:.0f} MiB"

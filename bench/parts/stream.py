@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.contestants import Contestant
     from bench.run import Run
 
-__all__ = ["Transfer", "best", "measure", "measure_transfer"]
+__all__ = ["Transfer", "best", "measure", "measure_transfer", "middle_of"]
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ def measure(run: Run) -> Sequence[Table]:
         ]
 
 
-def measure_transfer(contestant: Contestant, path: str, size: int, clients: int) -> Transfer:
+def measure_transfer(contestant: Contestant, path: str, size: int, clients: int, *, reads: bool = False) -> Transfer:
     cpu_before_s = contestant.process.cpu_s()
-    elapsed_s = pull_many(contestant, path, clients)
+    elapsed_s = pull_many(contestant, path, clients, reads=reads)
     gigabytes = size * clients / 1e9
     return Transfer(gigabytes / elapsed_s, (contestant.process.cpu_s() - cpu_before_s) / gigabytes)
 
 
 def best(transfers: Sequence[Sequence[Transfer]]) -> Transfer:
     """The highest median throughput and the lowest median CPU among these contestants."""
-    middles = [_middle(rounds) for rounds in transfers]
+    middles = [middle_of(rounds) for rounds in transfers]
     return Transfer(max(m.gb_per_s for m in middles), min(m.cpu_s_per_gb for m in middles))
 
 
@@ -62,7 +62,7 @@ def _table(run: Run, field: Field, clients: int, path: str, size: int) -> Table:
         for contestant in contestants:
             rounds[contestant.name].append(measure_transfer(contestant, path, size, clients))
     reference = best([rounds[peer.name] for peer in field.peers])
-    ours = _middle(rounds[field.hubferry.name])
+    ours = middle_of(rounds[field.hubferry.name])
     goals = []
     if clients == 1:
         speed, cost = ours.gb_per_s / reference.gb_per_s, ours.cpu_s_per_gb / reference.cpu_s_per_gb
@@ -73,7 +73,7 @@ def _table(run: Run, field: Field, clients: int, path: str, size: int) -> Table:
     return Table(
         title=f"stream: {size >> 20} MiB from a TLS upstream, {clients} client(s), median of {run.rounds}",
         columns=("contestant", "GB/s", "x nginx", "CPU s/GB", "x nginx"),
-        rows=[_row(name, _middle(samples), reference) for name, samples in rounds.items()],
+        rows=[_row(name, middle_of(samples), reference) for name, samples in rounds.items()],
         goals=goals,
         notes=["the first line's CPU is the upstream's own, encrypting"],
         samples={name: [(t.gb_per_s, t.cpu_s_per_gb) for t in samples] for name, samples in rounds.items()},
@@ -90,5 +90,6 @@ def _row(name: str, transfer: Transfer, reference: Transfer) -> tuple[str, ...]:
     )
 
 
-def _middle(rounds: Sequence[Transfer]) -> Transfer:
+def middle_of(rounds: Sequence[Transfer]) -> Transfer:
+    """The medians of one contestant's rounds."""
     return Transfer(median([t.gb_per_s for t in rounds]), median([t.cpu_s_per_gb for t in rounds]))
