@@ -19,6 +19,9 @@ from hubferry.store.ledger import Ledger
 from hubferry.store.page_reads import PageReads
 from hubferry.store.partial import PartialFile
 
+HELD_ALONE_S = 1.0  # between a rename and the next line, or between a lock and the removal it is for
+HELD_POLL_S = 0.005
+
 
 class BlobStore:
     """Blobs under one folder, for one event loop."""
@@ -159,9 +162,21 @@ def _open_sized(path: Path) -> tuple[int, int] | None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # what is being read is not removed; whoever holds it alone is about to remove it
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            # what is being read is not removed; whoever holds it alone is about to remove it, or has only just named it
+            _lock_shared(descriptor)
             return descriptor, os.fstat(descriptor).st_size
         except OSError:
             os.close(descriptor)
     return None
+
+
+def _lock_shared(descriptor: int) -> None:
+    """Raises OSError when somebody else holds the file alone, and goes on doing so."""
+    deadline = time.monotonic() + HELD_ALONE_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not os.fstat(descriptor).st_nlink or time.monotonic() > deadline:
+                raise
+            time.sleep(HELD_POLL_S)
