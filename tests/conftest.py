@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 import pytest
 
-from tests.support.clients import Containerd, Docker, Podman, Skopeo
+from tests.support.clients import CLIENTS, Containerd, Docker, Podman, Skopeo
 from tests.support.gateway import Gateway
 from tests.support.hub import Hub
 from tests.support.registry import Registry
@@ -24,6 +24,8 @@ from tests.support.tls import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from tests.support.clients import Client
 
 
 class StartGateway(Protocol):
@@ -115,3 +117,9 @@ def podman(state_dir: Path) -> Podman:
 @pytest.fixture(scope="session")
 def skopeo(state_dir: Path) -> Skopeo:
     return Skopeo(state_dir / "skopeo")
+
+
+@pytest.fixture(scope="session")
+def clients(docker: Docker, containerd: Containerd, podman: Podman, skopeo: Skopeo) -> dict[str, Client]:
+    """All of them, by the names of CLIENTS."""
+    return dict(zip(CLIENTS, (docker, containerd, podman, skopeo), strict=True))

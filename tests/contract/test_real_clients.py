@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.clients import ClientError, Docker, Podman, Skopeo, write_hosts_toml
+from tests.support.clients import CLIENTS, ClientError, Docker, Podman, Skopeo, write_hosts_toml
 from tests.support.images import DOCKER, OCI, Flavour, build_index
 from tests.support.registry import PASSWORD, USER, Registry
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.support.images import Index
 
 pytestmark = pytest.mark.real
-
-CLIENTS = ["docker", "containerd", "podman", "skopeo"]
 
 
 def check(pulled: Pulled, index: Index, architecture: str) -> None:

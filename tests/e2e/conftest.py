@@ -7,8 +7,9 @@ The same repository names hold different images on the two upstreams: a wrong tu
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,9 +20,10 @@ from tests.support.images import DOCKER, OCI, build_index
 from tests.support.processes import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from tests.support.clients import Pulled
     from tests.support.images import Image, Index
     from tests.support.registry import Registry
 
@@ -69,6 +71,27 @@ class Lab:
 
 
 SOURCES = ("docker.io", "registry.test")
+
+
+def check_amd64(pulled: Pulled, index: Index) -> None:
+    """What was pulled for linux/amd64 is that of the index."""
+    assert pulled.digest == index.digest
+    assert (pulled.architecture, pulled.diff_ids) == ("amd64", index.image("amd64").diff_ids)
+
+
+def answers_since(gateway: Gateway, lines: int, repository: str, references: Iterable[str]) -> list[dict[str, Any]]:
+    """The answers of a repository that were logged after so many lines of the log, challenges for a token left out.
+
+    It waits for one to each of the references: a line is written after its answer has left.
+    """
+    deadline = time.monotonic() + 10
+    while True:
+        found = [line for line in gateway.log_records()[lines:] if line.get("repository") == repository]
+        found = [line for line in found if line["status"] != 401]
+        if set(references) <= {line["reference"] for line in found}:
+            return found
+        assert time.monotonic() < deadline, f"not everything was asked for: {found}"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

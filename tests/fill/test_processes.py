@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from hubferry.fill import reader
-from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
+from tests.fill.fakes import (
+    HELD_BACK,
+    MIB,
+    UPSTREAM,
+    Stage,
+    Upstream,
+    content,
+    digest_of,
+    play,
+    read_all,
+    read_until_cut,
+)
 
 SIZE = 4 * MIB
 DATA = content(SIZE)
@@ -109,6 +120,33 @@ def test_a_follower_does_not_get_the_end_before_the_leader_has_checked_it(tmp_pa
         assert got + (await waiting or b"") == DATA
         await second.close()
         await first.close()
+        assert unused.offsets == []
+
+    play(scene(), leader, follower)
+
+
+def test_a_follower_knows_from_the_beginning_how_far_the_leader_is(tmp_path: Path) -> None:
+    """Who resumes a download in another process is not far ahead of the fill."""
+    release = asyncio.Event()
+
+    async def gate(given: int) -> None:
+        if given >= 2 * MIB:
+            await release.wait()
+
+    leader, follower = Stage(tmp_path), Stage(tmp_path)
+    unused = Upstream(DATA)
+
+    async def scene() -> None:
+        first = await leader.open(DIGEST, Upstream(DATA, gate=gate, piece=MIB))
+        await leader.until(lambda: any(f.stat().st_size >= 2 * MIB for f in (tmp_path / "partial").iterdir()))
+        await follower.fills.start(UPSTREAM, DIGEST, unused.fetch)
+        blob = await follower.fills.visit(UPSTREAM, DIGEST)
+        assert blob is not None
+        assert blob.front_bytes == 2 * MIB
+        blob.close()
+        release.set()
+        assert await read_all(first) == DATA
+        await follower.settled()
         assert unused.offsets == []
 
     play(scene(), leader, follower)

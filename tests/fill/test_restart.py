@@ -1,13 +1,28 @@
 """What an earlier process left behind: continued when it is right, found out when it is not."""
 
+import asyncio
 import hashlib
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hubferry.fill.writer import hash_prefix
 from hubferry.store.blobs import BlobStore
-from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
+from tests.fill.fakes import (
+    HELD_BACK,
+    MIB,
+    UPSTREAM,
+    Stage,
+    Upstream,
+    content,
+    digest_of,
+    play,
+    read_all,
+    read_until_cut,
+)
 
 DATA = content(4 * MIB)
 DIGEST = digest_of(DATA)
@@ -56,6 +71,33 @@ def test_a_partial_is_continued_without_ranges(tmp_path: Path) -> None:
     async def scene() -> None:
         assert await stage.pull(DIGEST, upstream) == DATA
         assert upstream.offsets == [MIB]
+
+    play(scene(), stage)
+
+
+def test_what_is_there_counts_before_it_is_hashed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who resumes a download after a restart is not far ahead of the fill: the rest would be fetched twice."""
+    leave(tmp_path, DATA[: 3 * MIB])
+    stage, upstream, may_hash = Stage(tmp_path), Upstream(DATA), threading.Event()
+
+    def hash_later(*args: Any) -> Any:
+        may_hash.wait(20)
+        return hash_prefix(*args)
+
+    monkeypatch.setattr("hubferry.fill.lead.hash_prefix", hash_later)
+
+    async def scene() -> None:
+        await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+        blob = await stage.fills.visit(UPSTREAM, DIGEST)
+        assert blob is not None
+        assert blob.front_bytes == 3 * MIB
+        body = blob.body(0, None)
+        blob.close()
+        reading = asyncio.create_task(read_all(body))
+        done, _ = await asyncio.wait({reading}, timeout=0.05)
+        assert not done
+        may_hash.set()
+        assert await reading == DATA
 
     play(scene(), stage)
 

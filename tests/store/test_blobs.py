@@ -1,6 +1,7 @@
 """Blob files: whole or not there, shared while they are read, and who may write one that is under way."""
 
 import asyncio
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -103,6 +104,45 @@ def test_what_is_not_in_the_page_cache_is_read_on_a_thread(
     before = open_files()
     asyncio.run(scene())
     assert open_files() == before
+
+
+def test_a_blob_is_there_as_soon_as_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process is given it while the one that fetched it still waits for the disk."""
+    found: list[int | None] = []
+
+    async def look() -> None:
+        blob = await BlobStore(tmp_path).open(DIGEST)
+        found.append(None if blob is None else blob.size_bytes)
+        if blob is not None:
+            blob.close()
+
+    monkeypatch.setattr("hubferry.store.partial.sync_folder", lambda _: asyncio.run(look()))
+    committed(BlobStore(tmp_path))
+    assert found == [len(DATA)]
+
+
+def test_a_blob_that_is_held_alone_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    committed(store)
+
+    async def scene() -> None:
+        held = os.open(store.path(DIGEST), os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        opening = asyncio.create_task(store.open(DIGEST))
+        await asyncio.sleep(0.1)
+        assert not opening.done()
+        os.close(held)
+        blob = await opening
+        assert blob is not None
+        blob.close()
+        # held alone for its removal
+        held = os.open(store.path(DIGEST), os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        store.path(DIGEST).unlink()
+        assert await store.open(DIGEST) is None
+        os.close(held)
+
+    asyncio.run(scene())
 
 
 def test_a_file_that_became_shorter_cuts_its_readers(tmp_path: Path) -> None:

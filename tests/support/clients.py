@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.support.content import digest_of
 from tests.support.processes import Process, find_program, unix_answers
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["ClientError", "Containerd", "Docker", "Podman", "Pulled", "Skopeo", "write_hosts_toml"]
+__all__ = ["CLIENTS", "Client", "ClientError", "Containerd", "Docker", "Podman", "Pulled", "Skopeo", "write_hosts_toml"]
 
+CLIENTS = ("docker", "containerd", "podman", "skopeo")
 _TIMEOUT_S = 120
 
 
@@ -40,6 +41,16 @@ class Pulled:
     digest: str
     architecture: str
     diff_ids: tuple[str, ...]
+
+
+class Client(Protocol):
+    """What all of them can."""
+
+    def pull(self, reference: str, *, platform: str = ...) -> Pulled:
+        """Pull for linux/amd64 or that platform, and look at the result."""
+
+    def remove(self, reference: str) -> None:
+        """Remove the image and its content: the next pull fetches everything again."""
 
 
 class Docker:
@@ -282,6 +293,9 @@ class Skopeo:
             assert (digest_of(content), len(content)) == (blob["digest"], blob["size"])
         config = json.loads((folder / manifest["config"]["digest"].removeprefix("sha256:")).read_bytes())
         return Pulled(digest, config["architecture"], tuple(config["rootfs"]["diff_ids"]))
+
+    def remove(self, reference: str) -> None:
+        """Nothing to do: every copy goes to a folder of its own."""
 
     def inspect(self, reference: str, *, credentials: tuple[str, str] | None = None) -> dict[str, Any]:
         """What skopeo tells of the image for amd64, with "Digest" that of the index if there is one."""

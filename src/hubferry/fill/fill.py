@@ -110,7 +110,6 @@ class Fill:
     async def _run(self) -> None:
         standing = await self._file.open()
         if standing == "followed":
-            self._begin()
             standing = await self._follow()
         if standing == "ours":
             self._is_leading = True
@@ -133,10 +132,12 @@ class Fill:
         while True:
             look = await self._file.look()
             if look.standing == "discarded":
+                self._begin()
                 return look.standing
             stalled_s = stalled_s + POLL_S if look.written_bytes == self.progress.written_bytes else 0.0
             self.progress.size_bytes = self.progress.size_bytes or look.size_bytes
             self.progress.advance(look.written_bytes)
+            self._begin()  # not before it is known how far it is: a range may be ahead of that
             if look.standing != "followed":
                 return look.standing
             unwatched_polls = 0 if self._watchers.are_there else unwatched_polls + 1

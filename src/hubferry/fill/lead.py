@@ -66,6 +66,7 @@ class Leader:
         except BaseException:
             await beginning.fetched.body.close()
             raise
+        self._progress.found_bytes = beginning.offset
         return beginning
 
     async def go_on(self, beginning: Beginning, check_wanted: Callable[[], None]) -> None:
@@ -79,6 +80,7 @@ class Leader:
                 hasher = await self._file.on_thread(hash_prefix, self._file.partial, self._digest, beginning.offset)
             except Damaged as error:
                 self._report("partial_damaged", str(error))
+                self._progress.found_bytes = 0
                 await source.close()
                 beginning = await self._anew(str(error))
                 source = self._source(beginning)

@@ -18,10 +18,16 @@ class Progress:
     def __init__(self) -> None:
         self.size_bytes: int | None = None
         self.written_bytes = 0
+        self.found_bytes = 0  # what an earlier fill left, which is hashed before it may be read
         self.is_verified = False
         self.failure: UpstreamFailure | None = None
         self._is_wrong = False
         self._changed = asyncio.Event()
+
+    @property
+    def front_bytes(self) -> int:
+        """From where on the upstream is being asked."""
+        return max(self.written_bytes, self.found_bytes)
 
     @property
     def readable_end(self) -> int:

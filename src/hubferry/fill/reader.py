@@ -107,7 +107,7 @@ class FillVisit:
     @property
     def front_bytes(self) -> int:
         """How far the fill is."""
-        return self._progress.written_bytes
+        return self._progress.front_bytes
 
     def body(self, start: int, end: int | None) -> "FillBody":
         """The bytes from `start` up to, not including, `end` (None: to the end)."""

@@ -27,6 +27,8 @@ from hubferry.store.partial import PartialFile
 
 CHECK_PATIENCE_S = 0.3  # a small file is checked by then, and fetched anew without anybody noticing
 REMEMBERED = 10_000
+HELD_ALONE_S = 1.0  # between a rename and the next line, or between a lock and the removal it is for
+HELD_POLL_S = 0.005
 
 
 class BlobStore:
@@ -247,9 +249,21 @@ def _open_file(path: Path) -> tuple[int, os.stat_result] | None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # what is being read is not removed; whoever holds it alone is about to remove it
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            # what is being read is not removed; whoever holds it alone is about to remove it, or has only just named it
+            _lock_shared(descriptor)
             return descriptor, os.fstat(descriptor)
         except OSError:
             os.close(descriptor)
     return None
+
+
+def _lock_shared(descriptor: int) -> None:
+    """Raises OSError when somebody else holds the file alone, and goes on doing so."""
+    deadline = time.monotonic() + HELD_ALONE_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not os.fstat(descriptor).st_nlink or time.monotonic() > deadline:
+                raise
+            time.sleep(HELD_POLL_S)

@@ -159,6 +159,7 @@ class PartialFile:
             self._sidecar.unlink(missing_ok=True)
             self._final.parent.mkdir(parents=True, exist_ok=True)
             self._path.rename(self._final)
+            self.release()  # the disk may be slow from here on, and to others a file that is held alone is not there
             if self._ledger is not None:
                 self._ledger.settle(self._name, self.digest, length_bytes)
             sync_folder(self._final.parent)
