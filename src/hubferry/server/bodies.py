@@ -57,31 +57,15 @@ async def send_body(body: Readable, length: int | None, start: Message, client: 
 
 
 async def _pump(body: Readable, length: int | None, start: Message, client: Client, progress: Progress) -> None:
-    first = asyncio.ensure_future(body.read())
-    try:
-        # a body that breaks at once can still be answered with an error; one that is slow must not hold the head
-        done, _ = await asyncio.wait({first}, timeout=HEAD_PATIENCE_S)
-        if done:
-            first.result()
-        await client.send(start)
-        if not done:
-            await client.send({"type": "http.response.body", "body": b"", "more_body": True})
-        await _pump_rest(body, first, length, client, progress)
-    finally:
-        first.cancel()
-
-
-async def _pump_rest(
-    body: Readable, first: asyncio.Future[bytes | None], length: int | None, client: Client, progress: Progress
-) -> None:
     next_region = getattr(body, "next_region", None) if client.takes_regions and length is not None else None
+    chunk = await _begin(body, start, client)
     try:
-        chunk = await first
         while chunk is not None:
             if length is not None and progress.sent_bytes + len(chunk) > length:
                 raise CutShort("the upstream sent more than it declared")
             await client.send({"type": "http.response.body", "body": chunk, "more_body": True})
             progress.sent_bytes += len(chunk)
+            chunk = None  # what follows may take a slow client long, and there may be thousands of them
             # when upstream and client are both fast nothing above waits, and everybody else would
             await asyncio.sleep(0)
             while next_region is not None and (region := next_region()) is not None:
@@ -94,6 +78,26 @@ async def _pump_rest(
     if length is not None and progress.sent_bytes != length:
         raise CutShort(f"the upstream sent {progress.sent_bytes} of {length} bytes")
     await client.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _begin(body: Readable, start: Message, client: Client) -> bytes | None:
+    """Send the head; the first piece. Raises UpstreamFailure before the head, CutShort after it."""
+    first = asyncio.ensure_future(body.read())
+    try:
+        # a body that breaks at once can still be answered with an error; one that is slow must not hold the head
+        await asyncio.wait({first}, timeout=HEAD_PATIENCE_S)
+        is_late = not first.done()
+        if not is_late:
+            first.result()
+        await client.send(start)
+        if is_late:
+            await client.send({"type": "http.response.body", "body": b"", "more_body": True})
+        try:
+            return await first
+        except UpstreamFailure as error:
+            raise CutShort(str(error)) from None
+    finally:
+        first.cancel()
 
 
 def _file_part(region: Region) -> Message:
