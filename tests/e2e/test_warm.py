@@ -183,3 +183,16 @@ def test_within_the_ttl_nothing_is_asked_for_a_login_either(
     for repository, index in indexes.items():
         check_amd64(pull_as(clients[name], f"{gateway.host}/{repository}:1", ALICE), index)
     assert asked(hub) == []
+
+
+@pytest.mark.parametrize("name", WITH_EACH_PULL)
+def test_a_login_does_not_stand_in_the_way_when_the_upstream_is_off(
+    hub: Hub, shown: tuple[Gateway, dict[str, Index]], clients: dict[str, Client], name: str
+) -> None:
+    gateway, indexes = shown
+    hub.state.token_lifetime_s = 60  # too short to give the client another that promises it a minute
+    for account in (None, ALICE):
+        pull_as(clients[name], f"{gateway.host}/library/open:1", account)
+    hub.close()
+    check_amd64(pull_as(clients[name], f"{gateway.host}/library/open:1", None), indexes["library/open"])
+    check_amd64(pull_as(clients[name], f"{gateway.host}/library/open:1", ALICE), indexes["library/open"])
