@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 
 REFUSED = r"(?i)denied|unauthorized|authentication required|authorization failed|401"
+WITH_EACH_PULL = ("containerd", "skopeo")  # show their credentials; the others have logged in before
 BRIEF_S = 3.0  # longer than a pull takes between its first request and its last
 
 
@@ -158,3 +159,40 @@ def test_what_covers_a_failure_is_for_those_who_may_have_it(
     check_amd64(pull_as(skopeo, by_tag, ALICE), index)
     answers = answers_since(gateway, before, "alice/app", ["1"])
     assert {answer["outcome"] for answer in answers if answer["reference"] == "1"} == {"stale"}
+
+
+@pytest.fixture
+def shown(hub: Hub, start_gateway: StartGateway) -> tuple[Gateway, dict[str, Index]]:
+    """A gateway with one image for everybody and one of Alice's."""
+    hub.state.users.update([ALICE])
+    indexes = {"library/open": build_index("shown-open"), "alice/app": build_index("shown-private")}
+    for repository, index in indexes.items():
+        hub.add(repository, "1", index, readers={"alice"} if repository == "alice/app" else None)
+    config = {"upstreams": {"only": True, "docker.io": upstream(hub.url, default=True, library=True)}}
+    return start_gateway(config), indexes
+
+
+@pytest.mark.parametrize("name", WITH_EACH_PULL)
+def test_within_the_ttl_nothing_is_asked_for_a_login_either(
+    hub: Hub, shown: tuple[Gateway, dict[str, Index]], clients: dict[str, Client], name: str
+) -> None:
+    gateway, indexes = shown
+    for repository in indexes:
+        pull_as(clients[name], f"{gateway.host}/{repository}:1", ALICE)
+    hub.recorder.clear()
+    for repository, index in indexes.items():
+        check_amd64(pull_as(clients[name], f"{gateway.host}/{repository}:1", ALICE), index)
+    assert asked(hub) == []
+
+
+@pytest.mark.parametrize("name", WITH_EACH_PULL)
+def test_a_login_does_not_stand_in_the_way_when_the_upstream_is_off(
+    hub: Hub, shown: tuple[Gateway, dict[str, Index]], clients: dict[str, Client], name: str
+) -> None:
+    gateway, indexes = shown
+    hub.state.token_lifetime_s = 60  # too short to give the client another that promises it a minute
+    for account in (None, ALICE):
+        pull_as(clients[name], f"{gateway.host}/library/open:1", account)
+    hub.close()
+    check_amd64(pull_as(clients[name], f"{gateway.host}/library/open:1", None), indexes["library/open"])
+    check_amd64(pull_as(clients[name], f"{gateway.host}/library/open:1", ALICE), indexes["library/open"])

@@ -191,10 +191,27 @@ def test_a_login_proves_the_credential_to_the_upstream_and_the_token_makes_priva
         stage.upstream.on("GET", HUB + blob("alice/private"), ok(b"x"))
         assert (await stage.ask(blob("alice/private"), bearer(heard))).status == 200
 
-    stage.upstream.on("GET", f"{HUB}/v2/", challenged())
     play(stage, scene())
     assert stage.upstream.authorizations(REALM) == [ALICE, ALICE]
     assert stage.upstream.authorizations(HUB + blob("alice/private")) == ["Bearer PULL"]
+
+
+def test_while_its_token_lives_a_login_is_proven_without_asking_and_another_password_is_not() -> None:
+    stage = Stage(LOGIN)
+    query = "scope=repository:alice/private:pull"
+    other = basic("alice", "other")
+
+    async def scene() -> None:
+        stage.upstream.on("GET", f"{HUB}/v2/", challenged())
+        stage.upstream.on("GET", REALM, token("ONE"), FakeResponse(401), token("TWO"))
+        for _ in range(3):
+            assert (await stage.ask("/token", ("authorization", ALICE), query=query)).status == 200
+        assert (await stage.ask("/token", ("authorization", other), query=query)).status == 401
+        stage.clock.pass_s(300)
+        assert (await stage.ask("/token", ("authorization", ALICE), query=query)).status == 200
+
+    play(stage, scene())
+    assert stage.upstream.authorizations(REALM) == [ALICE, other, ALICE]
 
 
 def test_a_grant_with_credentials_holds_only_where_they_were_checked() -> None:

@@ -320,7 +320,7 @@ def test_the_credential_of_one_user_never_serves_another() -> None:
     alice, bob = basic("alice", "a"), basic("bob", "b")
 
     async def scene() -> None:
-        stage.upstream.on("GET", f"{HUB}/v2/", challenged(), challenged())
+        stage.upstream.on("GET", f"{HUB}/v2/", challenged())
         stage.upstream.on("GET", URL, *(ok(b"x") for _ in range(5)))
         stage.upstream.on("GET", REALM, token("ALICE"), token("BOB"), token("NOBODY"))
         await stage.ask(BLOB, ("authorization", alice))
@@ -341,7 +341,7 @@ def test_another_password_of_the_same_user_is_another_credential() -> None:
     stage = Stage()
 
     async def scene() -> None:
-        stage.upstream.on("GET", f"{HUB}/v2/", challenged(), challenged())
+        stage.upstream.on("GET", f"{HUB}/v2/", challenged())
         stage.upstream.on("GET", URL, ok(b"x"))
         stage.upstream.on("GET", REALM, token("GOOD"), FakeResponse(401))
         assert (await stage.ask(BLOB, ("authorization", basic("alice", "good")))).status == 200

@@ -103,26 +103,29 @@ class Fetcher:
         """
         origin = target.origin
         base = origin.bases[0]
-        exchange = Exchange("GET", f"{base}/v2/", (("user-agent", USER_AGENT),), origin.trust)
+        # where the challenge is known, a kept token is proof without asking; a login that names no repository asks
+        known = self._challenges.get(base) if target.repository else None
+        exchange = Exchange("GET", f"{base}/v2/", (("user-agent", USER_AGENT),), origin.trust, known=known)
         step: object = exchange.begin()
         status, shown, asked = 0, False, False
         headers: Headers = ()
         try:
-            while isinstance(step, Send):
-                response = await self._upstream.send(origin.name, step)
-                await response.body.close()
-                status, headers = response.status, response.headers
-                step = exchange.received(status, headers)
-                if isinstance(step, Authenticate):
-                    asked = True
-                    token = await self._tokens.authorization(
-                        origin, step, target.repository, target.credential, min_remaining_s=MIN_LIFETIME_S
-                    )
-                    shown = shown or not step.anonymous
-                    if token and token.lifetime_s is not None and not step.anonymous:
-                        self._challenges[base] = step.challenge
-                        return Proof(accepted=True, lifetime_s=token.lifetime_s)
-                    step = exchange.authorized(token.authorization if token else None)
+            while isinstance(step, Send | Authenticate):
+                if isinstance(step, Send):
+                    response = await self._upstream.send(origin.name, step)
+                    await response.body.close()
+                    status, headers = response.status, response.headers
+                    step = exchange.received(status, headers)
+                    continue
+                asked = True
+                token = await self._tokens.authorization(
+                    origin, step, target.repository, target.credential, min_remaining_s=MIN_LIFETIME_S
+                )
+                shown = shown or not step.anonymous
+                if token and token.lifetime_s is not None and not step.anonymous:
+                    self._challenges[base] = step.challenge
+                    return Proof(accepted=True, lifetime_s=token.lifetime_s)
+                step = exchange.authorized(token.authorization if token else None)
         except UpstreamFailure as error:
             raise unreachable(origin.name, error) from error
         if isinstance(step, Fail):
