@@ -10,9 +10,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from hubferry.core.access import Credential, Grant, lifetime_s
+from hubferry.core.access import MIN_LIFETIME_S, Credential, Grant, lifetime_s
 from hubferry.core.challenge import format_challenge
 from hubferry.core.errors import Code, OciError
+from hubferry.core.freshness import COVERED
 from hubferry.core.http import Request
 from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable, resolve, resolve_host
 from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
@@ -25,7 +26,7 @@ MAX_REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ProvenAt:
-    """The upstream that took a credential, and for how long that may be relied on."""
+    """The upstream that took a credential (empty: none could say), and for how long that may be relied on."""
 
     upstream: str
     lifetime_s: float | None
@@ -66,7 +67,7 @@ class Login:
             home = self._home(request, endpoint)
             upstream = trail.upstream = routes[0].upstream if routes else home
             same = [route for route in routes if route.upstream == upstream]
-            proof = await self._prove(asked.credential, upstream, home, same)
+            proof = await self._prove_if_possible(asked.credential, upstream, home, same)
             life_s = lifetime_s(proof.lifetime_s)
             grant = Grant(tuple(route.named for route in same), service, now + life_s)
             if proof.upstream == upstream:
@@ -99,6 +100,20 @@ class Login:
                 raise
             return None  # not to be proven now: what is open to everybody may still be had
         return credential if proof.upstream == route.upstream else None
+
+    async def _prove_if_possible(
+        self, credential: Credential, upstream: str, home: str, routes: list[Route]
+    ) -> ProvenAt:
+        """As `_prove`; while the upstream fails, whoever names repositories may have what is open to everybody.
+
+        Otherwise a login would keep its owner from what an anonymous client is given from the cache.
+        """
+        try:
+            return await self._prove(credential, upstream, home, routes)
+        except OciError as error:
+            if not routes or error.status not in COVERED:
+                raise
+            return ProvenAt("", MIN_LIFETIME_S)
 
     async def _prove(self, credential: Credential, upstream: str, home: str, routes: list[Route]) -> ProvenAt:
         """Where a credential holds: at the upstream that the scope names, or at the host name's own.
