@@ -37,6 +37,10 @@ class UpstreamFailure(Exception):
         self.detail = detail
 
 
+class NotKept(UpstreamFailure):
+    """The cache cannot give the rest of a blob, because its disk failed or was found wrong; the upstream may."""
+
+
 class TooLarge(Exception):
     """A body that was to be read whole is larger than its limit."""
 

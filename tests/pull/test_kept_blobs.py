@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.upstream_tokens import UpstreamTokens
 from hubferry.store.blobs import BlobStore
 from hubferry.store.index import SqliteIndex
+from hubferry.store.partial import PartialFile
 from tests.fill.fakes import MIB, content, digest_of, open_files, read_all
 from tests.pull.fakes import HUB, FakeClock, FakeLog, FakeResponse, ScriptedUpstream, registrable_domain
 
@@ -96,16 +97,19 @@ class Stage:
         rights = Rights(cast("Any", self.index), self.clock, Revision())
         index = cast("Any", self.index)
         self.blobs = KeptBlobs(fetcher, index, self.store, self.fills, rights, stream=self.content.blob, log=self.log)
-        self.outcome = ""
+        self.trail = Trail()
+
+    @property
+    def outcome(self) -> str:
+        return self.trail.outcome
 
     async def ask(
         self, digest: str, *lines: tuple[str, str], method: str = "GET", repository: str = "library/nginx",
         credential: Credential | None = None,
     ) -> tuple[int, Headers, Any]:  # fmt: skip
         request = Request(method, "", "", lines, "http", "gw", "127.0.0.1")
-        trail = Trail()
-        answer = await self.blobs.answer(request, Target(self.origin, repository, credential), digest, trail)
-        self.outcome = trail.outcome
+        self.trail = Trail()
+        answer = await self.blobs.answer(request, Target(self.origin, repository, credential), digest, self.trail)
         return answer.status, answer.headers, answer.body
 
     async def heard(self, digest: str, *lines: tuple[str, str], **how: Any) -> tuple[int, Headers, bytes]:
@@ -364,6 +368,47 @@ def test_what_cannot_be_kept_is_streamed(stage: Stage, monkeypatch: pytest.Monke
         _, _, data = await stage.heard(digest_of(SMALL))
         assert (data, stage.outcome) == (SMALL, "bypass")
         assert "store_failed" in [event for event, _ in stage.log.events]
+
+    play(stage, scene())
+
+
+@pytest.mark.parametrize("lines", [(), (("range", f"bytes=100-{12 * MIB}"),)], ids=["whole", "a range"])
+def test_a_disk_that_fails_under_a_pull_costs_the_cache_and_not_the_pull(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, lines: Headers
+) -> None:
+    real_write = PartialFile.write
+
+    def write(self: PartialFile, offset: int, pieces: Sequence[bytes]) -> None:
+        if offset > 8 * MIB:
+            raise StoreFailure("No space left on device")
+        real_write(self, offset, pieces)
+
+    monkeypatch.setattr(PartialFile, "write", write)
+
+    async def scene() -> None:
+        # the second is asked for the rest, and knows no Range
+        stage.upstream.on("GET", url_of(BIG), response(200, BIG), response(200, BIG))
+        _, _, data = await stage.heard(digest_of(BIG), *lines)
+        assert data == (BIG[100 : 12 * MIB + 1] if lines else BIG)
+        assert stage.trail.outcome == "bypass"
+        assert stage.trail.problem == "No space left on device"
+
+    play(stage, scene())
+
+
+def test_a_rest_that_is_refused_is_a_cut(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> None:
+        raise StoreFailure("No space left on device")
+
+    monkeypatch.setattr(PartialFile, "write", write)
+
+    async def scene() -> None:
+        gate = asyncio.Event()  # the fill fails when the body is being read
+        stage.upstream.on("GET", url_of(BIG), response(200, BIG, gate=gate), FakeResponse(429))
+        _, _, body = await stage.ask(digest_of(BIG))
+        gate.set()
+        with pytest.raises(UpstreamFailure, match=r"429|limit"):
+            await read_all(body)
 
     play(stage, scene())
 

@@ -24,7 +24,7 @@ from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Fetch, Partials, Standing, WrongContent
 from hubferry.fill.progress import Progress
 from hubferry.fill.reader import FillVisit, Watchers
-from hubferry.ports import Cause, EventLog, FillResult, Metrics, StoreFailure, UpstreamFailure
+from hubferry.ports import Cause, EventLog, FillResult, Metrics, NotKept, StoreFailure, UpstreamFailure
 
 POLL_S = 0.02
 STALLED_S = 120.0  # how long a leader in another process may do nothing before its followers give up
@@ -166,7 +166,9 @@ class Fill:
 
     def _end(self, error: Exception, *, is_wrong: bool = False) -> None:
         failure = error
-        if not isinstance(failure, UpstreamFailure):
+        if isinstance(error, StoreFailure):
+            failure = NotKept(Cause.CUT, self._upstream, str(error))
+        elif not isinstance(failure, UpstreamFailure):
             failure = UpstreamFailure(Cause.CUT, self._upstream, f"{self._digest}: {error}")
         self.progress.fail(failure, is_wrong=is_wrong)
         if not self._begun.done():

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hubferry.core.pace import REGION_BYTES, Pace
 from hubferry.fill.parts import Partial
 from hubferry.fill.progress import Progress
-from hubferry.ports import Cause, Region, StoreFailure, UpstreamFailure
+from hubferry.ports import Cause, NotKept, Region, StoreFailure, UpstreamFailure
 
 GRACE_S = 1.0  # between the beginning of a fill and its first reader a fast upstream gives a lot
 
@@ -145,7 +145,7 @@ class FillBody:
         try:
             piece = await self._file.read(self._at, size_bytes)
         except StoreFailure as failure:
-            raise UpstreamFailure(Cause.CUT, "cache", str(failure)) from None
+            raise NotKept(Cause.CUT, "cache", str(failure)) from None
         if not piece:
             raise UpstreamFailure(Cause.CUT, "cache", "the file is shorter than it was")
         self._at += len(piece)
@@ -181,6 +181,6 @@ class FillBody:
             if progress.failure is not None:
                 # one for each reader: a traceback grows with every raise
                 failure = progress.failure
-                raise UpstreamFailure(failure.cause, failure.host, failure.detail)
+                raise type(failure)(failure.cause, failure.host, failure.detail)
             await progress.changed()
         return self._at

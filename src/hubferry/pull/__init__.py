@@ -3,6 +3,7 @@
     gateway.Gateway          a request -> an answer; the only name that shells use
       login.Login            the token endpoint, and who a request comes from
       kept_manifests         manifests from what is kept, as far as that may answer
+      kept_blobs             blobs from what is kept or on its way; kept_bodies are their bodies
       proofs                 asks once for all who ask the same, and notes what the answer proves
       manifests              manifests from the upstream
         rights               who may have what is kept

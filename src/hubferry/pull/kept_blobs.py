@@ -7,7 +7,8 @@
     no                       -        GET                               filled; its GET proves    miss
 
 Whatever many ask at the same moment is asked once. A Range far ahead of the fill is fetched on its own, by a few
-clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass).
+clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass), also from where the
+disk failed on.
 A refusal (401, 403) withdraws the right at once. Not here: what the upstream is asked (blob_source.py).
 """
 
@@ -18,11 +19,12 @@ from typing import cast
 
 from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange
-from hubferry.ports import Blob, BlobStore, EventLog, Fills, Index, Readable, StoreFailure
+from hubferry.ports import Blob, BlobStore, EventLog, Fills, Index, InFile, Readable, StoreFailure
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
 from hubferry.pull.fetch import Fetcher, Target
+from hubferry.pull.kept_bodies import GoingOn, Noticed
 from hubferry.pull.manifests import unusable
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
@@ -93,7 +95,7 @@ class KeptBlobs:
         size_bytes = blob.size_bytes
         if ask.byte_range is None or size_bytes is None:  # a server may ignore a Range, and without a size has to
             lines = identity(ask.digest, size_bytes)
-            return Answer(200, lines, blob.body(0, None) if ask.request.method == "GET" else None)
+            return Answer(200, lines, self._body(ask, blob, 0, None) if ask.request.method == "GET" else None)
         part = place_range(ask.byte_range, size_bytes)
         if part is None:
             raise refuse_range(ask.source.asked, size_bytes)
@@ -101,7 +103,11 @@ class KeptBlobs:
             return await self._fetch_ahead(ask)
         lines = identity(ask.digest, part.length)
         lines += (("content-range", f"bytes {part.first}-{part.last}/{size_bytes}"),)
-        return Answer(206, lines, blob.body(part.first, part.last + 1))
+        return Answer(206, lines, self._body(ask, blob, part.first, part.last + 1))
+
+    def _body(self, ask: "_Ask", blob: Blob, start: int, end: int | None) -> GoingOn:
+        body = cast("InFile", blob.body(start, end))
+        return GoingOn(body, start, end, ask.source.fetch, ask.trail)
 
     async def _fetch_ahead(self, ask: "_Ask") -> Answer:
         """A range that the fill will not reach soon, streamed past it; over when the client has it or leaves."""
@@ -120,7 +126,7 @@ class KeptBlobs:
         if answer.body is None or isinstance(answer.body, bytes):
             is_over()
             return answer
-        return replace(answer, body=_Noticed(cast("Readable", answer.body), is_over))
+        return replace(answer, body=Noticed(cast("Readable", answer.body), is_over))
 
     async def _pass_through(self, ask: "_Ask") -> Answer:
         ask.trail.outcome = "bypass"
@@ -172,20 +178,3 @@ class _Ask:
     def key(self) -> tuple[str, str]:
         """What a fill is known by."""
         return self.target.origin.name, self.digest
-
-
-class _Noticed:
-    """A body whose end is noticed."""
-
-    def __init__(self, body: Readable, on_close: Callable[[], None]) -> None:
-        self._body = body
-        self._on_close: Callable[[], None] | None = on_close
-
-    async def read(self) -> bytes | None:
-        return await self._body.read()
-
-    async def close(self) -> None:
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
-        await self._body.close()

@@ -3,7 +3,7 @@
 The layout is that of content.py (`blobs/sha256/ab/abcd...`): what has a final name was verified. A file that was
 written to since (mark.py) is hashed before its first byte leaves: when that takes long its body waits, so that the head
 need not. A damaged file is put aside and is as if it had never been there. A file that is being read may be removed
-meanwhile; its readers go on. A disk that fails under a body cuts it visibly.
+meanwhile; its readers go on. What a body cannot give any more (NotKept) its reader has to get elsewhere.
 Also here: where blobs under way are opened (partial.py).
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from hubferry.core.pace import REGION_BYTES, Pace
-from hubferry.ports import Cause, EventLog, Region, StoreFailure, UpstreamFailure
+from hubferry.ports import Cause, EventLog, NotKept, Region, StoreFailure, UpstreamFailure
 from hubferry.store.checks import find_problem, put_aside
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
@@ -211,14 +211,14 @@ class StoredBody:
         if shared.is_being_checked:
             await asyncio.wait({cast("asyncio.Future[bool]", shared.check)})
         if shared.is_damaged:
-            raise UpstreamFailure(Cause.CUT, "cache", f"{shared.digest} was damaged on the disk: ask again")
+            raise NotKept(Cause.CUT, "cache", f"{shared.digest} was damaged on the disk")
         size_bytes = min(self._pace.next_bytes(time.monotonic()), self._end - self._at)
         try:
             piece = shared.store.reads.read_cached(shared.descriptor, self._at, size_bytes)
             if piece is None:
                 piece = await shared.read_on_thread(self._at, size_bytes)
         except OSError as error:
-            raise UpstreamFailure(Cause.CUT, "cache", f"{shared.digest}: {error.strerror or error}") from None
+            raise NotKept(Cause.CUT, "cache", f"{shared.digest}: {error.strerror or error}") from None
         if not piece:
             raise UpstreamFailure(Cause.CUT, "cache", f"{shared.digest} is shorter than it was")
         self._at += len(piece)
