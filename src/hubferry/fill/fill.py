@@ -88,7 +88,7 @@ class Fill:
         except WrongContent as error:
             self._report("fill_wrong", str(error))
             await self._give_up()
-            self._end(UpstreamFailure(Cause.CUT, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
+            self._end(UpstreamFailure(Cause.WRONG, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
         except StoreFailure as error:
             self.store_failure = error
             self._report("store_failed", str(error))
