@@ -18,12 +18,16 @@ REPOSITORY = "library/app"
 
 @dataclass
 class Stage:
-    """What a fault test plays with. `image` is `app:latest` on the hub; `big` is a 4 MiB blob beside it."""
+    """What a fault test plays with. `image` is `app:latest` on the hub; `big` is a 4 MiB blob beside it.
+
+    `folder` is the gateway's cache.dir.
+    """
 
     hub: Hub
     gateway: Gateway
     image: Image
     big: Blob
+    folder: Path
 
     @property
     def manifest_url(self) -> str:
@@ -62,7 +66,7 @@ def stage(tmp_path: Path, hub: Hub) -> Iterator[Stage]:
 
 @contextmanager
 def open_stage(tmp_path: Path, hub: Hub, cache: dict[str, Any], **more: Any) -> Iterator[Stage]:
-    """A stage with further settings of the cache and of its one upstream."""
+    """A stage with further settings of the cache and of its one upstream; a second one goes on in the same folder."""
     image = build_image("faults")
     big = Blob.generated(4 * MIB, seed=7)
     hub.add(REPOSITORY, "latest", image)
@@ -70,4 +74,4 @@ def open_stage(tmp_path: Path, hub: Hub, cache: dict[str, Any], **more: Any) -> 
     settings = config(tmp_path, hub, **more)
     settings["cache"] |= cache
     with Gateway.start(tmp_path / "gateway", settings) as gateway:
-        yield Stage(hub, gateway, image, big)
+        yield Stage(hub, gateway, image, big, Path(settings["cache"]["dir"]))
