@@ -9,6 +9,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,17 @@ def wait_until(is_met: Callable[[], bool], what: str, timeout_s: float = 15) -> 
 def wait_kept(folder: Path, blob: Blob) -> None:
     """A client has all of a blob a moment before its file has its name."""
     wait_until(file_of(folder, blob).exists, "kept")
+
+
+def wait_written(folder: Path, blob: Blob, size_bytes: int) -> None:
+    """Wait until so much of a blob under way is on the disk, or all of it."""
+
+    def is_written() -> bool:
+        with suppress(FileNotFoundError):
+            return any(path.stat().st_size >= size_bytes for path in under_way(folder, blob))
+        return False
+
+    wait_until(lambda: is_written() or file_of(folder, blob).exists(), f"{size_bytes} bytes of a blob under way")
 
 
 def wait_event(gateway: Gateway, name: str, **fields: object) -> dict[str, Any]:
