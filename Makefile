@@ -2,13 +2,17 @@
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: run test check format bench install install-debian lock clean
+.PHONY: run test fuzz check format bench install install-debian lock clean
 
 run: install
 	.venv/bin/hubferry serve $(ARGS)
 
 test: install install-debian
 	$(PY) -m pytest $(ARGS)
+
+# The properties with many more and ever new examples; stop it when you like.
+fuzz: install
+	HUBFERRY_FUZZ=1 $(PY) -m pytest tests/properties $(ARGS)
 
 check: install
 	.venv/bin/ruff format --check .

@@ -25,6 +25,7 @@ class Cause(StrEnum):
     CUT = "it closed the connection"
     PROTOCOL = "it does not speak HTTP properly"
     PROXY = "the proxy cannot reach it"
+    WRONG = "it gave other bytes than the digest promises"
 
 
 class UpstreamFailure(Exception):

@@ -1,6 +1,6 @@
 """A stage for faults: the stand-in hub as docker.io, a second upstream, and the real gateway in front."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,16 @@ REPOSITORY = "library/app"
 
 @dataclass
 class Stage:
-    """What a fault test plays with. `image` is `app:latest` on the hub; `big` is a 4 MiB blob beside it."""
+    """What a fault test plays with. `image` is `app:latest` on the hub; `big` is a 4 MiB blob beside it.
+
+    `folder` is the gateway's cache.dir.
+    """
 
     hub: Hub
     gateway: Gateway
     image: Image
     big: Blob
+    folder: Path
 
     @property
     def manifest_url(self) -> str:
@@ -61,13 +65,23 @@ def stage(tmp_path: Path, hub: Hub) -> Iterator[Stage]:
 
 
 @contextmanager
-def open_stage(tmp_path: Path, hub: Hub, cache: dict[str, Any], **more: Any) -> Iterator[Stage]:
-    """A stage with further settings of the cache and of its one upstream."""
+def open_stage(
+    tmp_path: Path,
+    hub: Hub,
+    cache: Mapping[str, Any],
+    *,
+    server: Mapping[str, Any] | None = None,
+    access: Mapping[str, Any] | None = None,
+    port: int | None = None,
+    **more: Any,
+) -> Iterator[Stage]:
+    """A stage with further settings; `more` are those of its one upstream. A second one goes on in the same folder."""
     image = build_image("faults")
     big = Blob.generated(4 * MIB, seed=7)
     hub.add(REPOSITORY, "latest", image)
     hub.add_blob(REPOSITORY, big)
     settings = config(tmp_path, hub, **more)
-    settings["cache"] |= cache
-    with Gateway.start(tmp_path / "gateway", settings) as gateway:
-        yield Stage(hub, gateway, image, big)
+    for section, further in (("cache", cache), ("server", server), ("access", access)):
+        settings[section] = {**settings.get(section, {}), **(further or {})}
+    with Gateway.start(tmp_path / "gateway", settings, port=port) as gateway:
+        yield Stage(hub, gateway, image, big, Path(settings["cache"]["dir"]))

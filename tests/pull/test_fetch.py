@@ -106,7 +106,7 @@ def test_a_mirror_that_refuses_is_passed_over(status: int) -> None:
     play(stage, scene())
 
 
-@pytest.mark.parametrize("cause", list(Cause))
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.WRONG])
 def test_an_upstream_that_cannot_be_reached_is_503_and_says_who_and_why(cause: Cause) -> None:
     stage = Stage()
 

@@ -33,6 +33,7 @@ __all__ = [
     "hang_up",
     "header",
     "lying_digest",
+    "no_ranges",
     "other_bytes",
     "oversize_manifest",
     "redirect",
@@ -133,6 +134,16 @@ def lying_digest(digest: str) -> Action:
 def other_bytes(body: bytes) -> Action:
     """The normal head, with this body."""
     return lambda _request, normal: replace(normal(), body=Blob(body), start=0, stop=None)
+
+
+def no_ranges() -> Action:
+    """The whole body with 200, whatever range was asked for."""
+
+    def ignore(_request: Received, normal: Callable[[], Reply]) -> Reply:
+        reply = replace(normal(), status=200, start=0, stop=None).with_header("Content-Range", None)
+        return reply.with_header("Accept-Ranges", None)
+
+    return ignore
 
 
 def redirect(location: str, status: int = 307) -> Action:

@@ -78,6 +78,11 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def local_port(self) -> int:
+        """By which the other side's process can be found."""
+        return int(self._connection.getsockname()[1])
+
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 

@@ -91,7 +91,7 @@ class Fill:
             self._report("fill_wrong", str(error))
             self._count("wrong")
             await self._give_up()
-            self._end(UpstreamFailure(Cause.CUT, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
+            self._end(UpstreamFailure(Cause.WRONG, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
         except StoreFailure as error:
             self.store_failure = error
             self._report("store_failed", str(error))

@@ -206,13 +206,22 @@ def refuse_encoded(upstream: str, headers: Headers) -> None:
 
 
 def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:
-    """The 503 for an upstream that cannot be reached: which, and why."""
+    """The 503 for an upstream that cannot be reached: which, and why; the 502 for one that gave wrong bytes."""
+    detail: dict[str, object] = {"upstream": upstream, "cause": failure.cause.name.lower()}
+    if failure.cause is Cause.WRONG:
+        return OciError(
+            502,
+            Code.UNKNOWN,
+            f"{upstream} gave something that cannot be delivered: {failure.detail}; "
+            "try again: if it stays, something between gateway and upstream alters content",
+            detail=detail,
+        )
     return OciError(
         503,
         Code.UNAVAILABLE,
         f"{upstream} cannot be reached from this gateway: {failure}; "
         "check the gateway's network, or set a proxy or a mirror for this upstream",
-        detail={"upstream": upstream, "cause": failure.cause.name.lower()},
+        detail=detail,
         headers=(("retry-after", "5"),),
     )
 
