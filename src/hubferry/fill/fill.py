@@ -8,6 +8,7 @@ file; when its leader is gone without a result, a follower becomes the leader an
     followed       look again in POLL_S
     committed      it is verified: read on
     discarded      it was wrong: readers are cut
+    abandoned      it cannot be kept: readers get the rest from the upstream (NotKept)
 
 A fill that nobody has wanted for a moment stops after `unwatched_bytes`; the file stays and is continued by the next.
 Invariants: nothing gets its final name unless length and digest match; what readers were given is never replaced
@@ -24,7 +25,7 @@ from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Fetch, Partials, Standing, WrongContent
 from hubferry.fill.progress import Progress
 from hubferry.fill.reader import FillVisit, Watchers
-from hubferry.ports import Cause, EventLog, FillResult, Metrics, NotKept, StoreFailure, UpstreamFailure
+from hubferry.ports import Cause, EventLog, FillResult, Metrics, NoRoom, NotKept, StoreFailure, UpstreamFailure
 
 POLL_S = 0.02
 STALLED_S = 120.0  # how long a leader in another process may do nothing before its followers give up
@@ -90,14 +91,16 @@ class Fill:
         except WrongContent as error:
             self._report("fill_wrong", str(error))
             self._count("wrong")
-            await self._give_up()
+            if self._is_leading:
+                await self._file.remove()
             self._end(UpstreamFailure(Cause.WRONG, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
         except StoreFailure as error:
             self.store_failure = error
             self._report("store_failed", str(error))
             self._around.metrics.store_failed()
             self._count("store_failed")
-            await self._give_up()  # a full disk has better uses for it
+            if self._is_leading:
+                await self._file.abandon()  # a full disk has better uses for it
             self._end(error)
         except AlreadyKept as error:
             self._end(error)
@@ -125,12 +128,16 @@ class Fill:
             self.progress.verify(length_bytes)
             self._begin()
         else:
+            if standing == "abandoned":
+                raise NoRoom("another process began it and could not keep it")
             raise WrongContent("another process found that it is not what it should be")
 
     async def _follow(self) -> Standing:
         stalled_s, unwatched_polls = 0.0, 0
         while True:
             look = await self._file.look()
+            if look.standing == "abandoned":
+                return look.standing
             if look.standing == "discarded":
                 self._begin()
                 return look.standing
@@ -155,10 +162,6 @@ class Fill:
         """From here on nobody may come any more, or would be cut: they wait for the end and begin again."""
         self._end(UpstreamFailure(Cause.CUT, self._upstream, "nobody wanted it for long"))
         return _NobodyWants()
-
-    async def _give_up(self) -> None:
-        if self._is_leading:
-            await self._file.remove()
 
     def _begin(self) -> None:
         if not self._begun.done():

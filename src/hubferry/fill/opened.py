@@ -52,7 +52,7 @@ class OpenedFile:
         """
         for _ in range(MAX_OPENINGS):
             standing = await self.on_thread(self._reopen)
-            if standing != "discarded":  # removed or renamed between opening and locking
+            if standing not in ("discarded", "abandoned"):  # removed or renamed between opening and locking
                 return standing
         raise StoreFailure("the file of a blob under way vanishes as soon as it is opened")
 
@@ -74,6 +74,10 @@ class OpenedFile:
                 self.partial.discard()
 
         await self.on_thread(remove)
+
+    async def abandon(self) -> None:
+        """Remove the file, which is ours and right, but cannot be kept."""
+        await self.on_thread(self.partial.abandon)
 
     async def on_thread(self, work: Callable[[Unpack[Args]], T], *args: *Args) -> T:
         """Blocking work; whoever is cancelled waits for its end, because it uses the file."""

@@ -11,7 +11,7 @@ from hubferry.ports import Region
 HELD_BACK_BYTES = 64 * 1024  # what no reader gets before the digest matches
 PIECE_BYTES = 512 * 1024
 
-Standing = Literal["ours", "followed", "committed", "discarded"]
+Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
 
 
 class Readable(Protocol):
@@ -97,7 +97,10 @@ class Partial(Protocol):
         """Make it the blob, durably."""
 
     def discard(self) -> None:
-        """Remove it."""
+        """Remove it; to whoever follows it was wrong."""
+
+    def abandon(self) -> None:
+        """Remove it; to whoever follows it was right so far, and cannot be kept."""
 
     def release(self) -> None:
         """Let others write it."""

@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,10 @@ from hubferry.store.ledger import Ledger
 from hubferry.store.mark import set_mark
 from hubferry.store.page_reads import PageReads
 
+ABANDONED_MODE = 0o400  # what is left of a removed file to say something with, to whoever has it open
 RESERVED_AHEAD_BYTES = 64 * 2**20
 
-Standing = Literal["ours", "followed", "committed", "discarded"]
+Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ class PartialFile:
             self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def standing(self) -> Standing:
-        """Whether the file is ours to write (which this tries to bring about), another's, final, or given up."""
+        """Whether the file is ours to write (which this tries to bring about), another's, final, or given up.
+
+        Given up: `discarded` as wrong, or `abandoned` because it cannot be kept.
+        """
         if self._is_named(self._final):
             self.release()
             return "committed"
@@ -74,7 +79,7 @@ class PartialFile:
             return "committed"
         if not self._is_named(self._path):
             self.release()
-            return "discarded"
+            return "abandoned" if self._mode() == ABANDONED_MODE else "discarded"
         return "ours"
 
     def reserve(self, length_bytes: int) -> None:
@@ -172,6 +177,17 @@ class PartialFile:
                 self._path.unlink()
                 if self._ledger is not None:
                     self._ledger.forget([self._name])
+
+    def abandon(self) -> None:
+        """Remove the file as one that was right so far; whoever reads it still can. Never raises."""
+        with contextlib.suppress(OSError):  # then whoever follows takes it for wrong, which is safe
+            os.fchmod(self.descriptor, ABANDONED_MODE)
+        self.discard()
+
+    def _mode(self) -> int:
+        with contextlib.suppress(OSError):
+            return stat.S_IMODE(os.fstat(self.descriptor).st_mode)
+        return 0
 
     def release(self) -> None:
         """Let another process write; reading goes on, and keeps a file that has its final name from removal."""
