@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway, upstream
+from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Image, build_image
 
@@ -85,3 +86,15 @@ def open_stage(
         settings[section] = {**settings.get(section, {}), **(further or {})}
     with Gateway.start(tmp_path / "gateway", settings, port=port) as gateway:
         yield Stage(hub, gateway, image, big, Path(settings["cache"]["dir"]))
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which a server that has ended kept `image` and `big`: to be copied, not to be served."""
+    place = tmp_path_factory.mktemp("filled")
+    with Hub() as hub, open_stage(place, hub, {}) as stage:
+        for url in (stage.manifest_url, stage.big_url):
+            assert fetch(url).ended == "complete"
+        folder = stage.folder
+    assert len([path for path in (folder / "blobs").rglob("*") if path.is_file()]) == 2
+    return folder

@@ -1,17 +1,18 @@
-"""Blobs that were altered on the disk while no server ran: never delivered as if they were right.
+"""Blobs that were altered on the disk before their first use: never delivered as if they were right.
 
 A file whose time of change is not what it was when it was kept is hashed before it is trusted. Not here: manifests,
 which are hashed whenever they are read (test_kept_manifests.py).
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import open_stage
-from tests.faults.kept import check_folder, check_later_pulls, file_of, is_whole, wait_kept, wait_until
+from tests.faults.kept import check_folder, check_later_pulls, file_of, is_whole, wait_until
 from tests.support.content import MIB
 from tests.support.http import fetch
 from tests.support.hub import Hub
@@ -57,13 +58,10 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_an_altered_blob_is_found_out_at_its_first_use(tmp_path: Path, hub: Hub, damage: str) -> None:
+def test_an_altered_blob_is_found_out_at_its_first_use(tmp_path: Path, hub: Hub, filled: Path, damage: str) -> None:
+    folder = shutil.copytree(filled, tmp_path / "data")  # with the times of its files
     with open_stage(tmp_path, hub, {}) as stage:
-        assert is_whole(fetch(stage.big_url), stage.big)
-        wait_kept(stage.folder, stage.big)
-    DAMAGES[damage](file_of(stage.folder, stage.big))
-    hub.clear()
-    with open_stage(tmp_path, hub, {}) as stage:
+        DAMAGES[damage](file_of(folder, stage.big))
         part = fetch(stage.big_url, headers=[("Range", f"bytes={2 * MIB - 50}-{2 * MIB + 49}")])
         if part.status == 206 and part.ended == "complete":
             assert part.body == stage.big.data[2 * MIB - 50 : 2 * MIB + 50]
@@ -74,13 +72,10 @@ def test_an_altered_blob_is_found_out_at_its_first_use(tmp_path: Path, hub: Hub,
         check_later_pulls(stage)
 
 
-def test_a_blob_that_was_not_altered_is_not_fetched_again(tmp_path: Path, hub: Hub) -> None:
+def test_a_blob_that_was_only_touched_is_not_fetched_again(tmp_path: Path, hub: Hub, filled: Path) -> None:
+    folder = shutil.copytree(filled, tmp_path / "data")
     with open_stage(tmp_path, hub, {}) as stage:
-        assert is_whole(fetch(stage.big_url), stage.big)
-        wait_kept(stage.folder, stage.big)
-    os.utime(file_of(stage.folder, stage.big))  # touched, as by a restore: looked at again, and right
-    hub.clear()
-    with open_stage(tmp_path, hub, {}) as stage:
+        os.utime(file_of(folder, stage.big))  # as by a restore: looked at again, and right
         assert is_whole(fetch(stage.big_url), stage.big)
         assert hub.count("cdn", "GET") == 0
         check_later_pulls(stage)

@@ -264,6 +264,22 @@ def test_a_lost_index_is_made_anew_from_the_disk(make: Callable[..., House]) -> 
     assert all(map(again.has, layers))
 
 
+def test_a_lost_index_counts_a_blob_under_way_as_large_as_it_will_be(make: Callable[..., House]) -> None:
+    house = make()
+    partial = house.blobs.open_partial(UPSTREAM, digest_of(b"x"))
+    assert partial.standing() == "ours"
+    partial.reserve(60 * BLOCK_BYTES)
+    partial.declare(60 * BLOCK_BYTES)
+    partial.write(0, [b"begun"])
+    reserved = house.counted_bytes
+    house.layout.index.unlink()
+    house.keeping.count()
+    assert house.counted_bytes == reserved
+    with pytest.raises(NoRoom, match="in use"):
+        house.keep(blob(1, blocks=60))
+    partial.close()
+
+
 def test_what_a_crash_left_is_put_right(make: Callable[..., House]) -> None:
     house = make()
     gone, kept = house.keep(blob(1)), house.keep(blob(2))

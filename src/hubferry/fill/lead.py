@@ -104,6 +104,7 @@ class Leader:
         is_right = False
         try:
             while (piece := await source.next_piece()) is not None:
+                self._progress.fetched_bytes = source.offset
                 await writer.put(piece)
                 check_wanted()
                 await asyncio.sleep(0)  # when both sides are fast nothing above waits, and everybody else would

@@ -17,6 +17,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.size_bytes: int | None = None
+        self.fetched_bytes = 0  # by this process, which is ahead of what is written
         self.written_bytes = 0
         self.found_bytes = 0  # what an earlier fill left, which is hashed before it may be read
         self.is_verified = False

@@ -68,7 +68,7 @@ class Watchers:
     def leave(self) -> None:
         """One less."""
         self._count -= 1
-        self._left_at = self._progress.written_bytes
+        self._left_at = self._progress.fetched_bytes
         self._left_at_s = time.monotonic()
 
     def count_from(self, offset: int) -> None:
@@ -81,7 +81,7 @@ class Watchers:
         """How much was fetched for nobody; nothing while whoever wants it may still be on the way to it."""
         if self._count or time.monotonic() - self._left_at_s < GRACE_S:
             return 0
-        return self._progress.written_bytes - self._left_at
+        return self._progress.fetched_bytes - self._left_at
 
     @property
     def are_there(self) -> bool:

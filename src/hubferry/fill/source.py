@@ -24,7 +24,7 @@ class Source:
         """`fetched` is the first answer, which may begin before `offset`; `size_bytes` is what is known without it."""
         self._fetch = fetch
         self._upstream = upstream
-        self._offset = offset
+        self.offset = offset
         self._skip_bytes = offset - fetched.start_bytes
         self._fetched: Fetched | None = fetched
         self.size_bytes = fetched.size_bytes if size_bytes is None else size_bytes
@@ -33,7 +33,7 @@ class Source:
 
     async def next_piece(self) -> bytes | None:
         """The next bytes, None at the end. Raises UpstreamFailure when it is hopeless, WrongContent."""
-        while self._offset != self.size_bytes:
+        while self.offset != self.size_bytes:
             try:
                 piece = await self._read()
             except UpstreamFailure as failure:
@@ -47,8 +47,8 @@ class Source:
                 self._skip_bytes -= skipped
                 piece = piece[skipped:]
             if piece:
-                self._offset += len(piece)
-                if self.size_bytes is not None and self._offset > self.size_bytes:
+                self.offset += len(piece)
+                if self.size_bytes is not None and self.offset > self.size_bytes:
                     raise WrongContent(f"it is longer than the {self.size_bytes} bytes that were declared")
                 return piece
             await asyncio.sleep(0)  # skipping at full speed must not starve everybody else
@@ -65,24 +65,24 @@ class Source:
             raise UpstreamFailure(Cause.CUT, self._upstream, "the body was closed")
         piece = await self._fetched.body.read()
         if piece is None and self.size_bytes is not None:
-            raise UpstreamFailure(Cause.CUT, self._upstream, f"the body ended at {self._offset} of {self.size_bytes}")
+            raise UpstreamFailure(Cause.CUT, self._upstream, f"the body ended at {self.offset} of {self.size_bytes}")
         return piece
 
     async def _resume(self, failure: UpstreamFailure) -> None:
-        if self._offset - self._resumed_at >= PROGRESS_BYTES:
+        if self.offset - self._resumed_at >= PROGRESS_BYTES:
             self._tries = 0
         while self._tries < MAX_TRIES:
             await asyncio.sleep(BACKOFF_S[self._tries])
             self._tries += 1
-            self._resumed_at = self._offset
+            self._resumed_at = self.offset
             try:
-                fetched = await self._fetch(self._offset)
+                fetched = await self._fetch(self.offset)
             except UpstreamFailure as again:
                 failure = again
             except OciError as error:
                 failure = UpstreamFailure(Cause.CUT, self._upstream, f"and answered: {error.message}")
                 if error.status == 416:
-                    raise WrongContent(f"the upstream now says that it ends before {self._offset}") from None
+                    raise WrongContent(f"the upstream now says that it ends before {self.offset}") from None
                 if error.status not in LATER:
                     raise failure from None
             else:
@@ -95,10 +95,10 @@ class Source:
         size_bytes = fetched.size_bytes
         if self.size_bytes is None:
             self.size_bytes = size_bytes
-        if size_bytes is not None and (size_bytes != self.size_bytes or size_bytes < self._offset):
+        if size_bytes is not None and (size_bytes != self.size_bytes or size_bytes < self.offset):
             await self.close()
             raise WrongContent(f"its size was {self.size_bytes} and is now {size_bytes}")
-        if not 0 <= fetched.start_bytes <= self._offset:
+        if not 0 <= fetched.start_bytes <= self.offset:
             await self.close()
             raise WrongContent("the upstream continued from somewhere else")
-        self._skip_bytes = self._offset - fetched.start_bytes
+        self._skip_bytes = self.offset - fetched.start_bytes

@@ -11,13 +11,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hubferry.core.manifest import MAX_BYTES
 from hubferry.core.reference import is_digest
-from hubferry.store.layout import Layout, is_sidecar, occupied_bytes
+from hubferry.store.layout import BLOCK_BYTES, Layout, is_sidecar, occupied_bytes, sidecar
 from hubferry.store.ledger import Ledger, Transact, forget_rows, put_row
+from hubferry.store.partial import expected_bytes
 from hubferry.store.schema import is_counted, note_counted
 
 FLUSH_S = 10.0
@@ -66,7 +67,9 @@ class Housekeeping:
                     return
                 self._compare(prefix, _listed(shelf, prefix.partition(":")[0] + ":"))
             partials = _listed(self._layout.partial, "partial/")
-            self._compare("partial/", {name: seen for name, seen in partials.items() if not is_sidecar(name)})
+            self._compare(
+                "partial/", {name: self._grown(name, seen) for name, seen in partials.items() if not is_sidecar(name)}
+            )
             self._transact(note_counted)
         self._ledger.shrink()
 
@@ -98,6 +101,14 @@ class Housekeeping:
             if name not in known and is_digest(name) and seen.length_bytes <= MAX_BYTES:
                 self._learn_parts(name)
         time.sleep(PAUSE_S)
+
+    def _grown(self, name: str, seen: "_Found") -> "_Found":
+        """A file under way as large as it will be: whoever writes it made room for that before the index was lost."""
+        path = self._layout.file(name)
+        if not sidecar(path).exists():
+            return seen  # nothing was written yet, or nobody will go on with it
+        length_bytes = max(seen.length_bytes, expected_bytes(path) or 0)
+        return replace(seen, length_bytes=length_bytes + BLOCK_BYTES)
 
     def _learn_parts(self, digest: str) -> None:
         """After the index was lost: is this a manifest, and of what? Its digest was verified when it was kept."""

@@ -209,6 +209,15 @@ class PartialFile:
             return False
 
 
+def expected_bytes(path: Path) -> int | None:
+    """How long a file under way will be, as far as its sidecar says."""
+    try:
+        said = json.loads(sidecar(path).read_bytes())["size_bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return said if isinstance(said, int) else None
+
+
 @contextlib.contextmanager
 def _as_store_failure(path: Path) -> Iterator[None]:
     try:
