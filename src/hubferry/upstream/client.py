@@ -57,6 +57,7 @@ class StreamedBody:
         self._place = place
         self._wire: Wire | None = wire
         self._reply = reply
+        wire.patience_s = client.settings(place).read_timeout.seconds
 
     @property
     def host(self) -> str:
@@ -67,9 +68,10 @@ class StreamedBody:
         """What has arrived, at most 512 KiB; None at the end. Raises UpstreamFailure."""
         if self._wire is None:
             return None
-        timeout_s = self._client.settings(self._place).read_timeout.seconds
-        async with translated(self._place.host, timeout_s, "the body stalled"):
+        try:
             piece = await self._reply.next_piece()
+        except TROUBLE as error:
+            raise as_failure(error, self._place.host, "the body stalled") from None
         if piece is not None:
             self._client.metrics.upstream_gave(self._place.upstream, len(piece))
         if self._reply.is_over:
@@ -81,6 +83,7 @@ class StreamedBody:
         wire, self._wire = self._wire, None
         if wire is not None:
             self._reply.drop_received()
+            wire.patience_s = None
             if self._reply.is_over and self._reply.keeps_alive:
                 self._client.keep(self._place, wire)
             else:
@@ -268,27 +271,36 @@ async def _dial(address: str, port: int) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def translated(host: str, timeout_s: float, waiting_for: str) -> AsyncIterator[None]:
-    """Bound a step in time and turn what can go wrong into UpstreamFailure (or _Stale), without any URL in it."""
+    """Bound a step in time and turn what can go wrong into UpstreamFailure or _Stale."""
     try:
         async with asyncio.timeout(timeout_s):
             yield
-    except (TimeoutError, ProxyTimeoutError):
-        raise UpstreamFailure(Cause.TIMEOUT, host, waiting_for) from None
-    except ssl.SSLCertVerificationError as error:
-        raise UpstreamFailure(Cause.TLS, host, f"certificate: {error.verify_message}") from None
-    except ssl.SSLError as error:
-        raise UpstreamFailure(Cause.TLS, host, error.reason or "handshake") from None
-    except Broken as error:
-        if not error.begun:
-            raise _Stale(str(error)) from None
-        raise UpstreamFailure(Cause.CUT, host, str(error)) from None
-    except ProtocolError as error:
-        raise UpstreamFailure(Cause.PROTOCOL, host, str(error)) from None
-    except (ProxyError, ProxyConnectionError) as error:
-        raise UpstreamFailure(Cause.PROXY, host, str(error)) from None
-    except (ConnectionResetError, BrokenPipeError) as error:
-        if waiting_for is HEAD:
-            raise _Stale(error.strerror) from None
-        raise UpstreamFailure(Cause.CUT, host, error.strerror or "reset") from None
-    except OSError as error:
-        raise UpstreamFailure(Cause.TCP, host, error.strerror or str(error)) from None
+    except TROUBLE as error:
+        raise as_failure(error, host, waiting_for) from None
+
+
+TROUBLE = (OSError, ssl.SSLError, Broken, ProtocolError, ProxyTimeoutError, ProxyError, ProxyConnectionError)
+
+
+def as_failure(error: Exception, host: str, waiting_for: str) -> UpstreamFailure | _Stale:
+    """What one of TROUBLE means, without any URL in it."""
+    match error:
+        case TimeoutError() | ProxyTimeoutError():
+            return UpstreamFailure(Cause.TIMEOUT, host, waiting_for)
+        case ssl.SSLCertVerificationError():
+            return UpstreamFailure(Cause.TLS, host, f"certificate: {error.verify_message}")
+        case ssl.SSLError():
+            return UpstreamFailure(Cause.TLS, host, error.reason or "handshake")
+        case Broken():
+            return UpstreamFailure(Cause.CUT, host, str(error)) if error.begun else _Stale(str(error))
+        case ProtocolError():
+            return UpstreamFailure(Cause.PROTOCOL, host, str(error))
+        case ProxyError() | ProxyConnectionError():
+            return UpstreamFailure(Cause.PROXY, host, str(error))
+        case ConnectionResetError() | BrokenPipeError() if waiting_for is HEAD:
+            return _Stale(error.strerror)
+        case ConnectionResetError() | BrokenPipeError():
+            return UpstreamFailure(Cause.CUT, host, error.strerror or "reset")
+        case OSError():
+            return UpstreamFailure(Cause.TCP, host, error.strerror or str(error))
+    raise AssertionError(f"{error!r} is none of TROUBLE")

@@ -1,7 +1,7 @@
 """A connected socket, plain or under TLS, that is read only when somebody wants its bytes.
 
 Reading on demand is what bounds memory: nothing is buffered for a reader that does not read, and the two large
-buffers are shared by every connection of the event loop, since they are full only between two awaits.
+buffers for TLS are shared by every connection of the event loop, since they are full only between two awaits.
 Decrypting in pieces of 512 KiB costs what nginx costs; smaller pieces cost a third more (docs/dependencies.md).
 """
 
@@ -33,6 +33,7 @@ class Wire:
         self._socket = sock
         self._buffers = buffers
         self._loop = asyncio.get_running_loop()
+        self.patience_s: float | None = None  # how long to wait for the next bytes; None: the caller sees to it
         self._tls: ssl.SSLObject | None = None
         self.ended_cleanly = False  # under TLS: the other side said that it is done, nobody cut it off
         self._incoming = ssl.MemoryBIO()
@@ -60,10 +61,14 @@ class Wire:
         await self._flush()
 
     async def receive(self) -> bytes:
-        """What has arrived, at least one byte; empty at the end. Raises OSError, ssl.SSLError."""
+        """What has arrived, at least one byte; empty at the end. Raises OSError (TimeoutError), ssl.SSLError."""
         if self._tls is None:
-            size = await self._receive_raw()
-            return bytes(self._buffers.received[:size])
+            while True:
+                try:
+                    # into memory of its own at once: a copy would be made while nobody else can use the interpreter
+                    return self._socket.recv(BUFFER_BYTES)
+                except BlockingIOError:
+                    await self._readable()
         size = self._decrypt(self._tls, 0)
         while not size:
             if self.ended_cleanly or self._incoming.eof:
@@ -109,11 +114,14 @@ class Wire:
 
     async def _readable(self) -> None:
         ready = self._loop.create_future()
+        timer = None if self.patience_s is None else self._loop.call_later(self.patience_s, _time_out, ready)
         self._loop.add_reader(self._socket.fileno(), _wake, ready)
         try:
             await ready
         finally:
             self._loop.remove_reader(self._socket.fileno())
+            if timer is not None:
+                timer.cancel()
 
     async def _flush(self) -> None:
         if data := self._outgoing.read():
@@ -145,3 +153,8 @@ class Wire:
 def _wake(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
+
+
+def _time_out(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_exception(TimeoutError())
