@@ -198,8 +198,8 @@ class Readable(Body, Protocol):
 class InFile(Readable, Protocol):
     """A body that lies in a file, for shells that can send from one without reading it."""
 
-    def next_region(self) -> Region | None:
-        """Give the next part instead of reading it; None: what follows has to be read. Valid until `close`.
+    async def next_region(self) -> Region | None:
+        """Give the next part when it is there, instead of reading it; None: `read` it. Valid until `close`.
 
         Raises UpstreamFailure.
         """

@@ -235,14 +235,14 @@ def test_a_check_that_takes_long_holds_the_body_and_not_the_head(
         assert blob.size_bytes == len(DATA)
         body = blob.body(0, None)
         blob.close()
-        assert body.next_region() is None
+        assert await body.next_region() is None
         reading = asyncio.ensure_future(body.read())
         await asyncio.sleep(0.05)
         assert not reading.done()
         may_end.set()
         if is_right:
             assert await reading == DATA[: 64 * 1024]
-            assert body.next_region() is not None
+            assert await body.next_region() is not None
         else:
             with pytest.raises(UpstreamFailure, match="was damaged"):
                 await reading

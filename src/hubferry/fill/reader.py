@@ -151,10 +151,9 @@ class FillBody:
         self._at += len(piece)
         return piece
 
-    def next_region(self) -> Region | None:
+    async def next_region(self) -> Region | None:
         """See ports.InFile; never of what may turn out to be missing or wrong."""
-        readable = self._progress.readable_end if self._end is None else min(self._progress.readable_end, self._end)
-        size_bytes = min(REGION_BYTES, readable - self._at)
+        size_bytes = min(REGION_BYTES, await self._wait_readable() - self._at)
         if self._file is None or size_bytes <= 0:
             return None
         region = self._file.partial.region(self._at, size_bytes)

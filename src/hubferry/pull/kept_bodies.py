@@ -34,9 +34,14 @@ class GoingOn:
                 self._rest = await self._ask_for_rest(failure)
         return self._counted(await self._read_rest(self._rest))
 
-    def next_region(self) -> Region | None:
+    async def next_region(self) -> Region | None:
         """See ports.InFile."""
-        region = None if self._rest is not None else self._body.next_region()
+        region = None
+        if self._rest is None:
+            try:
+                region = await self._body.next_region()
+            except NotKept as failure:
+                self._rest = await self._ask_for_rest(failure)
         if region is not None:
             self._at += region.size_bytes
         return region

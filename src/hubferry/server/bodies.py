@@ -68,7 +68,7 @@ async def _pump(body: Readable, length: int | None, start: Message, client: Clie
             chunk = None  # what follows may take a slow client long, and there may be thousands of them
             # when upstream and client are both fast nothing above waits, and everybody else would
             await asyncio.sleep(0)
-            while next_region is not None and (region := next_region()) is not None:
+            while next_region is not None and (region := await next_region()) is not None:
                 await client.send(_file_part(region))
                 progress.sent_bytes += region.size_bytes
                 await asyncio.sleep(0)

@@ -224,7 +224,7 @@ class StoredBody:
         self._at += len(piece)
         return piece
 
-    def next_region(self) -> Region | None:
+    async def next_region(self) -> Region | None:
         """See ports.InFile."""
         shared, size_bytes = self._shared, min(REGION_BYTES, self._end - self._at)
         if shared is None or size_bytes <= 0 or shared.is_being_checked or shared.is_damaged:
