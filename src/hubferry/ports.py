@@ -238,8 +238,8 @@ class Blob(Protocol):
 class BlobStore(Protocol):
     """Finished blobs."""
 
-    async def open(self, digest: str) -> Blob | None:
-        """None when it is not kept."""
+    async def open(self, digest: str, size_bytes: int | None = None) -> Blob | None:
+        """None when it is not kept; `size_bytes` is how long it is, if known."""
 
 
 class Fills(Protocol):

@@ -1,6 +1,6 @@
 """Large pieces for clients that take them quickly, small ones for everybody else."""
 
-from hubferry.core.pace import LARGE_BYTES, PROVEN_BYTES, QUICK_S, SMALL_BYTES, Pace
+from hubferry.core.pace import LARGE_BYTES, PROVEN_BYTES, QUICK_S, REGION_BYTES, SMALL_BYTES, Pace
 
 
 def test_a_body_begins_small_and_becomes_large_when_its_client_is_quick() -> None:
@@ -23,3 +23,10 @@ def test_a_client_that_slows_down_gets_small_pieces_until_it_has_proven_itself_a
 def test_a_slow_client_never_gets_a_large_piece() -> None:
     pace = Pace()
     assert {pace.next_bytes(number * QUICK_S * 2) for number in range(1000)} == {SMALL_BYTES}
+
+
+def test_a_slow_client_gets_little_of_a_file_at_a_time() -> None:
+    pace = Pace()
+    assert [pace.next_region_bytes(now) for now in (0.0, 0.01, 1.0, 2.0, 2.01)] == [
+        REGION_BYTES, REGION_BYTES, SMALL_BYTES, SMALL_BYTES, REGION_BYTES,
+    ]  # fmt: skip

@@ -3,6 +3,7 @@
 Not here: blobs that are kept (test_kept_blobs.py).
 """
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,3 +159,20 @@ def test_many_slow_clients_of_a_large_blob_stay_within_the_memory_bound(tmp_path
         finally:
             for stream in streams:
                 stream.close()
+
+
+def test_clients_that_leave_before_the_first_byte_disturb_nobody(tmp_path: Path, hub: Hub) -> None:
+    """The socket of their upstream is closed while it is waited on: no other connection may go deaf."""
+    with open_stage(tmp_path, hub, STREAMED, read_timeout="20s") as stage:
+        stage.hub.script(faults.stall(0), role="cdn", times=None)
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", stage.gateway.port)) as leaving:
+                leaving.sendall(
+                    f"GET {stage.big_url.removeprefix(stage.gateway.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+                )
+                time.sleep(0.2)
+            for _ in range(10):
+                assert fetch(f"{stage.gateway.url}/healthz", timeout_s=5).status == 200
+        stage.hub.release_stalls()
+        assert "internal_error" not in stage.gateway.output()
+        assert "Traceback" not in stage.gateway.output()

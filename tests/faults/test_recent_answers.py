@@ -148,3 +148,12 @@ def test_a_right_that_is_withdrawn_is_gone_at_once(tmp_path: Path, hub: Hub, pri
         refused = converse(gateway, head_of("/v2/me/secret/manifests/latest", headers=token))
         assert refused.startswith(b"HTTP/1.1 403 ")
         assert private.manifest not in converse(gateway, by_digest)
+
+
+def test_http_1_0_is_closed_each_time(tmp_path: Path, hub: Hub, image: Index) -> None:
+    old = head_of(LATEST, headers=[("Connection", "keep-alive")]).replace(b"HTTP/1.1", b"HTTP/1.0")
+    with serving(tmp_path, hub) as gateway:
+        for _ in range(3):
+            received, ended = send_raw(gateway.url, old)
+            assert ended == "complete"
+            assert received.endswith(image.manifest)

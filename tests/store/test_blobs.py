@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from hubferry.ports import StoreFailure, UpstreamFailure
-from hubferry.store import blobs
+from hubferry.store import blobs, checks
 from hubferry.store.blobs import BlobStore
-from hubferry.store.checks import find_problem
+from hubferry.store.checks import check_file
 from hubferry.store.layout import Layout, sidecar
+from hubferry.store.mark import is_marked
 from hubferry.store.page_reads import PageReads
 from hubferry.store.partial import PartialFile
 from tests.fill.fakes import MIB, UPSTREAM, content, digest_of, open_files, read_all
@@ -201,9 +202,9 @@ def counted_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def check(digest: str, descriptor: int) -> str:
         hashed.append(digest)
-        return find_problem(digest, descriptor)
+        return check_file(digest, descriptor)
 
-    monkeypatch.setattr(blobs, "find_problem", check)
+    monkeypatch.setattr(blobs, "check_file", check)
     return hashed
 
 
@@ -224,13 +225,13 @@ def test_a_check_that_takes_long_holds_the_body_and_not_the_head(
 
     def check_later(digest: str, descriptor: int) -> str:
         may_end.wait(30)
-        return find_problem(digest, descriptor)
+        return check_file(digest, descriptor)
 
-    monkeypatch.setattr(blobs, "find_problem", check_later)
+    monkeypatch.setattr(blobs, "check_file", check_later)
     monkeypatch.setattr(blobs, "CHECK_PATIENCE_S", 0.0)
 
     async def scene() -> None:
-        blob = await store.open(DIGEST)
+        blob = await store.open(DIGEST, len(DATA))
         assert blob is not None
         assert blob.size_bytes == len(DATA)
         body = blob.body(0, None)
@@ -270,12 +271,74 @@ def test_where_nothing_can_be_marked_a_process_hashes_once(tmp_path: Path, monke
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(blobs, "set_mark", refuse)
+    monkeypatch.setattr(checks, "set_mark", refuse)
     store = BlobStore(tmp_path)
     store.path(DIGEST).touch()
     for _ in range(3):
         asyncio.run(read_back(store))
     assert hashed == [DIGEST]
+
+
+def test_a_file_of_another_length_is_never_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(BlobStore(tmp_path))
+    store = BlobStore(tmp_path)
+    os.truncate(store.path(DIGEST), 9 * MIB)
+    monkeypatch.setattr(blobs, "CHECK_PATIENCE_S", 0.0)
+    assert asyncio.run(store.open(DIGEST, len(DATA))) is None
+
+
+def test_who_leaves_while_a_file_is_opened_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(BlobStore(tmp_path))
+    store, before, may_end = BlobStore(tmp_path), open_files(), threading.Event()
+    real = blobs._open_file
+
+    def open_later(path: Path) -> tuple[int, os.stat_result] | None:
+        may_end.wait(30)
+        return real(path)
+
+    monkeypatch.setattr(blobs, "_open_file", open_later)
+
+    async def scene() -> None:
+        opening = asyncio.ensure_future(store.open(DIGEST))
+        await asyncio.sleep(0.05)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        may_end.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())
+    assert open_files() == before
+
+
+def test_what_another_process_fetched_anew_is_not_put_aside(tmp_path: Path) -> None:
+    committed(BlobStore(tmp_path))
+    store = BlobStore(tmp_path)
+    flip(store.path(DIGEST))
+    descriptor = os.open(store.path(DIGEST), os.O_RDONLY)
+    store.path(DIGEST).unlink()
+    committed(store)
+    checks.put_aside(Layout(tmp_path), None, DIGEST, store.path(DIGEST), descriptor)
+    os.close(descriptor)
+    asyncio.run(read_back(store))
+
+
+def test_a_file_that_changes_under_its_check_is_not_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(BlobStore(tmp_path))
+    path = BlobStore(tmp_path).path(DIGEST)
+    path.touch()
+    real = checks.find_problem
+
+    def altered(name: str, descriptor: int, hashed: Callable[[int], None]) -> str:
+        problem = real(name, descriptor, hashed)
+        flip(path)
+        return problem
+
+    monkeypatch.setattr(checks, "find_problem", altered)
+    with path.open("rb") as file:
+        assert "digest" in checks.check_file(DIGEST, file.fileno())
+        assert not is_marked(os.fstat(file.fileno()), DIGEST)
 
 
 def test_page_reads_say_when_the_disk_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ SMALL_BYTES = 64 * 1024
 LARGE_BYTES = 512 * 1024
 PROVEN_BYTES = 8 * 2**20  # more than the socket buffers of both sides swallow from a client that never reads
 QUICK_S = 0.05  # a large piece at 10 MB/s
-REGION_BYTES = 2**20  # of a file at a time: small enough for others to have their turn
+REGION_BYTES = 2 * 2**20  # of a file at a time: small enough for others to have their turn
 
 
 class Pace:
@@ -19,6 +19,12 @@ class Pace:
     def __init__(self) -> None:
         self._given_bytes = 0
         self._asked_at_s: float | None = None
+
+    def next_region_bytes(self, now_s: float) -> int:
+        """How much of a file to send next: little to a slow client, for what is in memory may not stay there."""
+        is_quick = self._asked_at_s is None or now_s - self._asked_at_s < QUICK_S
+        self._asked_at_s = now_s
+        return REGION_BYTES if is_quick else SMALL_BYTES
 
     def next_bytes(self, now_s: float) -> int:
         """How many bytes to read for a client that asks for more at `now_s`."""

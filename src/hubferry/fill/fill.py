@@ -32,6 +32,10 @@ STALLED_S = 120.0  # how long a leader in another process may do nothing before 
 UNWATCHED_POLLS = 50  # following costs nobody anything: it may end sooner
 
 
+class _Abandoned(NoRoom):
+    """Another process began it and could not keep it, and said so."""
+
+
 class _NobodyWants(Exception):
     """The fill stops because it has gone on for nobody for long enough."""
 
@@ -94,6 +98,8 @@ class Fill:
             if self._is_leading:
                 await self._file.remove()
             self._end(UpstreamFailure(Cause.WRONG, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
+        except _Abandoned as error:
+            self._end(error)
         except StoreFailure as error:
             self.store_failure = error
             self._report("store_failed", str(error))
@@ -129,7 +135,7 @@ class Fill:
             self._begin()
         else:
             if standing == "abandoned":
-                raise NoRoom("another process began it and could not keep it")
+                raise _Abandoned("another process began it and could not keep it")
             raise WrongContent("another process found that it is not what it should be")
 
     async def _follow(self) -> Standing:

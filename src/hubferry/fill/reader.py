@@ -8,7 +8,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from hubferry.core.pace import REGION_BYTES, Pace
+from hubferry.core.pace import Pace
 from hubferry.fill.parts import Partial
 from hubferry.fill.progress import Progress
 from hubferry.ports import Cause, NotKept, Region, StoreFailure, UpstreamFailure
@@ -153,7 +153,8 @@ class FillBody:
 
     async def next_region(self) -> Region | None:
         """See ports.InFile; never of what may turn out to be missing or wrong."""
-        size_bytes = min(REGION_BYTES, await self._wait_readable() - self._at)
+        end = await self._wait_readable()
+        size_bytes = min(self._pace.next_region_bytes(time.monotonic()), end - self._at)
         if self._file is None or size_bytes <= 0:
             return None
         region = self._file.partial.region(self._at, size_bytes)

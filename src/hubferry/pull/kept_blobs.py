@@ -19,7 +19,7 @@ from typing import cast
 
 from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange
-from hubferry.ports import Blob, BlobStore, EventLog, Fills, Index, InFile, Readable, StoreFailure
+from hubferry.ports import Blob, BlobStore, EventLog, Fetched, Fills, Index, InFile, Readable, StoreFailure
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
@@ -66,8 +66,10 @@ class KeptBlobs:
         source = BlobSource(self._fetcher, target, digest)
         ask = _Ask(request, target, digest, trail, source, asked_range(request, digest))
         is_proven = await self._is_proven(ask)
+        was_filled = False
         for _ in range(MAX_ROUNDS):
-            blob = await self._store.open(digest)
+            held_bytes = await self._index.blob(repository_of(target), digest)
+            blob = await self._store.open(digest, held_bytes)
             trail.outcome = "miss" if blob is None else "hit" if is_proven else "revalidated"
             blob = blob or await self._fills.visit(target.origin.name, digest)
             try:
@@ -85,10 +87,13 @@ class KeptBlobs:
                 if blob is not None:
                     blob.close()
             try:
-                is_proven = await self._fill(ask) or is_proven
+                was_filled = await self._fill(ask) or was_filled
+                is_proven = is_proven or was_filled
             except StoreFailure as failure:
                 self._log.warning("store_failed", {"upstream": target.origin.name, "problem": str(failure)})
                 return await self._pass_through(ask)
+        if not was_filled:  # a file that is there and cannot be used, nor removed
+            return await self._pass_through(ask)
         raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
 
     async def _deliver(self, ask: "_Ask", blob: Blob) -> Answer:
@@ -107,7 +112,11 @@ class KeptBlobs:
 
     def _body(self, ask: "_Ask", blob: Blob, start: int, end: int | None) -> GoingOn:
         body = cast("InFile", blob.body(start, end))
-        return GoingOn(body, start, end, ask.source.fetch, ask.trail)
+
+        async def fetch(offset: int) -> Fetched:
+            return await self._proofs.ask_now(ask.target, lambda: ask.source.fetch(offset))
+
+        return GoingOn(body, start, end, fetch, ask.trail)
 
     async def _fetch_ahead(self, ask: "_Ask") -> Answer:
         """A range that the fill will not reach soon, streamed past it; over when the client has it or leaves."""

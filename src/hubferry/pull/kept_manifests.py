@@ -150,17 +150,17 @@ class KeptManifests:
 
         async def confirm() -> Described:
             described = await self._learn(target, repository, tag)
+            await self._index.put_tag(repository, tag, TagEntry(described, self._clock.time()))
             if entry is not None and entry.manifest.digest != described.digest:
                 self._rights.revision.advance()
-            await self._index.put_tag(repository, tag, TagEntry(described, self._clock.time()))
             return described
 
         try:
             return await self._guarded(target, (repository, tag, target.credential), confirm)
         except OciError as error:
             if error.status == 404:
-                self._rights.revision.advance()
                 await self._index.drop_tag(repository, tag)
+                self._rights.revision.advance()
             raise
 
     async def _learn(self, target: Target, repository: Repository, reference: str) -> Described:

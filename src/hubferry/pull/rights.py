@@ -46,8 +46,11 @@ class Rights:
 
     async def note(self, target: Target, *, may: bool) -> None:
         """Remember what the upstream just said to this caller."""
-        if not may:
+        await self._note(target, may=may)
+        if not may:  # afterwards: who asked before it was noted must not be remembered as asked after it
             self.revision.advance()
+
+    async def _note(self, target: Target, *, may: bool) -> None:
         repository = repository_of(target)
         if target.is_anonymous:
             await self._index.set_public(repository, public=may)

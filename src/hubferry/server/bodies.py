@@ -97,7 +97,9 @@ async def _begin(body: Readable, start: Message, client: Client) -> bytes | None
         except UpstreamFailure as error:
             raise CutShort(str(error)) from None
     finally:
-        first.cancel()
+        if not first.done():  # a body must not be closed under its own read
+            first.cancel()
+            await asyncio.wait({first})
 
 
 def _file_part(region: Region) -> Message:

@@ -57,7 +57,7 @@ def build_app(settings: Settings, key: bytes) -> App:
     counters = build_counters(settings)
     upstream = SocketUpstream(settings.upstreams, clock, counters)
     suffixes = PublicSuffixList()
-    keep, index, house, fills = None, None, None, None
+    keep, index, house, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)
         index = SqliteIndex(folder, Events(), counters)
@@ -90,6 +90,8 @@ def build_app(settings: Settings, key: bytes) -> App:
     async def shut_down() -> None:
         if fills is not None:
             await fills.close()
+        if blobs is not None:
+            await blobs.close()
         await upstream.close()
         if house is not None:
             await asyncio.to_thread(house.close)

@@ -48,7 +48,12 @@ class FileSend:
         # `drain` then waits until the transport has nothing left to send
         cycle.transport.set_write_buffer_limits(0)
         # the loop refuses to watch a descriptor that a transport uses, but not another one of the same socket
-        self._socket = os.dup(cycle.transport.get_extra_info("socket").fileno())
+        try:
+            self._socket = os.dup(cycle.transport.get_extra_info("socket").fileno())
+        except OSError as error:
+            if cycle.transport.is_closing():
+                raise ClientGone("the client hung up") from None
+            raise CutShort(f"no descriptor for a client: {error.strerror}") from None
 
     async def _send_file(self, descriptor: int, offset: int, count: int) -> None:
         while count:
@@ -81,6 +86,8 @@ class FileSend:
         used, self._socket = self._socket, -1
         if used >= 0:
             os.close(used)
+            if not self._cycle.transport.is_closing():
+                self._cycle.transport.set_write_buffer_limits()
 
 
 def with_file_send(cycle: RequestResponseCycle, app: Asgi, loop: asyncio.AbstractEventLoop) -> Asgi:

@@ -66,6 +66,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins: on a kept-alive connection its head has limits again."""
         super().on_message_begin()
+        self._unset_keepalive_if_required()  # an answer that was repeated in the same chunk has set it
         self._has_head = False
 
     def on_headers_complete(self) -> None:
@@ -92,7 +93,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Give the answer of a moment ago (recent.py) if it is for this very request; whether that was done."""
         self._is_repeated = False
         parser = self.parser
-        if self._recent is None or not self._is_idle or self.flow.write_paused or not parser.should_keep_alive():
+        if self._recent is None or not self._is_idle or self.flow.write_paused:
+            return False
+        if not parser.should_keep_alive() or parser.get_http_version() != "1.1":
             return False
         client = self.client[0] if self.client else ""
         started = time.monotonic()
@@ -105,7 +108,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         own = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         self.transport.write(b"".join([found.status_line, *own, found.rest]))
         self.on_response_complete()
-        found.tell(time.monotonic() - started)
+        # not from within the parser, which would take a log that cannot be written for a bad request
+        self.loop.call_soon(found.tell, time.monotonic() - started)
         return True
 
     @property
@@ -118,6 +122,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse(OciError(400, Code.UNSUPPORTED, "this is not a valid HTTP/1.1 request for this server"))
 
     def _refuse(self, error: OciError) -> None:
+        if not self._is_idle:  # nothing may get between the bytes of the answer that is being sent
+            self.transport.close()
+            return
         body = error.body()
         line = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
         head = f"{line}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
@@ -140,4 +147,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _head_timed_out(self) -> None:
         self._head_timer = None
-        self.transport.close()
+        if self._is_idle:
+            self.transport.close()
+        else:  # the answer before it takes its time
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)

@@ -15,8 +15,8 @@ from typing import Any
 from hubferry.core.http import get
 from hubferry.pull import Answer
 
-MAX_ENTRIES = 2_048
 MAX_BYTES = 64 * 1024  # an answer; larger manifests are rare, and cost more in sending than in deciding
+MAX_TOTAL_BYTES = 16 * 2**20  # requests and answers
 
 Key = tuple[bytes, bytes, str, str, tuple[tuple[bytes, bytes], ...]]
 
@@ -42,6 +42,7 @@ class Recent:
         """`revision` changes whenever an answer may have become another."""
         self._revision = revision
         self._entries: dict[Key, Recalled] = {}
+        self._total_bytes = 0
 
     def find(self, key: Key, now: float) -> Recalled | None:
         """The answer to exactly this request, while it holds; `now` is monotonic, in seconds."""
@@ -61,13 +62,17 @@ class Recent:
             return
         if revision != self._revision() or get(answer.headers, "content-length") is None:
             return
-        if len(self._entries) >= MAX_ENTRIES:
+        key = key_of(scope)
+        if key not in self._entries:
+            self._total_bytes += len(body) + sum(len(name) + len(value) + 200 for name, value in key[-1])
+        if self._total_bytes > MAX_TOTAL_BYTES:
             self._entries.clear()  # what is asked often is back at once
+            self._total_bytes = 0
         status_line = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n".encode("ascii")
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers).encode("latin-1") + b"\r\n"
         rest = head if scope["method"] == "HEAD" else head + body
         until = time.monotonic() + answer.reusable_s
-        self._entries[key_of(scope)] = Recalled(status_line, rest, tell, until, revision)
+        self._entries[key] = Recalled(status_line, rest, tell, until, revision)
 
 
 def key_of(scope: Any) -> Key:

@@ -13,19 +13,21 @@ import fcntl
 import os
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
-from hubferry.core.pace import REGION_BYTES, Pace
+from hubferry.core.pace import Pace
 from hubferry.ports import Cause, EventLog, NotKept, Region, StoreFailure, UpstreamFailure
-from hubferry.store.checks import find_problem, put_aside
+from hubferry.store.checks import check_file, put_aside
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
-from hubferry.store.mark import is_marked, set_mark
+from hubferry.store.mark import is_marked
 from hubferry.store.page_reads import PageReads
 from hubferry.store.partial import PartialFile
 
 CHECK_PATIENCE_S = 0.3  # a small file is checked by then, and fetched anew without anybody noticing
+CHECKS = 2  # at a time
 REMEMBERED = 10_000
 HELD_ALONE_S = 1.0  # between a rename and the next line, or between a lock and the removal it is for
 HELD_POLL_S = 0.005
@@ -41,62 +43,80 @@ class BlobStore:
         self._log = log
         self._checked: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
         self._open: dict[str, _OpenFile] = {}
+        # of its own: after a cache was copied there is a lot to hash, and nobody else's work may wait for that
+        self._checks = ThreadPoolExecutor(CHECKS, thread_name_prefix="check")
         self.reads = PageReads()
+
+    async def close(self) -> None:
+        """Wait for what is being checked."""
+        await asyncio.to_thread(self._checks.shutdown, cancel_futures=True)
 
     def path(self, digest: str) -> Path:
         """Where a finished blob is kept, whether it is there or not."""
         return self._layout.content(digest)
 
-    async def open(self, digest: str) -> "StoredBlob | None":
-        """A finished blob, to be closed; None when it is not kept, cannot be opened, or was found to be damaged."""
-        shared = self._open.get(digest)
+    async def open(self, digest: str, size_bytes: int | None = None) -> "StoredBlob | None":
+        """A finished blob, to be closed; None when it is not kept, cannot be opened, or was found to be damaged.
+
+        `size_bytes` is how long it is if known: a file of another length is waited for until it was checked.
+        """
         if self._ledger is not None:
             self._ledger.touch(digest)
+        shared = self._open.get(digest) or await self._open_anew(digest)
         if shared is None:
-            found = await asyncio.to_thread(_open_file, self.path(digest))
-            if found is None:
-                return None
-            shared = self._open.get(digest)
-            if shared is None:
-                shared = self._open[digest] = _OpenFile(self, digest, *found)
-                self._check_unmarked(shared, found[1])
-            else:  # another request opened it while this one waited
-                os.close(found[0])
+            return None
         blob = StoredBlob(shared)
-        if shared.check is not None:
+        self._check_unmarked(shared)
+        if shared.check is not None and not shared.check.done():
+            patience_s = CHECK_PATIENCE_S if shared.size_bytes == size_bytes else None
             try:
-                await asyncio.wait({shared.check}, timeout=CHECK_PATIENCE_S)
+                await asyncio.wait({shared.check}, timeout=patience_s)
             except BaseException:
                 blob.close()
                 raise
-            if shared.is_damaged:
-                blob.close()
-                return None
+        if shared.is_damaged:
+            blob.close()
+            return None
         return blob
 
-    def _check_unmarked(self, shared: "_OpenFile", stat: os.stat_result) -> None:
+    async def _open_anew(self, digest: str) -> "_OpenFile | None":
+        opening = asyncio.get_running_loop().run_in_executor(None, _open_file, self.path(digest))
+        try:
+            found = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)  # its lock would keep the file for ever
+            raise
+        if found is None:
+            return None
+        shared = self._open.get(digest)
+        if shared is None:
+            shared = self._open[digest] = _OpenFile(self, digest, *found)
+        else:  # another request opened it while this one waited
+            os.close(found[0])
+        return shared
+
+    def _check_unmarked(self, shared: "_OpenFile") -> None:
+        stat = os.fstat(shared.descriptor)
         seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        if is_marked(stat, shared.digest) or self._checked.get(shared.digest) == seen:
+        if shared.is_being_checked or is_marked(stat, shared.digest) or self._checked.get(shared.digest) == seen:
             return
         shared.take()  # for the check
-        shared.check = asyncio.get_running_loop().run_in_executor(None, self._check, shared.digest, shared.descriptor)
+        loop = asyncio.get_running_loop()
+        shared.check = loop.run_in_executor(self._checks, self._check, shared.digest, shared.descriptor)
         shared.check.add_done_callback(lambda _: self._was_checked(shared, seen))
 
     def _check(self, digest: str, descriptor: int) -> bool:
         """On a thread: whether the file is what it should be."""
         try:
-            problem = find_problem(digest, descriptor)
+            problem = check_file(digest, descriptor)
         except OSError as error:
             problem = f"it cannot be read ({error.strerror})"
+        if not problem:
+            return True
         try:
-            if not problem:
-                set_mark(descriptor, digest)
-                return True
-            put_aside(self._layout, self._ledger, digest, self.path(digest))
-        except (OSError, StoreFailure) as error:
-            if not problem:
-                return True  # a read-only folder: it is hashed again by the next process
-            problem += f"; {error}"
+            put_aside(self._layout, self._ledger, digest, self.path(digest), descriptor)
+        except StoreFailure as failure:
+            problem += f"; {failure}"
         if self._log is not None:
             self._log.warning("content_damaged", {"digest": digest, "problem": problem})
         return False
@@ -134,7 +154,8 @@ class _OpenFile:
     @property
     def is_damaged(self) -> bool:
         """Whether it was hashed and is not what it should be."""
-        return self.check is not None and self.check.done() and not self.check.result()
+        check = self.check
+        return check is not None and check.done() and (check.cancelled() or not check.result())
 
     @property
     def is_being_checked(self) -> bool:
@@ -226,7 +247,8 @@ class StoredBody:
 
     async def next_region(self) -> Region | None:
         """See ports.InFile."""
-        shared, size_bytes = self._shared, min(REGION_BYTES, self._end - self._at)
+        size_bytes = min(self._pace.next_region_bytes(time.monotonic()), self._end - self._at)
+        shared = self._shared
         if shared is None or size_bytes <= 0 or shared.is_being_checked or shared.is_damaged:
             return None
         try:
@@ -255,6 +277,11 @@ def _open_file(path: Path) -> tuple[int, os.stat_result] | None:
         except OSError:
             os.close(descriptor)
     return None
+
+
+def _close_opened(opening: asyncio.Future[tuple[int, os.stat_result] | None]) -> None:
+    if not opening.cancelled() and opening.exception() is None and (found := opening.result()) is not None:
+        os.close(found[0])
 
 
 def _lock_shared(descriptor: int) -> None:

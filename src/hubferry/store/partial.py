@@ -180,9 +180,9 @@ class PartialFile:
 
     def abandon(self) -> None:
         """Remove the file as one that was right so far; whoever reads it still can. Never raises."""
+        self.discard()  # first: with that mode and its name nobody could open it any more
         with contextlib.suppress(OSError):  # then whoever follows takes it for wrong, which is safe
             os.fchmod(self.descriptor, ABANDONED_MODE)
-        self.discard()
 
     def _mode(self) -> int:
         with contextlib.suppress(OSError):

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubferry.store.checks import find_problem, put_aside
+from hubferry.ports import StoreFailure
+from hubferry.store.checks import check_file, put_aside
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
-from hubferry.store.mark import is_marked, set_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,19 @@ def check(layout: Layout, ledger: Ledger, hashed: Callable[[int], None]) -> Iter
     """
     for name, path, size_bytes in kept_files(layout):
         try:
-            problem = _problem(name, path, hashed)
+            with path.open("rb", buffering=0) as file:
+                problem = _problem(name, file.fileno(), hashed)
+                if problem:
+                    put_aside(layout, ledger, name, path, file.fileno())
         except FileNotFoundError:
             continue
         except OSError as error:
-            problem = f"it cannot be read ({error.strerror})"
-        if problem:
-            put_aside(layout, ledger, name, path)
+            raise StoreFailure(f"{path} cannot be opened: {error.strerror}; check its permissions") from None
         yield Checked(name, size_bytes, problem)
 
 
-def _problem(name: str, path: Path, hashed: Callable[[int], None]) -> str:
-    with path.open("rb", buffering=0) as file:
-        problem = find_problem(name, file.fileno(), hashed)
-        if not problem and not is_marked(os.fstat(file.fileno()), name):
-            with contextlib.suppress(OSError):  # a read-only folder
-                set_mark(file.fileno(), name)
-    return problem
+def _problem(name: str, descriptor: int, hashed: Callable[[int], None]) -> str:
+    try:
+        return check_file(name, descriptor, hashed)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"

@@ -115,11 +115,12 @@ class Wire:
     async def _readable(self) -> None:
         ready = self._loop.create_future()
         timer = None if self.patience_s is None else self._loop.call_later(self.patience_s, _time_out, ready)
-        self._loop.add_reader(self._socket.fileno(), _wake, ready)
+        # by the socket and not by its number: closed meanwhile, the number is -1 or another's, and would be watched on
+        self._loop.add_reader(self._socket, _wake, ready)
         try:
             await ready
         finally:
-            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_reader(self._socket)
             if timer is not None:
                 timer.cancel()
 
