@@ -66,9 +66,9 @@ class KeptBlobs:
         source = BlobSource(self._fetcher, target, digest)
         ask = _Ask(request, target, digest, trail, source, asked_range(request, digest))
         is_proven = await self._is_proven(ask)
+        held_bytes = await self._index.blob(repository_of(target), digest)
         was_filled = False
         for _ in range(MAX_ROUNDS):
-            held_bytes = await self._index.blob(repository_of(target), digest)
             blob = await self._store.open(digest, held_bytes)
             trail.outcome = "miss" if blob is None else "hit" if is_proven else "revalidated"
             blob = blob or await self._fills.visit(target.origin.name, digest)

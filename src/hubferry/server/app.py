@@ -90,7 +90,7 @@ class App:
                 return
 
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
-        started, revision = time.monotonic(), self.recent.revision()
+        started, revision = time.monotonic(), self._gateway.revision()
         client = Client(receive, send, takes_regions=ZERO_COPY_SEND in scope.get("extensions", ()))
         record = Record(Trail())
         request = behind_proxy(read_request(scope), self._trusted)

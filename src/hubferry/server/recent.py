@@ -51,12 +51,8 @@ class Recent:
             return None
         return found
 
-    def revision(self) -> int:
-        """To be taken before an answer is decided."""
-        return self._revision()
-
     def keep(self, scope: Any, answer: Answer, tell: Callable[[float], None], revision: int) -> None:
-        """Remember what was answered, if it may be said again."""
+        """Remember what was answered, if it may be said again; `revision` is from before it was decided."""
         body = answer.body or b""
         if answer.reusable_s <= 0 or not isinstance(body, bytes) or len(body) > MAX_BYTES:
             return

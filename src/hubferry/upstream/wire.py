@@ -9,10 +9,14 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 BUFFER_BYTES = 512 * 1024
 SLICE_BYTES = 64 * 1024
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 
 class Buffers:
@@ -63,12 +67,8 @@ class Wire:
     async def receive(self) -> bytes:
         """What has arrived, at least one byte; empty at the end. Raises OSError (TimeoutError), ssl.SSLError."""
         if self._tls is None:
-            while True:
-                try:
-                    # into memory of its own at once: a copy would be made while nobody else can use the interpreter
-                    return self._socket.recv(BUFFER_BYTES)
-                except BlockingIOError:
-                    await self._readable()
+            # into memory of its own at once: a copy would be made while nobody else can use the interpreter
+            return await self._received(self._socket.recv, BUFFER_BYTES)
         size = self._decrypt(self._tls, 0)
         while not size:
             if self.ended_cleanly or self._incoming.eof:
@@ -106,9 +106,13 @@ class Wire:
 
     async def _receive_raw(self) -> int:
         """Bytes into `buffers.received`; valid until the next await."""
+        return await self._received(self._socket.recv_into, self._buffers.received)
+
+    async def _received(self, receive: Callable[[A], T], arg: A) -> T:
+        """What `receive` gives, as soon as it need not wait."""
         while True:
             try:
-                return self._socket.recv_into(self._buffers.received)
+                return receive(arg)
             except BlockingIOError:
                 await self._readable()
 
