@@ -4,7 +4,7 @@ Order: shape of the request, endpoint, who asks, which repository, then content.
 here and nowhere else, every 401 gets the gateway's own challenge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
@@ -35,10 +35,12 @@ from hubferry.ports import (
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target, unreachable
+from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.kept_manifests import KeptManifests, Timing
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
+from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.upstream_tokens import UpstreamTokens
 
@@ -73,13 +75,14 @@ class Gateway:
         registrable_domain: RegistrableDomain,
         keep: Keep | None = None,
         metrics: Metrics | None = None,
+        flights: Callable[[], Flights] = SharedFlights,
     ) -> None:
         """`keep` is where content is kept; None: everything is streamed through."""
         self._settings = settings
         self._table = table
         self._origins = {origin.name: origin for origin in origins}
         self._upstream = upstream
-        tokens = UpstreamTokens(upstream, clock, log, registrable_domain)
+        tokens = UpstreamTokens(upstream, clock, log, registrable_domain, flights())
         self._fetcher = Fetcher(upstream, tokens, log)
         self._content = Content(self._fetcher, upstream)
         direct = UpstreamManifests(self._fetcher, manifests, metrics)
@@ -91,10 +94,25 @@ class Gateway:
             cache = settings.cache
             timing = Timing(cache.tag_ttl.seconds, cache.stale_if_error.seconds, ttl_rules(cache.tag_ttls))
             self._manifests = KeptManifests(
-                direct, keep.index, keep.store, rights, timing, clock=clock, log=log, metrics=metrics
+                direct,
+                keep.index,
+                keep.store,
+                rights,
+                timing,
+                proofs=Proofs(rights, flights()),
+                clock=clock,
+                log=log,
+                metrics=metrics,
             )
             self._blobs = KeptBlobs(
-                self._fetcher, keep.index, keep.blobs, keep.fills, rights, stream=self._content.blob, log=log
+                self._fetcher,
+                keep.index,
+                keep.blobs,
+                keep.fills,
+                rights,
+                proofs=Proofs(rights, flights()),
+                stream=self._content.blob,
+                log=log,
             )
         self._login = Login(table, self._origins, self._fetcher, sealer, clock)
 

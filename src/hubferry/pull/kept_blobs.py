@@ -47,6 +47,7 @@ class KeptBlobs:
         fills: Fills,
         rights: Rights,
         *,
+        proofs: Proofs,
         stream: Stream,
         log: EventLog,
     ) -> None:
@@ -58,7 +59,7 @@ class KeptBlobs:
         self._rights = rights
         self._stream = stream
         self._log = log
-        self._proofs = Proofs(rights)
+        self._proofs = proofs
         self._ahead: Counter[tuple[str, str]] = Counter()
 
     async def answer(self, request: Request, target: Target, digest: str, trail: Trail) -> Answer:
