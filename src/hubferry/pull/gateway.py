@@ -19,6 +19,8 @@ from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable
 from hubferry.core.scope import pull_scope
 from hubferry.core.settings import Settings
 from hubferry.ports import (
+    BlobCache,
+    BlobIndex,
     BlobStore,
     Clock,
     ContentStore,
@@ -33,6 +35,7 @@ from hubferry.ports import (
     UpstreamFailure,
 )
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
+from hubferry.pull.cached_blobs import CachedBlobs
 from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
@@ -50,12 +53,21 @@ MAX_SEARCH = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Where a gateway keeps content and what it knows of it."""
+    """Where a gateway keeps content that it reads, and what it knows of it."""
 
-    index: Index
+    index: BlobIndex
     store: ContentStore
     blobs: BlobStore
     fills: Fills
+
+
+@dataclass(frozen=True, slots=True)
+class PassingKeep:
+    """Where a gateway keeps what passes through it, and what it knows of it."""
+
+    index: Index
+    store: ContentStore
+    blobs: BlobCache
 
 
 class Gateway:
@@ -73,7 +85,7 @@ class Gateway:
         clock: Clock,
         log: EventLog,
         registrable_domain: RegistrableDomain,
-        keep: Keep | None = None,
+        keep: Keep | PassingKeep | None = None,
         metrics: Metrics | None = None,
         flights: Callable[[], Flights] = SharedFlights,
     ) -> None:
@@ -88,7 +100,7 @@ class Gateway:
         direct = UpstreamManifests(self._fetcher, manifests, metrics)
         self._revision = Revision()
         self._manifests: ManifestSource = direct
-        self._blobs: KeptBlobs | None = None
+        self._blobs: KeptBlobs | CachedBlobs | None = None
         if keep is not None:
             rights = Rights(keep.index, clock, self._revision)
             cache = settings.cache
@@ -104,16 +116,20 @@ class Gateway:
                 log=log,
                 metrics=metrics,
             )
-            self._blobs = KeptBlobs(
-                self._fetcher,
-                keep.index,
-                keep.blobs,
-                keep.fills,
-                rights,
-                proofs=Proofs(rights, flights()),
-                stream=self._content.blob,
-                log=log,
-            )
+            proofs = Proofs(rights, flights())
+            if isinstance(keep, PassingKeep):
+                self._blobs = CachedBlobs(keep.blobs, rights, proofs=proofs, stream=self._content.blob)
+            else:
+                self._blobs = KeptBlobs(
+                    self._fetcher,
+                    keep.index,
+                    keep.blobs,
+                    keep.fills,
+                    rights,
+                    proofs=proofs,
+                    stream=self._content.blob,
+                    log=log,
+                )
         self._login = Login(table, self._origins, self._fetcher, sealer, clock)
 
     async def handle(self, request: Request) -> Answer | None:
