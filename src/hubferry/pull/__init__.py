@@ -11,7 +11,9 @@
         fetch.Fetcher        drives core.exchange against an upstream and its mirrors
           upstream_tokens    tokens of upstreams: cached, renewed once for all waiters
 
-Bodies are opaque here.
+Bodies are opaque to all of these. Beside them:
+
+    checked_manifests        the `ManifestReader` port over any upstream, for the shells to choose
 """
 
 from hubferry.pull.answer import Answer, Trail
