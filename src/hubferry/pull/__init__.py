@@ -13,7 +13,9 @@
           upstream_tokens    tokens of upstreams: cached, renewed once for all waiters
     flights                  what several want at the same moment: once for all, or by each
 
-Bodies are opaque here.
+Bodies are opaque to all of these. Beside them:
+
+    checked_manifests        the `ManifestReader` port over any upstream, for the shells to choose
 """
 
 from hubferry.pull.answer import Answer, Trail

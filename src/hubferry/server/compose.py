@@ -19,6 +19,7 @@ from hubferry.core.settings import Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, toml_key
 from hubferry.fill.fills import Fills
 from hubferry.pull import Gateway, Keep
+from hubferry.pull.checked_manifests import CheckedManifests
 from hubferry.pull.fetch import Origin
 from hubferry.server.app import App
 from hubferry.server.log import AccessLog, Events, is_readable, logger
@@ -31,7 +32,6 @@ from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger, Limits, Removed
 from hubferry.upstream.client import SocketUpstream
-from hubferry.upstream.manifests import CheckedManifests
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
