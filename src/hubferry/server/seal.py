@@ -15,7 +15,7 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from hubferry.core.access import Credential, Grant
+from hubferry.core.access import Grant, claims_of, grant_of
 
 KEY_BYTES = 32
 REMEMBERED = 4096
@@ -77,15 +77,8 @@ class JweSealer:
 
     async def seal(self, grant: Grant) -> str:
         """See ports.Sealer."""
-        claims: dict[str, object] = {"aud": grant.service, "exp": grant.expires_at, "names": grant.names}
-        if grant.credential:
-            claims |= {
-                "upstream": grant.upstream,
-                "user": grant.credential.username,
-                "secret": grant.credential.secret,
-            }
         header = {"alg": "dir", "enc": "A256GCM", "typ": "hubferry+jwe"}
-        return jwe.encrypt_compact(header, json.dumps(claims).encode(), self._key)
+        return jwe.encrypt_compact(header, json.dumps(claims_of(grant)).encode(), self._key)
 
     async def open(self, token: str) -> Grant | None:
         """See ports.Sealer."""
@@ -94,11 +87,7 @@ class JweSealer:
             return known
         try:
             sealed = jwe.decrypt_compact(token, self._key, algorithms=["dir", "A256GCM"])
-            claims = json.loads(sealed.plaintext or b"")
-            grant = Grant(tuple(claims["names"]), claims["aud"], float(claims["exp"]))
-            if "secret" in claims:
-                credential = Credential(claims["user"], claims["secret"])
-                grant = Grant(grant.names, grant.service, grant.expires_at, claims["upstream"], credential)
+            grant = grant_of(json.loads(sealed.plaintext or b""))
         except (JoseError, ValueError, KeyError, TypeError):
             return None
         self._opened[token] = grant
