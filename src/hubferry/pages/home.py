@@ -4,12 +4,13 @@ The page is hubferry's own, names itself, asks for nothing, and robots are denie
 Hub's get domains flagged (docs/design.md, "Pages").
 """
 
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment
 
 from hubferry import __version__
 from hubferry.core.client import public_base
 from hubferry.core.http import Request
 from hubferry.core.routing import RoutingTable
+from hubferry.pages.template import HOME
 
 SECURITY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -26,8 +27,7 @@ class HomePage:
     def __init__(self, table: RoutingTable, public_url: str) -> None:
         self._table = table
         self._public_url = public_url
-        environment = Environment(loader=PackageLoader("hubferry", "pages"), autoescape=select_autoescape(default=True))
-        self._template = environment.get_template("home.html")
+        self._template = Environment(autoescape=True).from_string(HOME)
 
     def render(self, asked: Request) -> str:
         """HTML for a request as the client made it, behind its proxies."""

@@ -3,6 +3,8 @@
 
 import { loadPyodide } from "pyodide";
 
+import { MemoryCaches } from "./cache.mjs";
+
 const COMPATIBILITY_FLAGS = {
   python_workers: true,
   python_request_headers_preserve_commas: true,
@@ -41,17 +43,26 @@ function patchWaitUntil(ctx) {
 }
 
 const CALL = `
-import entry
+import sys
 from workers import python_from_rpc, python_to_rpc
+
+def deploy():
+    """Import the bundle anew, as a new isolate would."""
+    global entry
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("entry", "hubferry")]:
+        del sys.modules[name]
+    import entry
 
 async def call(ctx, env, request):
     answer = await entry.Default(ctx, env).fetch(python_from_rpc(request))
     return python_to_rpc(answer)
 
-call
+deploy, call
 `;
 
-export async function loadWorker({ bundle, packages, vars }) {
+// `answer` is the Worker; `deploy` puts another in its place, with other variables and an empty cache.
+export async function loadWorker({ bundle, packages }) {
+  let variables = {};
   const write = (stream) => (line) => stream.write(`${line}\n`);
   const pyodide = await loadPyodide({ stdout: write(process.stdout), stderr: write(process.stderr) });
   for (const [folder, at] of [[packages, "/packages"], [bundle, "/bundle"]]) {
@@ -62,10 +73,17 @@ export async function loadWorker({ bundle, packages, vars }) {
   pyodide.registerJsModule("_cloudflare_compat_flags", COMPATIBILITY_FLAGS);
   pyodide.registerJsModule("_pyodide_entrypoint_helper", {
     doAnImport: (name) => import(name),
-    cloudflareWorkersModule: { env: vars },
+    cloudflareWorkersModule: { get env() { return variables; } },
     cloudflareSocketsModule: {},
     patchWaitUntil,
   });
-  const call = pyodide.runPython(CALL);
-  return (request) => call(new ExecutionContext(), vars, request);
+  const [deployPython, call] = pyodide.runPython(CALL);
+  return {
+    answer: (request) => call(new ExecutionContext(), variables, request),
+    deploy(vars) {
+      variables = vars;
+      globalThis.caches = new MemoryCaches();
+      deployPython();
+    },
+  };
 }
