@@ -160,7 +160,8 @@ def build_origin(name: str, upstream: UpstreamSettings) -> Origin:
     """One upstream. Raises ConfigError when its password or CA file cannot be read."""
     account = None
     if upstream.username:
-        account = Credential(upstream.username, _read(name, "password_file", upstream.password_file))
+        password = upstream.password or _read(name, "password_file", upstream.password_file)
+        account = Credential(upstream.username, password)
     if upstream.ca_file:
         _check_authorities(name, upstream.ca_file)
     return Origin(name, upstream, trust_of(upstream), account)
