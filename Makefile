@@ -2,12 +2,12 @@
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: run test fuzz check format bench install install-debian lock clean
+.PHONY: run test fuzz check format bench install install-debian install-node lock clean
 
 run: install
 	.venv/bin/hubferry serve $(ARGS)
 
-test: install install-debian
+test: install install-node
 	$(PY) -m pytest $(ARGS)
 
 # The properties with many more and ever new examples; stop it when you like.
@@ -23,7 +23,7 @@ format: install
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: install install-debian
+bench: install install-node
 	$(PY) -m bench $(ARGS)
 
 install: .venv/.installed
@@ -34,9 +34,13 @@ install: .venv/.installed
 install-debian:
 	scripts/install-debian
 
-# Rewrites requirements.lock from pyproject.toml; run it after changing a dependency.
+# Node's own programs come from Debian, so that goes first.
+install-node: install install-debian
+	scripts/install-node
+
+# Rewrites requirements.lock from pyproject.toml, and the Worker's list; run it after changing a dependency.
 lock: install
 	scripts/lock
 
 clean:
-	rm -rf .venv build dist src/*.egg-info
+	rm -rf .venv build dist src/*.egg-info tests/worker/harness/node_modules tests/worker/harness/packages

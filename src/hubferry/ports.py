@@ -146,17 +146,21 @@ class Index(Protocol):
     async def put_manifest(self, repository: Repository, manifest: Described) -> None:
         """Remember that the repository holds a manifest."""
 
-    async def blob(self, repository: Repository, digest: str) -> int | None:
-        """The size in bytes of the blob of that digest if this repository was seen to hold it."""
-
-    async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
-        """Remember that the repository holds a blob."""
-
     async def is_public(self, repository: Repository) -> bool:
         """Whether anonymous clients were seen to be allowed to pull from it."""
 
     async def set_public(self, repository: Repository, *, public: bool) -> None:
         """Remember what the upstream last said to an anonymous client."""
+
+
+class BlobIndex(Index, Protocol):
+    """An index that also knows which repository holds which blob."""
+
+    async def blob(self, repository: Repository, digest: str) -> int | None:
+        """The size in bytes of the blob of that digest if this repository was seen to hold it."""
+
+    async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
+        """Remember that the repository holds a blob."""
 
 
 class ContentStore(Protocol):
@@ -250,6 +254,24 @@ class Fills(Protocol):
 
     async def start(self, upstream: str, digest: str, fetch: Fetch) -> bool:
         """Fill it; whether `fetch` was answered. Raises OciError, UpstreamFailure, StoreFailure."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedBlob:
+    """A whole blob from a `BlobCache`."""
+
+    size_bytes: int
+    body: Body
+
+
+class BlobCache(Protocol):
+    """Whole, verified blobs of repositories, kept by a shell that does not read them. Nothing here raises."""
+
+    async def find(self, repository: Repository, digest: str) -> CachedBlob | None:
+        """None when it is not kept."""
+
+    def keep(self, repository: Repository, digest: str, body: Body) -> Body:
+        """Keep what goes through this body once it was verified; what to hand on in its place."""
 
 
 class Sealer(Protocol):

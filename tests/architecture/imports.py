@@ -30,12 +30,19 @@ ALLOWED: dict[str, frozenset[str]] = {
     "upstream": frozenset({"core", "ports", "upstream"}),
     "store": frozenset({"core", "ports", "store"}),
     "fill": frozenset({"core", "ports", "fill"}),
-    "worker": frozenset({"core", "ports", "pull", "worker"}),
-    "server": frozenset({"core", "ports", "pull", "upstream", "store", "fill", "server", ""}),
+    "pages": frozenset({"core", "pages", ""}),
+    "worker": frozenset({"core", "ports", "pull", "pages", "worker", ""}),
+    "server": frozenset({"core", "ports", "pull", "upstream", "store", "fill", "pages", "server", ""}),
     "cli": frozenset({"core", "ports", "pull", "upstream", "store", "fill", "server", "worker", "cli", ""}),
     "": frozenset(),
 }
-STDLIB_ONLY = frozenset({"core", "ports", "pull"})
+# part -> packages it may import beside the standard library; the others may import any
+PACKAGES: dict[str, frozenset[str]] = {
+    "core": frozenset(),
+    "ports": frozenset(),
+    "pull": frozenset(),
+    "pages": frozenset({"jinja2"}),
+}
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,9 @@ def _imports(tree: ast.AST, path: Path, root: Path, package: str) -> Iterator[Im
 def _judge(one: Import, part: str, package: str) -> Iterator[str]:
     top = one.module.partition(".")[0]
     if top != package:
-        if part in STDLIB_ONLY and top not in sys.stdlib_module_names:
-            yield f"{part} imports {one.module}, which is not of the standard library"
+        if part in PACKAGES and top not in sys.stdlib_module_names | PACKAGES[part]:
+            known = " or ".join(["of the standard library", *PACKAGES[part]])
+            yield f"{part} imports {one.module}, which is not {known}"
         if part == "core":
             dotted = {one.module, *(f"{one.module}.{name}" for name in one.names)}
             if top in IMPURE or dotted & IMPURE:

@@ -1,4 +1,4 @@
-"""The direction of imports: core <- ports <- pull, fill, store, upstream <- server | worker <- cli."""
+"""The direction of imports: core <- ports <- pull, fill, store, upstream, pages <- server | worker <- cli."""
 
 from pathlib import Path
 
@@ -37,8 +37,12 @@ GOOD: dict[str, str] = {
     "upstream/client.py": "import socket; import pyreqwest; from hubferry.core.b import x; from ..ports import y",
     "store/disk.py": "import sqlite3; from hubferry.ports import x",
     "fill.py": "import asyncio; from hubferry.core import ranges",
+    "pages/home.py": "import json, jinja2.ext; from hubferry import __version__; from hubferry.core.b import y",
+    "pages/__init__.py": "from hubferry.pages.home import x; from .home import y",
     "server/app.py": "import starlette; from hubferry import __version__; from hubferry.upstream.client import x",
+    "server/pages.py": "from hubferry.pages.home import x",
     "worker/main.py": "import js; from hubferry.pull import Gateway; from hubferry.ports import x",
+    "worker/pages.py": "from hubferry import __version__, pages; from hubferry.pages.home import x",
     "cli/serve.py": "import click; from hubferry.server import a; from hubferry.worker import b; import hubferry",
 }
 
@@ -84,6 +88,20 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "upstream knows pull": ("upstream/a.py", "from hubferry.pull import x\n", "upstream imports pull"),
     "store knows upstream": ("store/a.py", "from hubferry.upstream import x\n", "store imports upstream"),
     "fill knows store": ("fill.py", "from hubferry.store import x\n", "fill imports store"),
+    "pages know ports": ("pages/a.py", "from hubferry.ports import x\n", "pages imports ports"),
+    "pages know pull": ("pages/a.py", "from hubferry.pull import x\n", "pages imports pull"),
+    "pages know server": ("pages/a.py", "from ..server import x\n", "pages imports server"),
+    "pages know worker": ("pages/a.py", "from hubferry.worker import x\n", "pages imports worker"),
+    "pages know another package": (
+        "pages/a.py",
+        "import starlette.responses\n",
+        "pages imports starlette.responses, which is not of the standard library or jinja2",
+    ),
+    "core knows the package of pages": ("core/a.py", "import jinja2\n", "core imports jinja2"),
+    "core knows pages": ("core/a.py", "from hubferry.pages import x\n", "core imports pages"),
+    "pull knows pages": ("pull/a.py", "from hubferry.pages import x\n", "pull imports pages"),
+    "upstream knows pages": ("upstream/a.py", "from hubferry.pages import x\n", "upstream imports pages"),
+    "cli knows pages": ("cli/a.py", "from hubferry.pages import x\n", "cli imports pages"),
     "server knows worker": ("server/a.py", "from hubferry.worker import x\n", "server imports worker"),
     "server knows cli": ("server/a.py", "import hubferry.cli.load\n", "server imports cli"),
     "worker knows server": ("worker/a.py", "from hubferry.server.seal import x\n", "worker imports server"),

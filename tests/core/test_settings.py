@@ -1,5 +1,6 @@
 """Case tables of core.settings, core.values and core.layers: which layer wins, and what a mistake is told."""
 
+import base64
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -19,6 +20,7 @@ from hubferry.core.values import (
     parse_duration,
     parse_listen,
     parse_size,
+    parse_token_key,
     toml_key,
 )
 
@@ -117,6 +119,48 @@ def test_an_address_has_a_port(text: str, address: tuple[str, int]) -> None:
 def test_what_is_no_address_is_told_how_one_looks(text: str) -> None:
     with pytest.raises(ValueError, match="write HOST:PORT"):
         parse_listen(text)
+
+
+KEY = bytes(range(0xE0, 0x100))  # its base64 has a + and a /, its base64url a - and a _
+KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
+KEYS = {
+    "base64url": KEY_TEXT,
+    "base64url without padding": KEY_TEXT.rstrip("="),
+    "base64": base64.b64encode(KEY).decode(),
+    "base64 without padding": base64.b64encode(KEY).decode().rstrip("="),
+    "with white space around it": f" {KEY_TEXT}\r\n",
+}
+
+
+def test_the_alphabets_of_a_token_key_differ() -> None:
+    assert {*"-_"} <= {*KEYS["base64url"]}
+    assert {*"+/"} <= {*KEYS["base64"]}
+
+
+@pytest.mark.parametrize("text", KEYS.values(), ids=KEYS.keys())
+def test_a_token_key_is_32_bytes_in_either_base64(text: str) -> None:
+    assert parse_token_key(text) == KEY
+    assert parse_token_key(resolve([environment(HUBFERRY_ACCESS__TOKEN_KEY=text)]).access.token_key) == KEY
+
+
+NO_KEYS = {
+    "nothing": "",
+    "31 bytes": base64.b64encode(KEY[1:]).decode(),
+    "33 bytes": base64.b64encode(KEY + b"x").decode(),
+    "one letter less": KEY_TEXT[1:],
+    "too much padding": KEY_TEXT + "=",
+    "hexadecimal": KEY.hex(),
+    "white space inside": KEY_TEXT[:20] + "\n" + KEY_TEXT[20:],
+    "quotes that nobody took away": f'"{KEY_TEXT}"',
+    "beyond ASCII": "\u00e4" + KEY_TEXT[1:],
+    "other digits": "\u0663" + KEY_TEXT[1:],
+}
+
+
+@pytest.mark.parametrize("text", NO_KEYS.values(), ids=NO_KEYS.keys())
+def test_what_is_no_token_key_is_told_how_to_make_one(text: str) -> None:
+    with pytest.raises(ValueError, match=r"openssl rand -base64 32 \| tr '\+/' '-_'"):
+        parse_token_key(text)
 
 
 MASKED = [
@@ -346,6 +390,42 @@ def test_what_is_shown_holds_no_password_of_a_proxy() -> None:
     assert "10.0.0.1:1080" in as_toml(settings)
 
 
+SECRETS = {
+    "the token key": (f"access.token_key = '{KEY_TEXT}'", KEY_TEXT, "token_key"),
+    "a password": ("upstreams.a = {username = 'me', password = 'hunter2'}", "hunter2", "password"),
+}
+
+
+@pytest.mark.parametrize(("text", "secret", "key"), SECRETS.values(), ids=SECRETS.keys())
+def test_a_secret_is_not_shown_but_that_it_is_set(text: str, secret: str, key: str) -> None:
+    settings = resolve([file(text)])
+    assert secret not in as_toml(settings)
+    assert f'\n{key} = "********"\n' in as_toml(settings)
+    assert secret not in repr(settings)
+
+
+def test_a_secret_that_is_not_set_is_shown_as_that() -> None:
+    assert {'token_key = ""', 'password = ""'} <= {*as_toml(resolve([])).splitlines()}
+
+
+def test_white_space_around_a_secret_is_dropped() -> None:
+    layers = [
+        file("upstreams.'docker.io'.username = 'me'\naccess.token_key_file = '/run/key'"),
+        environment(HUBFERRY_UPSTREAMS__DOCKER_IO__PASSWORD=" correct horse\n", HUBFERRY_ACCESS__TOKEN_KEY="\n"),
+    ]
+    settings = resolve(layers)
+    assert settings.upstreams["docker.io"].password == "correct horse"
+    assert settings.access.token_key == "", "white space is no key, and excludes none"
+
+
+def test_an_empty_variable_takes_back_what_the_file_says() -> None:
+    layers = [
+        file("access.token_key_file = '/run/key'"),
+        environment(HUBFERRY_ACCESS__TOKEN_KEY=KEY_TEXT, HUBFERRY_ACCESS__TOKEN_KEY_FILE=""),
+    ]
+    assert resolve(layers).access.token_key == KEY_TEXT
+
+
 # --- mistakes --------------------------------------------------------------------------------------------
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
@@ -434,7 +514,29 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a name without a password": (
         "[upstreams.a]\nusername = 'u'",
         "upstreams.a.password_file",
-        "set both or neither",
+        "set password_file or password, or drop username",
+    ),
+    "a password itself without a name": (
+        "[upstreams.a]\npassword = 'p'",
+        "upstreams.a.username",
+        "password needs a username: set both or neither",
+    ),
+    "two passwords": (
+        "[upstreams.a]\nusername = 'u'\npassword = 'p'\npassword_file = 'f'",
+        "upstreams.a.password",
+        "password_file is set as well (hubferry.toml): set one of the two",
+    ),
+    "two passwords without a name": (
+        "[upstreams.a]\npassword = 'p'\npassword_file = 'f'",
+        "upstreams.a.password",
+        "set one of the two",
+    ),
+    "a number for a password": ("[upstreams.a]\npassword = 5", "upstreams.a.password", "expected a text in quotes"),
+    "a token key of another length": ("access.token_key = 'dG9vIHNob3J0'", "access.token_key", "openssl rand"),
+    "two token keys": (
+        f"[access]\ntoken_key = '{KEY_TEXT}'\ntoken_key_file = 'f'",
+        "access.token_key",
+        "token_key_file is set as well (hubferry.toml): set one of the two",
     ),
     "a password without a name": (
         "[upstreams.a]\npassword_file = 'p'",
@@ -531,6 +633,36 @@ def test_a_mistake_in_a_proxy_does_not_repeat_its_password() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve([file("upstreams.a.proxy = 'http://me:hunter2@pr\u2100xy:1'")])
     assert "hunter2" not in str(caught.value)
+
+
+SECRET_MISTAKES = {
+    "a token key": {"HUBFERRY_ACCESS__TOKEN_KEY": "hunter2"},
+    "a password without a name": {"HUBFERRY_UPSTREAMS__DOCKER_IO__PASSWORD": "hunter2"},
+    "two passwords": {
+        "HUBFERRY_UPSTREAMS__DOCKER_IO__PASSWORD": "hunter2",
+        "HUBFERRY_UPSTREAMS__DOCKER_IO__PASSWORD_FILE": "f",
+    },
+    "a misspelt key": {"HUBFERRY_UPSTREAMS__DOCKER_IO__PASSWORT": "hunter2"},
+    "a misspelt upstream": {"HUBFERRY_UPSTREAMS__DOCKR_IO__PASSWORD": "hunter2"},
+    "a misspelt section": {"HUBFERRY_ACESS__TOKEN_KEY": "hunter2"},
+}
+
+
+@pytest.mark.parametrize("variables", SECRET_MISTAKES.values(), ids=SECRET_MISTAKES.keys())
+def test_a_mistake_does_not_repeat_a_secret(variables: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve([environment(**variables)])
+    assert caught.value.source == "environment"
+    assert "hunter2" not in str(caught.value)
+
+
+def test_two_keys_of_two_sources_name_both() -> None:
+    layers = [file("access.token_key_file = '/run/key'"), environment(HUBFERRY_ACCESS__TOKEN_KEY=KEY_TEXT)]
+    with pytest.raises(ConfigError) as caught:
+        resolve(layers)
+    assert str(caught.value) == (
+        "environment: access.token_key: token_key_file is set as well (hubferry.toml): set one of the two"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.example:99999", "a.example:0", "[:::]", "[1.2]:5"])

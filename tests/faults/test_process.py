@@ -36,7 +36,7 @@ def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedPr
         ('[cache]\ntag_ttl = "soon"\n', ["cache.tag_ttl", "60s"]),
         ('[access]\nlogin = "nobody"\n', ["access.login", "upstream, open"]),
         ('[upstreams."docker.io"]\nurl = "ftp://x"\n', ['upstreams."docker.io".url', "http(s)://HOST"]),
-        ('[upstreams."docker.io"]\nusername = "me"\n', ["password_file", "set both or neither"]),
+        ('[upstreams."docker.io"]\nusername = "me"\n', ["password_file", "set password_file or password"]),
         (
             '[upstreams."docker.io"]\nusername = "me"\npassword_file = "/does/not/exist"\n',
             ["password_file", "/does/not/exist", "No such file"],

@@ -20,8 +20,8 @@ from hubferry.core.redirect import Trust
 from hubferry.core.routing import Place, RoutingTable
 from hubferry.ports import TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.pull import Answer, Gateway
+from hubferry.pull.checked_manifests import CheckedManifests
 from hubferry.pull.fetch import Origin
-from hubferry.upstream.manifests import CheckedManifests
 
 HUB = "https://registry-1.docker.io"
 GHCR = "https://ghcr.io"

@@ -18,7 +18,9 @@ from hubferry.ports import Cause, Repository, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
 from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target
+from hubferry.pull.flights import SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
+from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.upstream_tokens import UpstreamTokens
 from hubferry.store.blobs import BlobStore
@@ -89,14 +91,23 @@ class Stage:
         settings = resolve([Layer("test", {"upstreams": {"only": True, "docker.io": {}}})])
         self.origin = Origin("docker.io", settings.upstreams["docker.io"], Trust())
         self.clock = FakeClock()
-        tokens = UpstreamTokens(self.upstream, self.clock, self.log, registrable_domain)
+        tokens = UpstreamTokens(self.upstream, self.clock, self.log, registrable_domain, SharedFlights())
         fetcher = Fetcher(self.upstream, tokens, self.log)
         self.content = Content(fetcher, self.upstream)
         self.store = BlobStore(folder)
         self.fills = Fills(self.store, self.log)
         rights = Rights(cast("Any", self.index), self.clock, Revision())
         index = cast("Any", self.index)
-        self.blobs = KeptBlobs(fetcher, index, self.store, self.fills, rights, stream=self.content.blob, log=self.log)
+        self.blobs = KeptBlobs(
+            fetcher,
+            index,
+            self.store,
+            self.fills,
+            rights,
+            proofs=Proofs(rights, SharedFlights()),
+            stream=self.content.blob,
+            log=self.log,
+        )
         self.trail = Trail()
 
     @property

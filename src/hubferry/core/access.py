@@ -6,7 +6,8 @@ checked, and nowhere else (docs/design.md, "Tokens"). Invariant: a grant is for 
 repositories that it names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from hubferry.core.reference import complete_library, normal_host
 from hubferry.core.routing import Route
@@ -50,6 +51,23 @@ class Grant:
             return False
         wanted = _plain(route.named, route.upstream, library)
         return any(_plain(name, route.upstream, library) == wanted for name in self.names)
+
+
+def claims_of(grant: Grant) -> dict[str, object]:
+    """What a sealed token says: a JSON object."""
+    claims: dict[str, object] = {"aud": grant.service, "exp": grant.expires_at, "names": grant.names}
+    if grant.credential:
+        claims |= {"upstream": grant.upstream, "user": grant.credential.username, "secret": grant.credential.secret}
+    return claims
+
+
+def grant_of(claims: Any) -> Grant:
+    """The grant that `claims_of` made these of. Raises ValueError, KeyError or TypeError for anything else."""
+    grant = Grant(tuple(claims["names"]), claims["aud"], float(claims["exp"]))
+    if "secret" in claims:
+        credential = Credential(claims["user"], claims["secret"])
+        grant = replace(grant, upstream=claims["upstream"], credential=credential)
+    return grant
 
 
 def _plain(name: str, upstream: str, library: bool) -> str:

@@ -140,6 +140,7 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
             "tls_cert and tls_key belong together: set both or neither",
             origins.get("server.tls_cert") or origins.get("server.tls_key", ""),
         )
+    _check_exclusive("access", settings.access, "token_key", "token_key_file", origins)
     defaults = [name for name, upstream in settings.upstreams.items() if upstream.default]
     if len(defaults) != 1:
         said = f"it stands at {', '.join(defaults)}" if defaults else "no upstream has it"
@@ -147,13 +148,7 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
     owners: dict[str, str] = {}
     for name, upstream in settings.upstreams.items():
         key = f"upstreams.{toml_key(name)}"
-        if bool(upstream.username) != bool(upstream.password_file):
-            missing = "password_file" if upstream.username else "username"
-            raise ConfigError(
-                f"{key}.{missing}",
-                "username and password_file belong together: set both or neither",
-                origins.get(key, ""),
-            )
+        _check_account(key, upstream, origins)
         for host in upstream.hosts:
             if owners.setdefault(host.lower(), name) != name:
                 raise ConfigError(
@@ -168,6 +163,25 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(settings.upstreams)}"
             problem = f"{pattern}: there is no upstream {host}; {hint}"
             raise ConfigError("cache.tag_ttls", problem, origins.get("cache.tag_ttls", ""))
+
+
+def _check_account(key: str, upstream: UpstreamSettings, origins: Mapping[str, str]) -> None:
+    """A user name has one password, and a password a user name. Raises ConfigError."""
+    _check_exclusive(key, upstream, "password", "password_file", origins)
+    given = next((name for name in ("password", "password_file") if getattr(upstream, name)), "")
+    if upstream.username and not given:
+        problem = "username needs a password: set password_file or password, or drop username"
+        raise ConfigError(f"{key}.password_file", problem, origins.get(f"{key}.username", ""))
+    if given and not upstream.username:
+        problem = f"{given} needs a username: set both or neither"
+        raise ConfigError(f"{key}.username", problem, origins.get(f"{key}.{given}", ""))
+
+
+def _check_exclusive(key: str, values: Any, name: str, other: str, origins: Mapping[str, str]) -> None:
+    """Two ways to say one thing: not both, because neither is the obvious winner. Raises ConfigError."""
+    if getattr(values, name) and getattr(values, other):
+        problem = f"{other} is set as well ({origins.get(f'{key}.{other}', '')}): set one of the two"
+        raise ConfigError(f"{key}.{name}", problem, origins.get(f"{key}.{name}", ""))
 
 
 PREFIX = "HUBFERRY_"

@@ -10,7 +10,7 @@ SMALL_BYTES = 64 * 1024
 LARGE_BYTES = 512 * 1024
 PROVEN_BYTES = 8 * 2**20  # more than the socket buffers of both sides swallow from a client that never reads
 QUICK_S = 0.05  # a large piece at 10 MB/s
-REGION_BYTES = 2 * 2**20  # of a file at a time: small enough for others to have their turn
+REGION_BYTES = 4 * 2**20  # of a file at a time: small enough for others to have their turn
 
 
 class Pace:

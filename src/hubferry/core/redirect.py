@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from hubferry.core.reference import is_host
+from hubferry.core.settings import UpstreamSettings
 
 MAX_HOPS = 5
 MAX_URL = 8192  # signed CDN URLs have about 2,000 characters
@@ -29,6 +30,16 @@ class Trust:
     allow_http: bool = False
     allow_private_addresses: bool = False
     realm_hosts: tuple[str, ...] = ()
+
+
+def trust_of(upstream: UpstreamSettings) -> Trust:
+    """What the settings of an upstream allow."""
+    return Trust(
+        # an upstream that is itself plain http has nothing left to lose by a plain redirect or realm
+        allow_http=any(url.startswith("http:") for url in (upstream.url, *upstream.mirrors)),
+        allow_private_addresses=upstream.allow_private_addresses,
+        realm_hosts=upstream.realm_hosts,
+    )
 
 
 @dataclass(frozen=True, slots=True)

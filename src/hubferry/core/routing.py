@@ -10,11 +10,12 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from ipaddress import ip_address
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from hubferry.core import reference
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request
+from hubferry.core.settings import Settings
 
 
 class Kind(Enum):
@@ -101,6 +102,13 @@ class RoutingTable:
     def registries(self) -> list[str]:
         """Every registry host, sorted."""
         return sorted(self._by_name)
+
+
+def table_of(settings: Settings) -> RoutingTable:
+    """The routing table of resolved settings."""
+    places = tuple(Place(name, up.hosts, up.library) for name, up in settings.upstreams.items())
+    public_host = urlsplit(settings.server.public_url).netloc.lower()
+    return RoutingTable(places, settings.default_upstream, public_host)
 
 
 _RESOURCE = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<reference>.*)")

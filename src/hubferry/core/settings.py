@@ -10,14 +10,18 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from hubferry.core.values import Duration, Size, TagTtls, format_toml, mask_userinfo, toml_key
+from hubferry.core.values import MASK, Duration, Size, TagTtls, format_toml, mask_userinfo, toml_key
 
 
-def option(default: Any, help_line: str, **metadata: Any) -> Any:
-    """A field with its help line. `choices` lists the allowed values, `check` names a rule of CHECKS."""
+def option(default: Any, help_line: str, *, secret: bool = False, **metadata: Any) -> Any:
+    """A field with its help line. `choices` lists the allowed values, `check` names a rule of CHECKS.
+
+    A `secret` is never shown, neither by `config show` nor by the section's representation, and white space around
+    it is dropped: what prints or pipes one ends it with a newline.
+    """
     if isinstance(default, list):
         raise TypeError("defaults are immutable: use a tuple")
-    return field(default=default, metadata={"help": help_line, **metadata})
+    return field(default=default, repr=not secret, metadata={"help": help_line, "secret": secret, **metadata})
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class UpstreamSettings:
     mirrors: tuple[str, ...] = option((), "base URLs tried in order when url fails", check="urls")
     username: str = option("", "the gateway's own account there, used for anonymous clients")
     password_file: str = option("", "file with the password or access token of username")
+    password: str = option("", "the password or access token itself, instead of password_file", secret=True)
     proxy: str = option("", "reach it through http://[user:password@]host:port or socks5://...", check="proxy")
     ca_file: str = option("", "PEM file with further certificate authorities to trust")
     allow_private_addresses: bool = option(
@@ -90,6 +95,12 @@ class AccessSettings:
     )
     token_key_file: str = option(
         "", "file with the key that seals tokens, made on first start; empty: token.key in cache.dir"
+    )
+    token_key: str = option(
+        "",
+        "the key itself, base64url of 32 bytes, instead of token_key_file; empty: the file",
+        secret=True,
+        check="token_key",
     )
 
 
@@ -160,6 +171,8 @@ def describe(settings: Settings) -> Iterator[tuple[str, list[tuple[str, str, str
 
 
 def _shown(f: Field[Any], value: Any) -> tuple[str, str, str]:
-    if f.name == "proxy" and value:
+    if f.metadata["secret"] and value:
+        value = MASK
+    elif f.name == "proxy":
         value = mask_userinfo(value)
     return f.name, format_toml(value), f.metadata["help"]

@@ -1,8 +1,9 @@
 """Values of settings: sizes, durations, addresses, URLs; reading, checking and writing them.
 
-Pure. Every refusal is a ValueError whose text says what to write instead; no text repeats a password.
+Pure. Every refusal is a ValueError whose text says what to write instead; no text repeats a password or key.
 """
 
+import base64
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -90,9 +91,23 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:5000` asks for every address
 
 
+TOKEN_KEY_BYTES = 32
+
+
+def parse_token_key(text: str) -> bytes:
+    """The key that seals tokens: 32 bytes in base64url or base64, with or without padding. Raises ValueError."""
+    text = text.strip()
+    if not re.fullmatch(r"[A-Za-z0-9_+/-]{43}=?", text):
+        raise ValueError("expected base64url of 32 bytes; `openssl rand -base64 32 | tr '+/' '-_'` makes one")
+    return base64.urlsafe_b64decode(text[:43] + "=")  # takes both alphabets
+
+
+MASK = "********"
+
+
 def mask_userinfo(url: str) -> str:
     """`http://user:secret@host` -> `http://********@host`."""
-    return re.sub(r"//.*@", "//********@", url)
+    return re.sub(r"//.*@", f"//{MASK}@", url)
 
 
 def toml_key(name: str) -> str:
@@ -128,6 +143,8 @@ TRUTH = {
 def convert(raw: Any, f: Field[Any]) -> Any:
     """A value of TOML, environment or command line as the option's type. Raises ValueError with the remedy."""
     value = _typed(raw, f.type)
+    if f.metadata["secret"]:
+        value = value.strip()
     choices = f.metadata.get("choices")
     if choices and value not in choices:
         near = f": {value!r} is not" if isinstance(value, str) else ""
@@ -263,6 +280,10 @@ def _check_span(value: Duration) -> None:
         raise ValueError("expected more than nothing, such as 5s")
 
 
+def _check_token_key(value: str) -> None:
+    parse_token_key(value)
+
+
 def _check_networks(values: tuple[str, ...]) -> None:
     for value in values:
         try:
@@ -281,4 +302,5 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "networks": _check_networks,
     "realm_hosts": _check_realm_hosts,
     "span": _check_span,
+    "token_key": _check_token_key,
 }

@@ -4,17 +4,21 @@
       login.Login            the token endpoint, and who a request comes from
       kept_manifests         manifests from what is kept, as far as that may answer
       kept_blobs             blobs from what is kept or on its way; kept_bodies are their bodies
+      cached_blobs           blobs from the cache of a shell that never reads them
       proofs                 asks once for all who ask the same, and notes what the answer proves
       manifests              manifests from the upstream
         rights               who may have what is kept
       content.Content        blobs, tags, referrers of one route
         fetch.Fetcher        drives core.exchange against an upstream and its mirrors
           upstream_tokens    tokens of upstreams: cached, renewed once for all waiters
+    flights                  what several want at the same moment: once for all, or by each
 
-Bodies are opaque here.
+Bodies are opaque to all of these. Beside them:
+
+    checked_manifests        the `ManifestReader` port over any upstream, for the shells to choose
 """
 
 from hubferry.pull.answer import Answer, Trail
-from hubferry.pull.gateway import Gateway, Keep
+from hubferry.pull.gateway import Gateway, Keep, PassingKeep
 
-__all__ = ["Answer", "Gateway", "Keep", "Trail"]
+__all__ = ["Answer", "Gateway", "Keep", "PassingKeep", "Trail"]

@@ -4,7 +4,7 @@ Order: shape of the request, endpoint, who asks, which repository, then content.
 here and nowhere else, every 401 gets the gateway's own challenge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
@@ -19,6 +19,8 @@ from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable
 from hubferry.core.scope import pull_scope
 from hubferry.core.settings import Settings
 from hubferry.ports import (
+    BlobCache,
+    BlobIndex,
     BlobStore,
     Clock,
     ContentStore,
@@ -33,12 +35,15 @@ from hubferry.ports import (
     UpstreamFailure,
 )
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
+from hubferry.pull.cached_blobs import CachedBlobs
 from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target, unreachable
+from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.kept_manifests import KeptManifests, Timing
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
+from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.upstream_tokens import UpstreamTokens
 
@@ -48,12 +53,21 @@ MAX_SEARCH = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Where a gateway keeps content and what it knows of it."""
+    """Where a gateway keeps content that it reads, and what it knows of it."""
 
-    index: Index
+    index: BlobIndex
     store: ContentStore
     blobs: BlobStore
     fills: Fills
+
+
+@dataclass(frozen=True, slots=True)
+class PassingKeep:
+    """Where a gateway keeps what passes through it, and what it knows of it."""
+
+    index: Index
+    store: ContentStore
+    blobs: BlobCache
 
 
 class Gateway:
@@ -71,31 +85,51 @@ class Gateway:
         clock: Clock,
         log: EventLog,
         registrable_domain: RegistrableDomain,
-        keep: Keep | None = None,
+        keep: Keep | PassingKeep | None = None,
         metrics: Metrics | None = None,
+        flights: Callable[[], Flights] = SharedFlights,
     ) -> None:
         """`keep` is where content is kept; None: everything is streamed through."""
         self._settings = settings
         self._table = table
         self._origins = {origin.name: origin for origin in origins}
         self._upstream = upstream
-        tokens = UpstreamTokens(upstream, clock, log, registrable_domain)
+        tokens = UpstreamTokens(upstream, clock, log, registrable_domain, flights())
         self._fetcher = Fetcher(upstream, tokens, log)
         self._content = Content(self._fetcher, upstream)
         direct = UpstreamManifests(self._fetcher, manifests, metrics)
         self._revision = Revision()
         self._manifests: ManifestSource = direct
-        self._blobs: KeptBlobs | None = None
+        self._blobs: KeptBlobs | CachedBlobs | None = None
         if keep is not None:
             rights = Rights(keep.index, clock, self._revision)
             cache = settings.cache
             timing = Timing(cache.tag_ttl.seconds, cache.stale_if_error.seconds, ttl_rules(cache.tag_ttls))
             self._manifests = KeptManifests(
-                direct, keep.index, keep.store, rights, timing, clock=clock, log=log, metrics=metrics
+                direct,
+                keep.index,
+                keep.store,
+                rights,
+                timing,
+                proofs=Proofs(rights, flights()),
+                clock=clock,
+                log=log,
+                metrics=metrics,
             )
-            self._blobs = KeptBlobs(
-                self._fetcher, keep.index, keep.blobs, keep.fills, rights, stream=self._content.blob, log=log
-            )
+            proofs = Proofs(rights, flights())
+            if isinstance(keep, PassingKeep):
+                self._blobs = CachedBlobs(keep.blobs, rights, proofs=proofs, stream=self._content.blob)
+            else:
+                self._blobs = KeptBlobs(
+                    self._fetcher,
+                    keep.index,
+                    keep.blobs,
+                    keep.fills,
+                    rights,
+                    proofs=proofs,
+                    stream=self._content.blob,
+                    log=log,
+                )
         self._login = Login(table, self._origins, self._fetcher, sealer, clock)
 
     async def handle(self, request: Request) -> Answer | None:

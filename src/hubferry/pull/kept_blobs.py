@@ -19,7 +19,7 @@ from typing import cast
 
 from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange
-from hubferry.ports import Blob, BlobStore, EventLog, Fetched, Fills, Index, InFile, Readable, StoreFailure
+from hubferry.ports import Blob, BlobIndex, BlobStore, EventLog, Fetched, Fills, InFile, Readable, StoreFailure
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
@@ -42,11 +42,12 @@ class KeptBlobs:
     def __init__(
         self,
         fetcher: Fetcher,
-        index: Index,
+        index: BlobIndex,
         store: BlobStore,
         fills: Fills,
         rights: Rights,
         *,
+        proofs: Proofs,
         stream: Stream,
         log: EventLog,
     ) -> None:
@@ -58,7 +59,7 @@ class KeptBlobs:
         self._rights = rights
         self._stream = stream
         self._log = log
-        self._proofs = Proofs(rights)
+        self._proofs = proofs
         self._ahead: Counter[tuple[str, str]] = Counter()
 
     async def answer(self, request: Request, target: Target, digest: str, trail: Trail) -> Answer:

@@ -78,6 +78,7 @@ class KeptManifests:
         rights: Rights,
         timing: Timing,
         *,
+        proofs: Proofs,
         clock: Clock,
         log: EventLog,
         metrics: Metrics | None = None,
@@ -91,7 +92,7 @@ class KeptManifests:
         self._metrics = metrics or Uncounted()
         self._timing = timing
         self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
-        self._proofs = Proofs(rights)
+        self._proofs = proofs
         self._absent: OrderedDict[Any, tuple[float, OciError]] = OrderedDict()
 
     async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:

@@ -5,7 +5,6 @@ Lifetimes are counted on the monotonic clock from before the request, so a slow 
 Distribution token specification.
 """
 
-import asyncio
 import base64
 import json
 import math
@@ -23,6 +22,7 @@ from hubferry.core.redirect import Refused, RegistrableDomain, decide_realm
 from hubferry.core.redirect import origin as origin_of
 from hubferry.core.scope import narrow_upstream_scope
 from hubferry.ports import Clock, EventLog, TooLarge, Upstream
+from hubferry.pull.flights import Flights
 
 if TYPE_CHECKING:
     from hubferry.pull.fetch import Origin
@@ -76,13 +76,20 @@ class TokenCall:
 class UpstreamTokens:
     """Obtains and keeps the tokens of every upstream."""
 
-    def __init__(self, upstream: Upstream, clock: Clock, log: EventLog, registrable_domain: RegistrableDomain) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        clock: Clock,
+        log: EventLog,
+        registrable_domain: RegistrableDomain,
+        flights: Flights,
+    ) -> None:
         self._upstream = upstream
         self._clock = clock
         self._log = log
         self._registrable_domain = registrable_domain
         self._kept: OrderedDict[TokenCall, Token] = OrderedDict()
-        self._under_way: dict[TokenCall, asyncio.Task[Token]] = {}
+        self._flights = flights
 
     async def authorization(
         self,
@@ -121,13 +128,7 @@ class UpstreamTokens:
         now = self._clock.monotonic()
         if kept and kept.authorization != step.refused and now + min_remaining_s < kept.expires_at:
             return replace(kept, lifetime_s=kept.expires_at - now)
-        task = self._under_way.get(request)
-        if task is None:
-            task = asyncio.create_task(self._renew(request, repository))
-            self._under_way[request] = task
-            task.add_done_callback(lambda _: self._under_way.pop(request, None))
-        # shielded: whoever asked first may leave, the others still wait for it
-        token = await asyncio.shield(task)
+        token = await self._flights.once(request, lambda: self._renew(request, repository))
         return replace(token, is_fresh=True)
 
     async def _renew(self, call: TokenCall, repository: str) -> Token:

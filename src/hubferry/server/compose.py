@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
 from hubferry.core.access import Credential
 from hubferry.core.client import Network, comes_from
 from hubferry.core.http import Request
-from hubferry.core.redirect import Trust
-from hubferry.core.routing import Place, RoutingTable
+from hubferry.core.redirect import trust_of
+from hubferry.core.routing import table_of
 from hubferry.core.settings import Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, toml_key
 from hubferry.fill.fills import Fills
 from hubferry.pull import Gateway, Keep
+from hubferry.pull.checked_manifests import CheckedManifests
 from hubferry.pull.fetch import Origin
 from hubferry.server.app import App
 from hubferry.server.log import AccessLog, Events, is_readable, logger
@@ -32,7 +32,6 @@ from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger, Limits, Removed
 from hubferry.upstream.client import SocketUpstream
-from hubferry.upstream.manifests import CheckedManifests
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
@@ -53,7 +52,7 @@ class SystemClock:
 def build_app(settings: Settings, key: bytes) -> App:
     """The application of one worker process. Raises ConfigError for a file that cannot be read."""
     clock = SystemClock()
-    table = build_table(settings)
+    table = table_of(settings)
     counters = build_counters(settings)
     upstream = SocketUpstream(settings.upstreams, clock, counters)
     suffixes = PublicSuffixList()
@@ -152,13 +151,6 @@ def load_tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def build_table(settings: Settings) -> RoutingTable:
-    """The routing table of resolved settings."""
-    places = tuple(Place(name, up.hosts, up.library) for name, up in settings.upstreams.items())
-    public_host = urlsplit(settings.server.public_url).netloc.lower()
-    return RoutingTable(places, settings.default_upstream, public_host)
-
-
 def build_origins(settings: Settings) -> list[Origin]:
     """Every upstream with what its operator allows and its account. Raises ConfigError."""
     return [build_origin(name, upstream) for name, upstream in settings.upstreams.items()]
@@ -168,17 +160,11 @@ def build_origin(name: str, upstream: UpstreamSettings) -> Origin:
     """One upstream. Raises ConfigError when its password or CA file cannot be read."""
     account = None
     if upstream.username:
-        account = Credential(upstream.username, _read(name, "password_file", upstream.password_file))
+        password = upstream.password or _read(name, "password_file", upstream.password_file)
+        account = Credential(upstream.username, password)
     if upstream.ca_file:
         _check_authorities(name, upstream.ca_file)
-    plain = [url for url in (upstream.url, *upstream.mirrors) if url.startswith("http:")]
-    trust = Trust(
-        # an upstream that is itself plain http has nothing left to lose by a plain redirect or realm
-        allow_http=bool(plain),
-        allow_private_addresses=upstream.allow_private_addresses,
-        realm_hosts=upstream.realm_hosts,
-    )
-    return Origin(name, upstream, trust, account)
+    return Origin(name, upstream, trust_of(upstream), account)
 
 
 def _check_authorities(name: str, path: str) -> None:

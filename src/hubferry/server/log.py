@@ -19,7 +19,8 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
     """Route everything that logs to standard error in one format: `auto`, `text` or `json`."""
     readable = is_readable(log_format)
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # not the default, which shows the values of variables where rich is installed: settings hold secrets
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if readable
         else structlog.processors.JSONRenderer(serializer=_dumps)
     )

@@ -23,7 +23,7 @@ import uvicorn
 import uvloop
 
 from hubferry.core.settings import Settings
-from hubferry.core.values import ConfigError, parse_listen
+from hubferry.core.values import ConfigError, parse_listen, parse_token_key
 from hubferry.server import log
 from hubferry.server.compose import build_app, build_origins, load_tls
 from hubferry.server.protocol import BoundedHttpProtocol
@@ -58,7 +58,9 @@ def allow_descriptors() -> None:
 
 
 def load_key(settings: Settings) -> bytes:
-    """The token key. Raises ConfigError."""
+    """The token key, from a file unless it is given itself. Raises ConfigError."""
+    if settings.access.token_key:
+        return parse_token_key(settings.access.token_key)
     path = Path(settings.access.token_key_file or Path(settings.cache.dir) / "token.key")
     try:
         return load_or_create_key(path)

@@ -15,9 +15,9 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from hubferry.core.access import Credential, Grant
+from hubferry.core.access import Grant, claims_of, grant_of
+from hubferry.core.values import TOKEN_KEY_BYTES, parse_token_key
 
-KEY_BYTES = 32
 REMEMBERED = 4096
 
 
@@ -41,7 +41,7 @@ def load_or_create_key(path: Path) -> bytes:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
+            file.write(base64.urlsafe_b64encode(secrets.token_bytes(TOKEN_KEY_BYTES)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -52,20 +52,18 @@ def load_or_create_key(path: Path) -> bytes:
             draft.unlink()
     except OSError as error:
         raise KeyProblem(
-            f"{path}: cannot be made ({error.strerror}): make its folder writable, or set access.token_key_file"
+            f"{path}: cannot be made ({error.strerror}): make its folder writable, "
+            "or set access.token_key_file or access.token_key"
         ) from None
     return _read_key(path)
 
 
 def _read_key(path: Path) -> bytes:
-    text = path.read_bytes().strip()
     try:
-        key = base64.urlsafe_b64decode(text)
+        return parse_token_key(path.read_bytes().decode("ascii"))
     except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise KeyProblem(f"{path}: is no token key (base64url of {KEY_BYTES} bytes): remove it to have one made")
-    return key
+        problem = f"{path}: is no token key (base64url of {TOKEN_KEY_BYTES} bytes): remove it to have one made"
+        raise KeyProblem(problem) from None
 
 
 class JweSealer:
@@ -77,15 +75,8 @@ class JweSealer:
 
     async def seal(self, grant: Grant) -> str:
         """See ports.Sealer."""
-        claims: dict[str, object] = {"aud": grant.service, "exp": grant.expires_at, "names": grant.names}
-        if grant.credential:
-            claims |= {
-                "upstream": grant.upstream,
-                "user": grant.credential.username,
-                "secret": grant.credential.secret,
-            }
         header = {"alg": "dir", "enc": "A256GCM", "typ": "hubferry+jwe"}
-        return jwe.encrypt_compact(header, json.dumps(claims).encode(), self._key)
+        return jwe.encrypt_compact(header, json.dumps(claims_of(grant)).encode(), self._key)
 
     async def open(self, token: str) -> Grant | None:
         """See ports.Sealer."""
@@ -94,11 +85,7 @@ class JweSealer:
             return known
         try:
             sealed = jwe.decrypt_compact(token, self._key, algorithms=["dir", "A256GCM"])
-            claims = json.loads(sealed.plaintext or b"")
-            grant = Grant(tuple(claims["names"]), claims["aud"], float(claims["exp"]))
-            if "secret" in claims:
-                credential = Credential(claims["user"], claims["secret"])
-                grant = Grant(grant.names, grant.service, grant.expires_at, claims["upstream"], credential)
+            grant = grant_of(json.loads(sealed.plaintext or b""))
         except (JoseError, ValueError, KeyError, TypeError):
             return None
         self._opened[token] = grant

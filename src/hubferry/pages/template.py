@@ -1,3 +1,6 @@
+"""The home page as a Jinja template. A module and not a file, because a Worker has no files to read."""
+
+HOME = """\
 <!doctype html>
 <html lang="en">
 <head>
@@ -38,3 +41,4 @@ docker pull {{ host }}/{{ name }}/OWNER/IMAGE:TAG{% endfor %}</pre>
 <footer>hubferry {{ version }}</footer>
 </body>
 </html>
+"""

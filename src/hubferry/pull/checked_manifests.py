@@ -1,4 +1,7 @@
-"""Reads a manifest whole, and delivers nothing that is not what its digest says."""
+"""The `ManifestReader` port over any `Upstream`: a manifest is read whole and is what its digest says, or an error.
+
+The orchestrator does not import it: shells choose it, so that one that cannot read bodies may do without.
+"""
 
 import hashlib
 
@@ -15,7 +18,7 @@ from hubferry.ports import Manifest, Upstream, UpstreamResponse
 
 
 class CheckedManifests:
-    """The `ManifestReader` port where bodies can be read."""
+    """Reads through the upstream that the response came from."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream

@@ -1,0 +1,166 @@
+"""The Worker: the bundle that would be deployed, in Pyodide on Node, as a child process on a free port.
+
+The same interface as Gateway's, so that one test can run against both shells. The configuration is handed over as the
+variables of a deployment, `HUBFERRY_SECTION__KEY`. Not here: the harness itself (tests/worker/harness/serve.mjs).
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.processes import Process, find_program, free_port, tcp_answers, url_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Worker", "assembled_bundle", "format_variables"]
+
+ROOT = Path(__file__).resolve().parents[2]
+HARNESS = ROOT / "tests" / "worker" / "harness"
+TOKEN_KEY = "HUBFERRY_ACCESS__TOKEN_KEY"
+
+
+def format_variables(config: Mapping[str, Any]) -> dict[str, str]:
+    """The tables of a configuration as environment variables; names of upstreams keep their dots."""
+    variables: dict[str, str] = {}
+    for section, table in config.items():
+        for key, value in table.items():
+            name = f"HUBFERRY_{section.upper()}__"
+            if isinstance(value, dict) and section == "upstreams":
+                variables |= {f"{name}{key}__{inner.upper()}": _format(one) for inner, one in value.items()}
+            else:
+                variables[name + key.upper()] = _format(value)
+    return variables
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={one}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(one) for one in value)
+    return str(value)
+
+
+@functools.cache
+def assembled_bundle() -> Path:
+    """What deploy/cloudflare/assemble.py makes, once in a test run."""
+    folder = Path(tempfile.mkdtemp(prefix="hubferry-bundle-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    bundle = folder / "bundle"
+    subprocess.run([sys.executable, ROOT / "deploy" / "cloudflare" / "assemble.py", "--to", bundle], check=True)
+    return bundle
+
+
+class Worker:
+    """A running Worker; `stop()` or leaving the context ends it and asserts a clean exit."""
+
+    def __init__(self, process: Process, port: int, state: Path) -> None:
+        self.process = process
+        self.port = port
+        self.state = state
+        self.stopped = False
+        self.host = f"127.0.0.1:{port}"
+        self.url = f"http://{self.host}"
+
+    @classmethod
+    def start(
+        cls,
+        state: Path,
+        config: str | Mapping[str, Any],
+        *,
+        env: Mapping[str, str] | None = None,
+        port: int | None = None,
+        bundle: Path | None = None,
+        wait: bool = True,
+    ) -> Worker:
+        """Start it with that configuration and wait for `/healthz`; `state` holds its variables and its output.
+
+        A string is a file in TOML. `env` are further variables, but for those of Node itself (`NODE_...`). A token key
+        is made unless one is given. `bundle` is another one than hubferry's.
+        """
+        port = port or free_port()
+        tables = tomllib.loads(config.replace("{port}", str(port))) if isinstance(config, str) else config
+        variables = {TOKEN_KEY: secrets.token_urlsafe(32), **format_variables(tables), **(env or {})}
+        node_env = {name: variables.pop(name) for name in [*variables] if name.startswith("NODE_")}
+        state.mkdir(parents=True, exist_ok=True)
+        vars_file = state / "vars.json"
+        vars_file.write_text(json.dumps(variables, indent=2), encoding="utf-8")
+        folders = ["--bundle", str(bundle or assembled_bundle()), "--packages", str(HARNESS / "packages")]
+        worker = cls(_start_node(state, port, [*folders, "--vars", str(vars_file)], node_env), port, state)
+        if wait:
+            worker.process.wait_ready(lambda: url_answers(worker.url + "/healthz"), what=worker.url + "/healthz")
+        return worker
+
+    @classmethod
+    def start_passthrough(cls, state: Path, upstream_url: str) -> Worker:
+        """In its place a few lines of JavaScript that hand that upstream's answers on: what a Worker is measured by."""
+        port = free_port()
+        state.mkdir(parents=True, exist_ok=True)
+        worker = cls(_start_node(state, port, ["--passthrough", upstream_url], {}), port, state)
+        worker.process.wait_ready(lambda: tcp_answers(port), what=worker.url)
+        return worker
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.stopped:
+            return
+        if kind is None:
+            self.stop()
+        else:
+            self.process.stop()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the process tree."""
+        return self.process.rss_bytes()
+
+    def output(self) -> str:
+        return self.process.output()
+
+    def log_records(self) -> list[dict[str, Any]]:
+        """The lines of stdout and stderr that are JSON objects; the first is the harness's own `ready`."""
+        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+
+    def stop(self, timeout_s: float = 20) -> None:
+        """SIGTERM; asserts that it was still running, exits with 0, in time, and leaves nobody behind."""
+        self.stopped = True
+        assert self.process.running, f"the Worker had ended by itself:\n{self.process.tail()}"
+        code = self.process.stop(timeout_s)
+        assert code == 0, f"the Worker ended with {code} after SIGTERM:\n{self.process.tail()}"
+        assert not self.process.left_behind, f"processes left behind: {self.process.left_behind}"
+
+
+def _start_node(state: Path, port: int, args: list[str], env: Mapping[str, str]) -> Process:
+    node = find_program("node")
+    if not (HARNESS / "node_modules" / "pyodide").exists() or not (HARNESS / "packages" / "workers").exists():
+        message = "the Worker's harness is not installed: run scripts/install-node"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return Process(
+        [node, HARNESS / "serve.mjs", "--port", str(port), *args],
+        log=state / "stdout.log",
+        stderr_log=state / "stderr.log",
+        env={"PATH": os.environ["PATH"], "HOME": str(state), **env},
+        cwd=state,
+    )
