@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.gateway import Gateway, upstream
 from tests.support.processes import Process, find_program, free_port, tcp_answers
 from tests.support.registry import Registry
+from tests.support.worker import Worker
 
 if TYPE_CHECKING:
     import ssl
@@ -30,8 +31,10 @@ __all__ = [
     "hubferry_config",
     "nginx_cache",
     "nginx_proxy",
+    "passthrough",
     "registry_proxy",
     "registry_server",
+    "worker",
 ]
 
 
@@ -156,6 +159,27 @@ def hubferry(
 
     with Gateway.start(state, config) as gateway:
         yield Contestant(name, gateway.port, gateway.process, kept_at=kept_at if cache else None)
+
+
+@contextlib.contextmanager
+def worker(
+    state: Path, upstream_url: str, *, cache: bool = False, name: str = "hubferry's Worker"
+) -> Iterator[Contestant]:
+    """The Worker shell on Node, in front of one upstream."""
+    config = {
+        "access": {"login": "open"},
+        "cache": {"enabled": cache},
+        "upstreams": {"only": True, "bench.test": upstream(upstream_url, default=True)},
+    }
+    with Worker.start(state, config) as running:
+        yield Contestant(name, running.port, running.process)
+
+
+@contextlib.contextmanager
+def passthrough(state: Path, upstream_url: str) -> Iterator[Contestant]:
+    """What the Worker's harness does with a few lines of JavaScript in the Worker's place."""
+    with Worker.start_passthrough(state, upstream_url) as running:
+        yield Contestant("pass-through in JavaScript", running.port, running.process)
 
 
 def hubferry_config(state: Path, upstream_url: str, authority: Authority | None = None) -> dict[str, Any]:

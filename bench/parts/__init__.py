@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.parts import cold, firstbyte, memory, pull, readers, stampede, start, stream, tags, warm
+from bench.parts import cold, firstbyte, memory, pull, readers, stampede, start, stream, tags, warm, worker
 from bench.run import Run
 from bench.table import Table
 
@@ -22,5 +22,6 @@ PARTS: dict[str, Part] = {
     "pull": pull.measure,
     "memory": memory.measure,
     "readers": readers.measure,
+    "worker": worker.measure,
     "start": start.measure,
 }

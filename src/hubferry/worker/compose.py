@@ -1,0 +1,77 @@
+"""The composition root: a Worker's variables -> a shell with every part in place."""
+
+import time
+from typing import Any
+
+import js
+
+from hubferry.core.access import Credential
+from hubferry.core.freshness import ttl_rules
+from hubferry.core.redirect import trust_of
+from hubferry.core.routing import table_of
+from hubferry.core.settings import CacheSettings, UpstreamSettings
+from hubferry.core.values import parse_token_key
+from hubferry.pages.home import HomePage
+from hubferry.pull import Gateway, PassingKeep
+from hubferry.pull.checked_manifests import CheckedManifests
+from hubferry.pull.fetch import Origin
+from hubferry.pull.flights import SoloFlights
+from hubferry.worker.domains import registrable_domain
+from hubferry.worker.edge_cache import EdgeBlobs, EdgeCache, EdgeIndex, EdgeStore
+from hubferry.worker.log import Events
+from hubferry.worker.seal import WebCryptoSealer
+from hubferry.worker.settings import read_settings
+from hubferry.worker.shell import Shell
+from hubferry.worker.upstream import FetchUpstream
+
+
+class RuntimeClock:
+    """The `Clock` port. Both stand still while nothing is awaited: the platform's guard against timing attacks."""
+
+    def monotonic(self) -> float:
+        """See ports.Clock."""
+        return time.monotonic()
+
+    def time(self) -> float:
+        """See ports.Clock."""
+        return time.time()
+
+
+def build_shell(env: Any) -> Shell:
+    """The shell of one isolate. Raises ConfigError."""
+    settings = read_settings(read_variables(env))
+    upstream = FetchUpstream(settings.upstreams)
+    table = table_of(settings)
+    gateway = Gateway(
+        settings,
+        table,
+        [_origin(name, known) for name, known in settings.upstreams.items()],
+        upstream=upstream,
+        manifests=CheckedManifests(upstream),
+        sealer=WebCryptoSealer(parse_token_key(settings.access.token_key)),
+        clock=RuntimeClock(),
+        log=Events(),
+        registrable_domain=registrable_domain,
+        keep=_build_keep(settings.cache),
+        flights=SoloFlights,
+    )
+    return Shell(gateway, HomePage(table, settings.server.public_url))
+
+
+def _build_keep(settings: CacheSettings) -> PassingKeep | None:
+    if not settings.enabled:
+        return None
+    cache = EdgeCache()
+    index = EdgeIndex(cache, settings.tag_ttl.seconds, ttl_rules(settings.tag_ttls))
+    return PassingKeep(index, EdgeStore(cache), EdgeBlobs(cache))
+
+
+def read_variables(env: Any) -> dict[str, str]:
+    """The texts among a Worker's bindings."""
+    pairs = js.Object.entries(getattr(env, "_env", env))
+    return {str(pair[0]): pair[1] for pair in pairs if isinstance(pair[1], str)}
+
+
+def _origin(name: str, upstream: UpstreamSettings) -> Origin:
+    account = Credential(upstream.username, upstream.password) if upstream.username else None
+    return Origin(name, upstream, trust_of(upstream), account)

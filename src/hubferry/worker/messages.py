@@ -1,0 +1,50 @@
+"""JavaScript's `Request` and `Response` and the core's, one into the other.
+
+Raw objects of the runtime: the SDK's own wrappers lose headers that come twice. Bodies of blobs are handed on as the
+runtime's streams, and `None` becomes `null`.
+"""
+
+from typing import Any
+
+import js
+from pyodide.ffi import to_js
+
+from hubferry.core.http import Headers, Request
+
+BODILESS = frozenset({204, 205, 304})  # the Fetch standard: a Response of such a status takes no body
+PEER = "cf-connecting-ip"  # set by Cloudflare on every request, whatever the client says
+_OURS = frozenset({PEER, "cf-ray", "cf-visitor", "cf-ipcountry", "cf-worker", "x-forwarded-proto", "x-real-ip"})
+
+
+def read_request(request: Any) -> Request:
+    """The client's request, without a body."""
+    headers = js_headers(request.headers)
+    scheme, _, rest = str(request.url).partition("://")
+    authority, slash, target = rest.partition("/")
+    path, _, query = target.partition("#")[0].partition("?")
+    return Request(
+        method=request.method,
+        path=slash + path,
+        query=query,
+        headers=tuple((name, value) for name, value in headers if name not in _OURS),
+        scheme=scheme,
+        host=authority,
+        peer=next((value for name, value in headers if name == PEER), ""),
+    )
+
+
+def js_headers(headers: Any) -> Headers:
+    """The pairs of a `Headers`, names in lower case; the runtime joins what was sent several times with commas."""
+    return tuple((str(pair[0]), str(pair[1])) for pair in js.Array.from_(headers.entries()).to_py())
+
+
+def js_response(method: str, status: int, headers: Headers, body: Any) -> Any:
+    """A `Response`. `body` is bytes, a stream of the runtime, or None; a HEAD's is left out, its length stays."""
+    if method == "HEAD" or status in BODILESS:
+        body = None
+    lines = js.Headers.new()
+    for name, value in headers:
+        lines.append(name, value)
+    init = to_js({"status": status}, dict_converter=js.Object.fromEntries)
+    init.headers = lines
+    return js.Response.new(to_js(body) if isinstance(body, bytes) else body, init)
