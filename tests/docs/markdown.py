@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DEPLOY = "deploy/cloudflare"
+PAGES = (
+    "README.md",
+    "README.zh-CN.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    f"{DEPLOY}/README.md",
+    f"{DEPLOY}/README.zh-CN.md",
+)
 _FENCE = re.compile(r"^```(?P<info>[^`\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#{1,6}) (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -78,8 +86,12 @@ class Page:
     @property
     def anchors(self) -> set[str]:
         """The fragments that GitHub gives to headings."""
-        titles = [re.sub(r"[^\w\- ]", "", section.title.lower()) for section in self.sections]
-        return {title.strip().replace(" ", "-") for title in titles}
+        return {self.anchor_of(section) for section in self.sections}
+
+    @staticmethod
+    def anchor_of(section: Section) -> str:
+        """The fragment of one heading."""
+        return re.sub(r"[^\w\- ]", "", section.title.lower()).strip().replace(" ", "-")
 
     @property
     def links(self) -> list[str]:
