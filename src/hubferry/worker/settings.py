@@ -27,6 +27,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     """Settings of the variables named `HUBFERRY_...`. Raises ConfigError."""
     variables = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
     layer = from_environment(variables, list(BUILT_IN))
+    settings = resolve([layer])
     for section, table in layer.tables.items():
         tables = {section: table}
         if section == "upstreams":

@@ -10,7 +10,7 @@ from typing import Any
 from pyodide.ffi import JsException
 
 from hubferry.core.errors import Code, OciError
-from hubferry.core.http import Headers, Request, get
+from hubferry.core.http import Headers, Request
 from hubferry.core.routing import is_token_path
 from hubferry.core.token_request import MAX_FORM
 from hubferry.pages.home import ROBOTS, SECURITY, HomePage
@@ -49,7 +49,7 @@ class Shell:
     async def _answer(self, request: Request, js_request: Any) -> Answer:
         try:
             if request.method == "POST" and is_token_path(request.path):
-                request = replace(request, body=await _read_form(js_request))
+                request = replace(request, body=await _read_form(request, js_request.body))
         except OciError as error:
             return error_answer(error)
         return await self._gateway.handle(request) or self._page(request)
@@ -68,13 +68,13 @@ class Shell:
         return Answer(404, PLAIN, f"nothing is at {request.path[:512]}: see /\n".encode())
 
 
-async def _read_form(js_request: Any) -> bytes:
+async def _read_form(request: Request, stream: Any) -> bytes:
     """The body of a token request. Raises OciError 400 and 413."""
-    length = get(read_request(js_request).headers, "content-length") or "0"
+    length = request.header("content-length") or "0"
     try:
         if length.isdecimal() and int(length) > MAX_FORM:
             raise TooLarge(length)
-        return await read_stream(js_request.body, MAX_FORM)
+        return await read_stream(stream, MAX_FORM)
     except TooLarge:
         raise OciError(413, Code.UNSUPPORTED, f"a form of more than {MAX_FORM} bytes is not supported") from None
     except JsException:

@@ -1,0 +1,206 @@
+"""The Worker alone: its variables, its cache, and what goes wrong around it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import faults
+from tests.support.content import MIB, Blob
+from tests.support.gateway import upstream
+from tests.support.http import fetch
+from tests.support.images import build_index
+from tests.support.registry_client import RegistryClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Deploy
+    from tests.support.hub import Hub
+    from tests.support.worker import Deployment
+
+
+def config(hub: Hub, *, cache: dict[str, Any] | None = None, login: str = "upstream", **more: Any) -> dict[str, Any]:
+    docker = upstream(hub.url, default=True, library=True, **more)
+    return {
+        "access": {"login": login},
+        "cache": cache or {},
+        "upstreams": {"only": True, "docker.io": docker},
+    }
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """What the platform does after an answer is not waited for by anybody."""
+    deadline = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def outcomes(worker: Deployment) -> list[str]:
+    return [record["outcome"] for record in worker.log_records() if record["event"] == "request"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"HUBFERRY_ACCESS__TOKEN_KEY": ""}, "wrangler secret put HUBFERRY_ACCESS__TOKEN_KEY"),
+        ({"HUBFERRY_ACCESS__TOKEN_KEY": "too short"}, "access.token_key"),
+        ({"HUBFERRY_CACHE__DIR": "/data"}, "cache.dir: it has no meaning on Cloudflare Workers"),
+        ({"HUBFERRY_SERVER__PUBLIK_URL": "x"}, "did you mean public_url"),
+        ({"HUBFERRY_UPSTREAMS__DOCKER_IO__PROXY": "http://p:1"}, "proxy: it has no meaning"),
+    ],
+)
+def test_variables_that_cannot_be_used_are_what_every_answer_says(
+    deploy: Deploy, variables: dict[str, str], words: str
+) -> None:
+    worker = deploy({}, env=variables)
+    for path in ("/v2/", "/", "/healthz"):
+        answer = fetch(worker.url + path)
+        assert (answer.status, answer.error_code) == (500, "UNKNOWN")
+        assert words in answer.json()["errors"][0]["message"]
+        assert "too short" not in answer.body.decode()
+    said = [record for record in worker.log_records() if record["event"] == "misconfigured"]
+    assert len(said) == 1
+
+
+def test_variables_of_others_are_left_alone(deploy: Deploy) -> None:
+    assert fetch(deploy({}, env={"OTHER": "1"}).url + "/healthz").status == 200
+
+
+def test_what_was_pulled_once_is_kept(hub: Hub, deploy: Deploy) -> None:
+    index = build_index("kept")
+    digest = hub.add("library/nginx", "1", index)
+    worker = deploy(config(hub))
+    client = RegistryClient(worker.url)
+    assert client.pull("nginx", "1") == digest
+    layer = index.image("amd64").layers[0].digest
+
+    def is_kept() -> bool:
+        client.blob("nginx", layer)
+        return outcomes(worker)[-1] == "hit"
+
+    eventually(is_kept)
+    hub.clear()
+    assert client.pull("nginx", "1") == digest
+    assert hub.find() == []
+    another = client.blob("nginx", layer)
+    assert another.header("Content-Length") == str(len(another.body))
+    assert another.header("Docker-Content-Digest") == layer
+
+
+def test_off_by_a_variable(hub: Hub, deploy: Deploy) -> None:
+    hub.add("library/nginx", "1", build_index("off"))
+    worker = deploy(config(hub, cache={"enabled": False}))
+    client = RegistryClient(worker.url)
+    client.pull("nginx", "1")
+    seen = hub.count("cdn")
+    client.pull("nginx", "1")
+    assert hub.count("cdn") == 2 * seen
+    assert "hit" not in outcomes(worker)
+
+
+def test_a_tag_is_asked_for_again_after_its_ttl(hub: Hub, deploy: Deploy) -> None:
+    first = hub.add("library/nginx", "1", build_index("first"))
+    client = RegistryClient(deploy(config(hub, cache={"tag_ttl": "1s"})).url)
+    assert client.manifest("nginx", "1").header("Docker-Content-Digest") == first
+    second = hub.add("library/nginx", "1", build_index("second"))
+    assert second != first
+    eventually(lambda: client.manifest("nginx", "1").header("Docker-Content-Digest") == second)
+
+
+def test_a_kept_private_image_is_for_those_who_may_have_it(hub: Hub, deploy: Deploy) -> None:
+    hub.state.users |= {"alice": "secret", "bob": "other"}
+    index = build_index("private")
+    hub.add("alice/app", "1", index, readers={"alice"})
+    layer = index.image("amd64").layers[0].digest
+    worker = deploy(config(hub))
+    alice = RegistryClient(worker.url, credentials=("alice", "secret"))
+    alice.pull("alice/app", "1")
+
+    def is_kept() -> bool:
+        alice.blob("alice/app", layer)
+        return outcomes(worker)[-1] == "hit"
+
+    eventually(is_kept)
+    for client in (RegistryClient(worker.url), RegistryClient(worker.url, credentials=("bob", "other"))):
+        assert client.manifest("alice/app", "1").status in (401, 403, 404)
+        assert client.manifest("alice/app", index.image("amd64").digest).status in (401, 403, 404)
+        assert client.blob("alice/app", layer).status in (401, 403, 404)
+
+
+def test_a_blob_that_is_wrong_is_not_kept(hub: Hub, deploy: Deploy) -> None:
+    blob = Blob.generated(MIB, seed=11)
+    hub.add_blob("library/nginx", blob)
+    worker = deploy(config(hub, login="open"))
+    url = f"{worker.url}/v2/nginx/blobs/{blob.digest}"
+    hub.script(faults.flip_byte(1000), role="cdn", path="/data")
+    assert fetch(url).body != blob.data, "a client that pulls through sees it and refuses it"
+    eventually(lambda: any(record["event"] == "content_wrong" for record in worker.log_records()))
+    assert fetch(url).body == blob.data
+    assert outcomes(worker)[-1] == "miss"
+
+
+def test_a_blob_that_breaks_off_is_visibly_cut_and_not_kept(hub: Hub, deploy: Deploy) -> None:
+    blob = Blob.generated(4 * MIB, seed=12)
+    hub.add_blob("library/nginx", blob)
+    worker = deploy(config(hub, login="open"))
+    url = f"{worker.url}/v2/nginx/blobs/{blob.digest}"
+    hub.script(faults.cut(MIB), role="cdn", path="/data")
+    broken = fetch(url)
+    assert broken.ended != "complete"
+    assert blob.data.startswith(broken.body)
+    whole = fetch(url)
+    assert (whole.ended, whole.body) == ("complete", blob.data)
+    assert outcomes(worker) == ["miss", "miss"]
+
+
+def test_a_large_blob_passes_through(hub: Hub, deploy: Deploy) -> None:
+    blob = Blob.generated(65 * MIB, seed=13)
+    hub.add_blob("library/nginx", blob)
+    worker = deploy(config(hub, login="open"))
+    url = f"{worker.url}/v2/nginx/blobs/{blob.digest}"
+    assert fetch(url).body == blob.data
+    assert fetch(url).body == blob.data
+    assert hub.count("cdn") == 2
+
+
+def test_a_silent_upstream_is_a_503_in_time(hub: Hub, deploy: Deploy) -> None:
+    hub.add("library/nginx", "1", build_index("silent"))
+    worker = deploy(config(hub, login="open", response_timeout="500ms"))
+    hub.script(faults.stall(), role="hub", path="/manifests/", times=None)
+    answer = fetch(f"{worker.url}/v2/nginx/manifests/1")
+    assert (answer.status, answer.error_code) == (503, "UNAVAILABLE")
+    assert "timeout" in answer.json()["errors"][0]["message"]
+    hub.release_stalls()
+
+
+def test_pages(deploy: Deploy) -> None:
+    worker = deploy({})
+    home = fetch(worker.url + "/")
+    assert home.header("Content-Type") == "text/html; charset=utf-8"
+    assert home.header("X-Robots-Tag") == "noindex, nofollow"
+    assert fetch(worker.url + "/robots.txt").body == b"User-agent: *\nDisallow: /\n"
+    assert fetch(worker.url + "/nothing").status == 404
+    assert fetch(worker.url + "/", "POST").status == 405
+    head = fetch(worker.url + "/", "HEAD")
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_a_form_that_is_too_large_is_refused(deploy: Deploy) -> None:
+    headers = [("Content-Type", "application/x-www-form-urlencoded")]
+    answer = fetch(deploy({}).url + "/token", "POST", headers, body=b"a" * MIB)
+    assert (answer.status, answer.error_code) == (413, "UNSUPPORTED")
+
+
+def test_tokens_of_others_are_refused(deploy: Deploy) -> None:
+    worker = deploy({})
+    issued = fetch(f"{worker.url}/token?service={worker.host}&scope=repository:library/nginx:pull").json()["token"]
+    header, key, iv, content, tag = issued.split(".")
+    altered = ".".join((header, key, iv, content[:-1] + ("A" if content[-1] != "A" else "B"), tag))
+    for token in ("x", "a.b.c", altered, f"{header}.{key}.{iv}.{content}.", "é.a.b.c.d"):
+        bearer = [("Authorization", f"Bearer {token}")]
+        answer = fetch(f"{worker.url}/v2/nginx/manifests/1", headers=bearer)
+        assert answer.status in (400, 401), token
