@@ -21,6 +21,7 @@ from tests.support.hub import Hub
 from tests.support.registry import Registry
 from tests.support.sink import Sink
 from tests.support.tls import Authority
+from tests.support.worker import Deployment, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +33,21 @@ class StartGateway(Protocol):
     """`start_gateway(config, **options)`: options as for Gateway.start; stopped, and checked, after the test."""
 
     def __call__(self, config: str | Mapping[str, Any], **options: Any) -> Gateway: ...
+
+
+class Deploy(Protocol):
+    """`deploy(config)`: the Worker with that configuration; checked after the test."""
+
+    def __call__(self, config: Mapping[str, Any], **options: Any) -> Deployment: ...
+
+
+SHELLS = ("server", "worker")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that is marked `shells` runs against the server and against the Worker."""
+    if metafunc.definition.get_closest_marker("shells"):
+        metafunc.parametrize("shell", SHELLS, indirect=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,10 +91,41 @@ def sink() -> Iterator[Sink]:
 
 
 @pytest.fixture
-def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
+def shell(request: pytest.FixtureRequest) -> str:
+    """Which shell `start_gateway` starts: one of SHELLS."""
+    return str(getattr(request, "param", "server"))
+
+
+@pytest.fixture(scope="session")
+def node(state_dir: Path) -> Iterator[Worker]:
+    """One Node for the Workers of the whole run, one after the other: starting one takes 2.5 s."""
+    with Worker.start(state_dir / "node", {}) as running:
+        yield running
+
+
+@pytest.fixture
+def deploy(node: Worker) -> Iterator[Deploy]:
+    """A Worker of its own for a test: another deployment in the place of the last one."""
+    begun: list[Deployment] = []
+
+    def begin(config: Mapping[str, Any], **options: Any) -> Deployment:
+        begun.append(node.deploy(config, **options))
+        return begun[-1]
+
+    yield begin
+    for deployment in begun[-1:]:
+        if not deployment.stopped:
+            deployment.stop()
+
+
+@pytest.fixture
+def start_gateway(request: pytest.FixtureRequest, tmp_path: Path, shell: str) -> Iterator[StartGateway]:
     started: list[Gateway] = []
 
     def start(config: str | Mapping[str, Any], **options: Any) -> Gateway:
+        if shell == "worker":
+            deployed: Gateway = request.getfixturevalue("deploy")(config, **options)
+            return deployed
         gateway = Gateway.start(tmp_path / f"gateway-{len(started)}", config, **options)
         started.append(gateway)
         return gateway

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartGateway
     from tests.support.http import Answer
 
+pytestmark = pytest.mark.shells
+
 HUB_HOST = "hub.example.com"
 GHCR_HOST = "ghcr.example.com"
 ORIGIN = "https://ui.example.com"

@@ -12,9 +12,11 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,11 @@ from tests.support.processes import Process, find_program, free_port, tcp_answer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Worker", "assembled_bundle", "format_variables"]
+__all__ = ["Deployment", "Worker", "assembled_bundle", "format_variables", "without_files"]
 
 ROOT = Path(__file__).resolve().parents[2]
 HARNESS = ROOT / "tests" / "worker" / "harness"
+DEPLOYED = '{"event":"deployed"}'
 TOKEN_KEY = "HUBFERRY_ACCESS__TOKEN_KEY"
 
 
@@ -44,6 +47,17 @@ def format_variables(config: Mapping[str, Any]) -> dict[str, str]:
             else:
                 variables[name + key.upper()] = _format(value)
     return variables
+
+
+def without_files(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A test's configuration without what belongs to a server: its cache folder, and limits that fetch cannot set."""
+    tables = {section: dict(table) for section, table in config.items()}
+    tables.get("cache", {}).pop("dir", None)
+    for name, values in tables.get("upstreams", {}).items():
+        if isinstance(values, dict):
+            kept = {key: value for key, value in values.items() if key not in ("read_timeout", "connect_timeout")}
+            tables["upstreams"][name] = kept
+    return tables
 
 
 def _format(value: Any) -> str:
@@ -95,16 +109,25 @@ class Worker:
         """
         port = port or free_port()
         tables = tomllib.loads(config.replace("{port}", str(port))) if isinstance(config, str) else config
-        variables = {TOKEN_KEY: secrets.token_urlsafe(32), **format_variables(tables), **(env or {})}
-        node_env = {name: variables.pop(name) for name in [*variables] if name.startswith("NODE_")}
-        state.mkdir(parents=True, exist_ok=True)
-        vars_file = state / "vars.json"
-        vars_file.write_text(json.dumps(variables, indent=2), encoding="utf-8")
+        node_env = {name: value for name, value in (env or {}).items() if name.startswith("NODE_")}
+        vars_file = cls._write_variables(state, tables, env)
         folders = ["--bundle", str(bundle or assembled_bundle()), "--packages", str(HARNESS / "packages")]
         worker = cls(_start_node(state, port, [*folders, "--vars", str(vars_file)], node_env), port, state)
         if wait:
             worker.process.wait_ready(lambda: url_answers(worker.url + "/healthz"), what=worker.url + "/healthz")
         return worker
+
+    def deploy(self, config: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -> Deployment:
+        """Put another deployment in its place: its own variables, an empty cache."""
+        seen = self.output().count(DEPLOYED)
+        self._write_variables(self.state, config, env)
+        self.process.signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while self.output().count(DEPLOYED) == seen:
+            assert self.process.running, f"the Worker ended by itself:\n{self.process.tail()}"
+            assert time.monotonic() < deadline, f"not deployed:\n{self.process.tail()}"
+            time.sleep(0.01)
+        return Deployment(self)
 
     @classmethod
     def start_passthrough(cls, state: Path, upstream_url: str) -> Worker:
@@ -114,6 +137,15 @@ class Worker:
         worker = cls(_start_node(state, port, ["--passthrough", upstream_url], {}), port, state)
         worker.process.wait_ready(lambda: tcp_answers(port), what=worker.url)
         return worker
+
+    @staticmethod
+    def _write_variables(state: Path, config: Mapping[str, Any], env: Mapping[str, str] | None) -> Path:
+        further = {name: value for name, value in (env or {}).items() if not name.startswith("NODE_")}
+        variables = {TOKEN_KEY: secrets.token_urlsafe(32), **format_variables(without_files(config)), **further}
+        state.mkdir(parents=True, exist_ok=True)
+        vars_file = state / "vars.json"
+        vars_file.write_text(json.dumps(variables, indent=2), encoding="utf-8")
+        return vars_file
 
     def __enter__(self) -> Worker:
         return self
@@ -138,7 +170,7 @@ class Worker:
         return self.process.output()
 
     def log_records(self) -> list[dict[str, Any]]:
-        """The lines of stdout and stderr that are JSON objects; the first is the harness's own `ready`."""
+        """The lines of its output that are JSON objects; some are the harness's own."""
         return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
 
     def stop(self, timeout_s: float = 20) -> None:
@@ -148,6 +180,32 @@ class Worker:
         code = self.process.stop(timeout_s)
         assert code == 0, f"the Worker ended with {code} after SIGTERM:\n{self.process.tail()}"
         assert not self.process.left_behind, f"processes left behind: {self.process.left_behind}"
+
+
+class Deployment:
+    """What a test sees of a Worker that it shares with other tests, one after the other; the interface is Gateway's."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.process = worker.process
+        self.port, self.host, self.url = worker.port, worker.host, worker.url
+        self.stopped = False
+        self._before = len(worker.process.log.read_text(errors="replace"))
+
+    def output(self) -> str:
+        """What this deployment printed."""
+        return self.process.log.read_text(errors="replace")[self._before :]
+
+    def log_records(self) -> list[dict[str, Any]]:
+        """Its lines that are JSON objects."""
+        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+
+    def stop(self) -> None:
+        """The end of this deployment: it still runs, and failed nowhere inside."""
+        self.stopped = True
+        assert self.process.running, f"the Worker ended by itself:\n{self.process.tail()}"
+        failed = [record for record in self.log_records() if record["event"] == "internal_error"]
+        assert not failed, failed
 
 
 def _start_node(state: Path, port: int, args: list[str], env: Mapping[str, str]) -> Process:

@@ -3,14 +3,16 @@
 //   node serve.mjs --bundle DIR --packages DIR --vars FILE.json [--port N]     the Worker, in Pyodide
 //   node serve.mjs --passthrough URL [--port N]                                 JavaScript only: the bench's yardstick
 //
-// It prints one line of JSON when it listens and ends with 0 on SIGTERM. A line of JSON on standard input is taken for
-// other variables: the Worker is deployed anew with them, and another line printed (starting anew takes 2.5 s). What differs from Cloudflare: no limits of CPU
-// time and memory, no data centre; undici's fetch adds headers of its own (accept, accept-language, sec-fetch-mode,
-// user-agent), decompresses what it did not ask for in so many words, gives up connecting after 10 s and a silent
-// upstream after 300 s, and keeps idle connections for 4 s.
+// It prints one line of JSON when it listens and ends with 0 on SIGTERM. On SIGHUP it
+// reads the variables again, deploys the Worker anew with them and prints another line (starting anew takes 2.5 s).
+//
+// What differs from Cloudflare: no limits of CPU time and memory, no data centre; undici's fetch adds headers of its own
+// (accept, accept-language, sec-fetch-mode, user-agent), decompresses what it did not ask for in so many words, gives up
+// connecting after 10 s and a silent upstream after 300 s, keeps idle connections for 4 s, and fails on response heads
+// of more than 16 KiB. A Response made from a text has no Content-Length unless the Worker sets it.
 
+import { webcrypto } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 
 import { DigestStream } from "./digest.mjs";
@@ -32,6 +34,7 @@ const { values: options } = parseArgs({
 process.on("unhandledRejection", (error) => console.error("unhandled rejection:", error));
 process.on("SIGTERM", () => process.exit(0));
 
+globalThis.crypto ??= webcrypto; // Node 18, which is Debian 12's
 Object.defineProperty(crypto, "DigestStream", { value: DigestStream });
 
 const handler = options.passthrough ? startPassthrough(options.passthrough) : await startWorker();
@@ -41,10 +44,11 @@ console.log(JSON.stringify({ event: "ready", port, start_s: (performance.now() -
 async function startWorker() {
   const { loadWorker } = await import("./worker.mjs");
   const worker = await loadWorker({ bundle: options.bundle, packages: options.packages });
-  worker.deploy(JSON.parse(readFileSync(options.vars, "utf8")));
-  createInterface({ input: process.stdin }).on("line", (line) => {
-    worker.deploy(JSON.parse(line));
+  const deploy = () => worker.deploy(JSON.parse(readFileSync(options.vars, "utf8")));
+  process.on("SIGHUP", () => {
+    deploy();
     console.log(JSON.stringify({ event: "deployed" }));
   });
+  deploy();
   return worker.answer;
 }
