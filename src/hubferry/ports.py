@@ -135,7 +135,7 @@ class Index(Protocol):
         """What a tag meant, or None."""
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
-        """Remember what a tag means, and that the repository holds that manifest."""
+        """Remember what a tag means; `put_manifest` said before that the repository holds that manifest."""
 
     async def drop_tag(self, repository: Repository, tag: str) -> None:
         """Forget a tag that its upstream no longer knows."""

@@ -46,7 +46,7 @@ def outcomes(worker: Deployment) -> list[str]:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"HUBFERRY_ACCESS__TOKEN_KEY": ""}, "wrangler secret put HUBFERRY_ACCESS__TOKEN_KEY"),
+        ({"HUBFERRY_ACCESS__TOKEN_KEY": ""}, "uv run pywrangler secret put HUBFERRY_ACCESS__TOKEN_KEY"),
         ({"HUBFERRY_ACCESS__TOKEN_KEY": "too short"}, "access.token_key"),
         ({"HUBFERRY_CACHE__DIR": "/data"}, "cache.dir: it has no meaning on Cloudflare Workers"),
         ({"HUBFERRY_SERVER__PUBLIK_URL": "x"}, "did you mean public_url"),

@@ -22,6 +22,7 @@ from hubferry.core.freshness import TtlRule, decide_ttl
 from hubferry.ports import Body, CachedBlob, Described, Repository, TagEntry
 from hubferry.pull.rights import RIGHT_S
 from hubferry.worker.log import Events
+from hubferry.worker.messages import js_object
 from hubferry.worker.upstream import StreamBody
 
 BASE = "https://cache.hubferry.invalid"
@@ -50,8 +51,7 @@ class EdgeCache:
             "content-type": "application/octet-stream",
             "content-length": str(size_bytes),
         }
-        init = to_js({"headers": headers}, dict_converter=js.Object.fromEntries)
-        response = js.Response.new(to_js(body) if isinstance(body, bytes) else body, init)
+        response = js.Response.new(to_js(body) if isinstance(body, bytes) else body, js_object({"headers": headers}))
         try:
             await js.caches.default.put(BASE + key, response)
         except JsException as error:
@@ -95,7 +95,6 @@ class EdgeIndex:
         if ttl_s >= 1:
             said = {**_said(entry.manifest), "confirmed_at": entry.confirmed_at}
             await self._write(_key("tag", repository, tag), said, ttl_s)
-        await self.put_manifest(repository, entry.manifest)
 
     async def drop_tag(self, repository: Repository, tag: str) -> None:
         """See ports.Index."""

@@ -4,6 +4,7 @@ Raw objects of the runtime: the SDK's own wrappers lose headers that come twice.
 runtime's streams, and `None` becomes `null`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import js
@@ -42,9 +43,10 @@ def js_response(method: str, status: int, headers: Headers, body: Any) -> Any:
     """A `Response`. `body` is bytes, a stream of the runtime, or None; a HEAD's is left out, its length stays."""
     if method == "HEAD" or status in BODILESS:
         body = None
-    lines = js.Headers.new()
-    for name, value in headers:
-        lines.append(name, value)
-    init = to_js({"status": status}, dict_converter=js.Object.fromEntries)
-    init.headers = lines
+    init = js_object({"status": status, "headers": headers})
     return js.Response.new(to_js(body) if isinstance(body, bytes) else body, init)
+
+
+def js_object(fields: Mapping[str, object]) -> Any:
+    """A plain object, at one crossing of the border; sequences become arrays, and pairs of headers stay pairs."""
+    return to_js(fields, dict_converter=js.Object.fromEntries)

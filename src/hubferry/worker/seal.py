@@ -11,6 +11,7 @@ import js
 from pyodide.ffi import JsException, to_js
 
 from hubferry.core.access import Grant, claims_of, grant_of
+from hubferry.worker.messages import js_object
 
 HEADER = base64.urlsafe_b64encode(b'{"alg":"dir","enc":"A256GCM","typ":"hubferry+jwe"}').rstrip(b"=")
 TAG_BYTES = 16
@@ -55,10 +56,7 @@ class WebCryptoSealer:
 
 
 def _gcm(iv: bytes, header: bytes) -> Any:
-    algorithm = to_js({"name": "AES-GCM", "tagLength": TAG_BYTES * 8}, dict_converter=js.Object.fromEntries)
-    algorithm.iv = to_js(iv)
-    algorithm.additionalData = to_js(header)
-    return algorithm
+    return js_object({"name": "AES-GCM", "tagLength": TAG_BYTES * 8, "iv": iv, "additionalData": header})
 
 
 def _encode(data: bytes) -> bytes:

@@ -43,7 +43,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         raise ConfigError(
             "HUBFERRY_ACCESS__TOKEN_KEY",
             "the secret that seals tokens is missing: make one with `openssl rand -base64 32` "
-            "and set it with `wrangler secret put HUBFERRY_ACCESS__TOKEN_KEY`",
+            "and set it with `uv run pywrangler secret put HUBFERRY_ACCESS__TOKEN_KEY`",
             "variables",
         )
     return settings

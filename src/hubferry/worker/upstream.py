@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import js
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException
 
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers, get
 from hubferry.core.settings import UpstreamSettings
 from hubferry.ports import Cause, TooLarge, UpstreamFailure, UpstreamResponse
-from hubferry.worker.messages import js_headers
+from hubferry.worker.messages import js_headers, js_object
 
 WHOLE_S = 60.0  # for a manifest, a list or a token
 
@@ -34,6 +34,11 @@ class StreamBody:
         """The stream, to be handed on; it is no longer this body's to close. `null` when there is none."""
         response, self._response = self._response, None
         return response.body
+
+    async def whole(self) -> bytes:
+        """All of it at once: half the time of piece by piece, where the length is known. Raises JsException."""
+        response, self._response = self._response, None
+        return bytes((await response.arrayBuffer()).to_bytes())
 
     def split(self) -> Any:
         """A second `Response` with the same bytes; what one reader has not taken yet waits in memory. None: no body."""
@@ -68,11 +73,7 @@ class FetchUpstream:
         """See ports.Upstream."""
         host = urlsplit(request.url).netloc
         aborting = js.AbortController.new()
-        headers = js.Headers.new()
-        for name, value in request.headers:
-            headers.append(name, value)
-        init = to_js({"method": request.method, "redirect": "manual"}, dict_converter=js.Object.fromEntries)
-        init.headers = headers
+        init = js_object({"method": request.method, "redirect": "manual", "headers": request.headers})
         init.signal = aborting.signal
         try:
             async with asyncio.timeout(self._upstreams[upstream].response_timeout.seconds):
@@ -90,12 +91,13 @@ class FetchUpstream:
         body = response.body
         if not isinstance(body, StreamBody):
             raise TypeError("a body of another client")
-        length = get(response.headers, "content-length") or "0"
+        length = get(response.headers, "content-length") or ""
+        is_known = length.isdecimal() and get(response.headers, "content-encoding") is None
         try:
-            if length.isdecimal() and int(length) > limit_bytes:
+            if is_known and int(length) > limit_bytes:
                 raise TooLarge(f"more than {limit_bytes} bytes")
             async with asyncio.timeout(WHOLE_S):
-                return await read_stream(body.take(), limit_bytes)
+                return await body.whole() if is_known else await read_stream(body.take(), limit_bytes)
         except TimeoutError:
             raise UpstreamFailure(Cause.TIMEOUT, body.host, "a small body took too long") from None
         except JsException:
