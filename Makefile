@@ -2,7 +2,7 @@
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: run test fuzz check format bench install install-debian install-node lock clean
+.PHONY: run test test-workerd fuzz check format bench install install-debian install-node lock clean
 
 run: install
 	.venv/bin/hubferry serve $(ARGS)
@@ -13,6 +13,10 @@ test: install install-node
 # The properties with many more and ever new examples; stop it when you like.
 fuzz: install
 	HUBFERRY_FUZZ=1 $(PY) -m pytest tests/properties $(ARGS)
+
+# The Worker in Cloudflare's real runtime, where that can be fetched; it says NOT RUN where it cannot.
+test-workerd: install install-node
+	scripts/test-workerd $(ARGS)
 
 check: install
 	.venv/bin/ruff format --check .

@@ -6,6 +6,7 @@ removed at the end. Nothing may be left then: no child process, no thread.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -21,7 +22,8 @@ from tests.support.hub import Hub
 from tests.support.registry import Registry
 from tests.support.sink import Sink
 from tests.support.tls import Authority
-from tests.support.worker import Deployment, Worker
+from tests.support.worker import Deployment, Runtime, Worker
+from tests.support.workerd import Workerd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +43,7 @@ class Deploy(Protocol):
     def __call__(self, config: Mapping[str, Any], **options: Any) -> Deployment: ...
 
 
-SHELLS = ("server", "worker")
+SHELLS = ("worker",) if os.environ.get("HUBFERRY_WORKERD") else ("server", "worker")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -97,14 +99,22 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def node(state_dir: Path) -> Iterator[Worker]:
-    """One Node for the Workers of the whole run, one after the other: starting one takes 2.5 s."""
+def node(state_dir: Path) -> Iterator[Runtime]:
+    """One Node for the Workers of the whole run, one after the other: starting one takes 2.5 s.
+
+    With HUBFERRY_WORKERD (scripts/test-workerd) it is Cloudflare's real runtime.
+    """
+    if os.environ.get("HUBFERRY_WORKERD"):
+        workerd = Workerd(state_dir / "workerd")
+        yield workerd
+        workerd.stop()
+        return
     with Worker.start(state_dir / "node", {}) as running:
         yield running
 
 
 @pytest.fixture
-def deploy(node: Worker) -> Iterator[Deploy]:
+def deploy(node: Runtime) -> Iterator[Deploy]:
     """A Worker of its own for a test: another deployment in the place of the last one."""
     begun: list[Deployment] = []
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -28,7 +28,7 @@ from tests.support.processes import Process, find_program, free_port, tcp_answer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Deployment", "Worker", "assembled_bundle", "format_variables", "without_files"]
+__all__ = ["Deployment", "Runtime", "Worker", "assembled_bundle", "format_variables", "without_files"]
 
 ROOT = Path(__file__).resolve().parents[2]
 HARNESS = ROOT / "tests" / "worker" / "harness"
@@ -182,11 +182,22 @@ class Worker:
         assert not self.process.left_behind, f"processes left behind: {self.process.left_behind}"
 
 
+class Runtime(Protocol):
+    """Where Workers run: here, or in the real runtime (workerd.py)."""
+
+    process: Process
+    port: int
+    host: str
+    url: str
+
+    def deploy(self, config: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -> Deployment:
+        """Put another deployment in the place of the last one."""
+
+
 class Deployment:
     """What a test sees of a Worker that it shares with other tests, one after the other; the interface is Gateway's."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, worker: Runtime) -> None:
         self.process = worker.process
         self.port, self.host, self.url = worker.port, worker.host, worker.url
         self.stopped = False

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tests.support.worker import Deployment
 
 
+pytestmark = pytest.mark.worker_alone
+
+
 def config(hub: Hub, *, cache: dict[str, Any] | None = None, login: str = "upstream", **more: Any) -> dict[str, Any]:
     docker = upstream(hub.url, default=True, library=True, **more)
     return {
