@@ -5,13 +5,13 @@ Nothing of src/ is imported: tests see what a user sees. Not here: requests (htt
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.processes import Process, free_port, url_answers
+from tests.support.shell import RunningShell
 from tests.support.toml import format_toml
 
 if TYPE_CHECKING:
@@ -27,17 +27,14 @@ def upstream(url: str, **settings: Any) -> dict[str, Any]:
     return {"url": url, "allow_private_addresses": True, **settings}
 
 
-class Gateway:
-    """A running gateway; `stop()` or leaving the context ends it and asserts a clean exit."""
+class Gateway(RunningShell):
+    """A running gateway."""
+
+    NAME = "hubferry"
 
     def __init__(self, process: Process, port: int, state: Path, config_file: Path) -> None:
-        self.process = process
-        self.port = port
-        self.state = state
+        super().__init__(process, port, state)
         self.config_file = config_file
-        self.stopped = False
-        self.host = f"127.0.0.1:{port}"
-        self.url = f"http://{self.host}"
 
     @classmethod
     def start(
@@ -78,37 +75,3 @@ class Gateway:
         if wait:
             process.wait_ready(lambda: url_answers(gateway.url + "/healthz"), what=gateway.url + "/healthz")
         return gateway
-
-    def __enter__(self) -> Gateway:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.stopped:
-            return
-        if kind is None:
-            self.stop()
-        else:
-            self.process.stop()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def rss_bytes(self) -> int:
-        """Resident memory of the process tree."""
-        return self.process.rss_bytes()
-
-    def output(self) -> str:
-        return self.process.output()
-
-    def log_records(self) -> list[dict[str, Any]]:
-        """The lines of stdout and stderr that are JSON objects; a child is never on a terminal."""
-        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
-
-    def stop(self, timeout_s: float = 20) -> None:
-        """SIGTERM; asserts that it was still running, exits with 0, in time, and leaves nobody behind."""
-        self.stopped = True
-        assert self.process.running, f"hubferry had ended by itself:\n{self.process.tail()}"
-        code = self.process.stop(timeout_s)
-        assert code == 0, f"hubferry ended with {code} after SIGTERM:\n{self.process.tail()}"
-        assert not self.process.left_behind, f"processes left behind: {self.process.left_behind}"

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from tests.support.processes import Process, find_program, free_port, tcp_answers, url_answers
+from tests.support.shell import RunningShell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,16 +81,10 @@ def assembled_bundle() -> Path:
     return bundle
 
 
-class Worker:
-    """A running Worker; `stop()` or leaving the context ends it and asserts a clean exit."""
+class Worker(RunningShell):
+    """A running Worker."""
 
-    def __init__(self, process: Process, port: int, state: Path) -> None:
-        self.process = process
-        self.port = port
-        self.state = state
-        self.stopped = False
-        self.host = f"127.0.0.1:{port}"
-        self.url = f"http://{self.host}"
+    NAME = "the Worker"
 
     @classmethod
     def start(
@@ -146,40 +141,6 @@ class Worker:
         vars_file = state / "vars.json"
         vars_file.write_text(json.dumps(variables, indent=2), encoding="utf-8")
         return vars_file
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.stopped:
-            return
-        if kind is None:
-            self.stop()
-        else:
-            self.process.stop()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def rss_bytes(self) -> int:
-        """Resident memory of the process tree."""
-        return self.process.rss_bytes()
-
-    def output(self) -> str:
-        return self.process.output()
-
-    def log_records(self) -> list[dict[str, Any]]:
-        """The lines of its output that are JSON objects; some are the harness's own."""
-        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
-
-    def stop(self, timeout_s: float = 20) -> None:
-        """SIGTERM; asserts that it was still running, exits with 0, in time, and leaves nobody behind."""
-        self.stopped = True
-        assert self.process.running, f"the Worker had ended by itself:\n{self.process.tail()}"
-        code = self.process.stop(timeout_s)
-        assert code == 0, f"the Worker ended with {code} after SIGTERM:\n{self.process.tail()}"
-        assert not self.process.left_behind, f"processes left behind: {self.process.left_behind}"
 
 
 class Runtime(Protocol):
