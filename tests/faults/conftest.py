@@ -1,10 +1,12 @@
 """A stage for faults: the stand-in hub as docker.io, a second upstream, and the real gateway in front."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +15,9 @@ from tests.support.gateway import Gateway, upstream
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Image, build_image
+
+if TYPE_CHECKING:
+    from tests.conftest import StartGateway
 
 REPOSITORY = "library/app"
 
@@ -59,10 +64,11 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, hub: Hub) -> Iterator[Stage]:
-    """Login is open: a fault is asked for with one plain request."""
-    with open_stage(tmp_path, hub, {}) as stage:
-        yield stage
+def stage(tmp_path: Path, hub: Hub, start_gateway: StartGateway) -> Stage:
+    """Login is open: a fault is asked for with one plain request. In front of it is the shell that the test is for."""
+    settings = config(tmp_path, hub)
+    image, big = _add_images(hub)
+    return Stage(hub, start_gateway(settings), image, big, Path(settings["cache"]["dir"]))
 
 
 @contextmanager
@@ -77,15 +83,20 @@ def open_stage(
     **more: Any,
 ) -> Iterator[Stage]:
     """A stage with further settings; `more` are those of its one upstream. A second one goes on in the same folder."""
-    image = build_image("faults")
-    big = Blob.generated(4 * MIB, seed=7)
-    hub.add(REPOSITORY, "latest", image)
-    hub.add_blob(REPOSITORY, big)
+    image, big = _add_images(hub)
     settings = config(tmp_path, hub, **more)
     for section, further in (("cache", cache), ("server", server), ("access", access)):
         settings[section] = {**settings.get(section, {}), **(further or {})}
     with Gateway.start(tmp_path / "gateway", settings, port=port) as gateway:
         yield Stage(hub, gateway, image, big, Path(settings["cache"]["dir"]))
+
+
+def _add_images(hub: Hub) -> tuple[Image, Blob]:
+    image = build_image("faults")
+    big = Blob.generated(4 * MIB, seed=7)
+    hub.add(REPOSITORY, "latest", image)
+    hub.add_blob(REPOSITORY, big)
+    return image, big
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,13 @@
-"""Realms, redirects and credentials: who is asked, who is told what, and what the log knows."""
+"""Realms, redirects and credentials: who is asked, who is told what, and what the log knows.
+
+On both shells, but for what only one of them has: a proxy, a text log.
+"""
+
+from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +21,14 @@ from tests.support.proxy import ConnectProxy
 from tests.support.registry_client import basic
 from tests.support.sink import Sink
 
+if TYPE_CHECKING:
+    from tests.conftest import Deploy, StartGateway
+    from tests.support.worker import Deployment
+
 SECRET = "canary-Zp7-never-to-be-seen"
 
 
+@pytest.mark.shells
 @pytest.mark.parametrize(
     "realm",
     [
@@ -41,6 +52,7 @@ def test_a_realm_elsewhere_is_not_asked_and_gets_no_credentials(stage: Stage, re
         assert not sink.connections
 
 
+@pytest.mark.shells
 def test_the_upstream_is_asked_for_pull_on_the_one_repository_whatever_it_demands(stage: Stage) -> None:
     scope = "repository:other/secret:push,pull repository:*:*"
     greedy = f'Bearer realm="{stage.hub.realm}",service="registry.docker.io",scope="{scope}"'
@@ -69,7 +81,10 @@ def test_the_upstream_is_asked_for_pull_on_the_one_repository_whatever_it_demand
 def test_a_redirect_inside_is_refused_unless_the_operator_allows_private_addresses(
     tmp_path: Path, hub: Hub, location: str
 ) -> None:
-    """The upstream is on loopback: it is reached through a proxy, which the policy does not see through."""
+    """The upstream is on loopback: it is reached through a proxy, which the policy does not see through.
+
+    Not on the Worker, which has no proxy; tests/core/test_redirect.py has the same list for the decision itself.
+    """
     hub.script(faults.redirect(location), role="hub", times=None)
     with ConnectProxy(int(hub.host.rpartition(":")[2])) as proxy:
         settings = {
@@ -92,6 +107,7 @@ def test_a_redirect_inside_is_refused_unless_the_operator_allows_private_address
         assert proxy.asked == ["registry.example.test:80"]
 
 
+@pytest.mark.shells
 def test_redirects_are_followed_five_times_and_not_for_ever(stage: Stage) -> None:
     stage.hub.script(faults.redirect_loop(), role="cdn", times=None)
     answer = fetch(stage.big_url)
@@ -99,6 +115,7 @@ def test_redirects_are_followed_five_times_and_not_for_ever(stage: Stage) -> Non
     assert len(stage.hub.find("cdn")) == 5
 
 
+@pytest.mark.shells
 def test_a_relative_redirect_is_followed_and_keeps_the_authorization(stage: Stage) -> None:
     target = f"/v2/{REPOSITORY}/blobs/{stage.big.digest}?again"
     stage.hub.script(faults.redirect(target), role="hub", path=stage.big.digest)
@@ -106,6 +123,7 @@ def test_a_relative_redirect_is_followed_and_keeps_the_authorization(stage: Stag
     assert any("again" in exchange.request.target for exchange in stage.hub.find("hub"))
 
 
+@pytest.mark.shells
 def test_authorization_never_reaches_another_origin(stage: Stage) -> None:
     with Sink(status=200, body=b"x") as sink:
         stage.hub.script(faults.redirect(f"{sink.url}/blob"), role="hub", path="blobs", times=None)
@@ -117,6 +135,7 @@ def test_authorization_never_reaches_another_origin(stage: Stage) -> None:
         assert all(request.header("authorization") is None for request in sink.requests)
 
 
+@pytest.mark.shells
 def test_a_clients_own_headers_do_not_reach_the_upstream(stage: Stage) -> None:
     headers = [
         ("X-Forwarded-Host", "evil"),
@@ -132,14 +151,15 @@ def test_a_clients_own_headers_do_not_reach_the_upstream(stage: Stage) -> None:
         assert request.header("accept-encoding") == "identity"
 
 
-def test_credentials_of_one_upstream_are_not_shown_to_another(tmp_path: Path) -> None:
+@pytest.mark.shells
+def test_credentials_of_one_upstream_are_not_shown_to_another(tmp_path: Path, start_gateway: StartGateway) -> None:
     with Hub() as first, Hub() as second:
         first.state.users["me"] = SECRET
         first.add("library/app", "latest", build_image("first"), readers={"me"})
         second.add("library/app", "latest", build_image("second"))
         settings = config(tmp_path, first, login="upstream")
         settings["upstreams"]["ghcr.io"] = upstream(second.url)
-        with Gateway.start(tmp_path / "gateway", settings) as gateway:
+        with start_gateway(settings) as gateway:
             scope = f"{gateway.url}/token?service={gateway.host}&scope=repository:app:pull"
             token = fetch(scope, headers=[basic("me", SECRET)]).json()["token"]
             bearer = [("Authorization", f"Bearer {token}")]
@@ -150,27 +170,38 @@ def test_credentials_of_one_upstream_are_not_shown_to_another(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_no_secret_is_in_the_log(tmp_path: Path, hub: Hub, log_format: str) -> None:
-    hub.state.users["me"] = SECRET
-    hub.add(REPOSITORY, "latest", build_image("secret"), readers={"me"})
+def test_no_secret_is_in_the_log(tmp_path: Path, hub: Hub, start_gateway: StartGateway, log_format: str) -> None:
     password = tmp_path / "password"
     password.write_text(SECRET)
     settings = config(tmp_path, hub, login="upstream", username="me", password_file=str(password))
     settings["server"] = {"log_format": log_format}
-    with Gateway.start(tmp_path / "gateway", settings) as gateway:
-        token_url = f"{gateway.url}/token?scope=repository:app:pull&account=me"
-        token = fetch(token_url, headers=[basic("me", SECRET)]).json()["token"]
-        bearer = ("Authorization", f"Bearer {token}")
-        url = f"{gateway.url}/v2/app/manifests/latest?password={SECRET}"
-        fetch(url, headers=[bearer, ("Cookie", SECRET)])
-        fetch(f"{gateway.url}/token?scope={SECRET}", headers=[basic("me", "wrong" + SECRET)])
-        form = f"grant_type=password&username=me&password={SECRET}".encode()
-        fetch(f"{gateway.url}/token", "POST", body=form)
-        hub.script(faults.answer(500), role="hub", times=None)
-        fetch(url, headers=[bearer])
-        hub.script(faults.hang_up(), role="auth", times=None)
-        fetch(f"{gateway.url}/v2/?password={SECRET}", headers=[basic("other", SECRET)])
-        log = gateway.output()
+    with start_gateway(settings) as gateway:
+        check_that_no_secret_is_logged(hub, gateway)
+
+
+def test_no_secret_is_in_the_log_of_the_worker(tmp_path: Path, hub: Hub, deploy: Deploy) -> None:
+    """It has one format, and no files."""
+    settings = config(tmp_path, hub, login="upstream", username="me", password=SECRET)
+    with deploy(settings) as worker:
+        check_that_no_secret_is_logged(hub, worker)
+
+
+def check_that_no_secret_is_logged(hub: Hub, gateway: Gateway | Deployment) -> None:
+    hub.state.users["me"] = SECRET
+    hub.add(REPOSITORY, "latest", build_image("secret"), readers={"me"})
+    token_url = f"{gateway.url}/token?scope=repository:app:pull&account=me"
+    token = fetch(token_url, headers=[basic("me", SECRET)]).json()["token"]
+    bearer = ("Authorization", f"Bearer {token}")
+    url = f"{gateway.url}/v2/app/manifests/latest?password={SECRET}"
+    fetch(url, headers=[bearer, ("Cookie", SECRET)])
+    fetch(f"{gateway.url}/token?scope={SECRET}", headers=[basic("me", "wrong" + SECRET)])
+    form = f"grant_type=password&username=me&password={SECRET}".encode()
+    fetch(f"{gateway.url}/token", "POST", body=form)
+    hub.script(faults.answer(500), role="hub", times=None)
+    fetch(url, headers=[bearer])
+    hub.script(faults.hang_up(), role="auth", times=None)
+    fetch(f"{gateway.url}/v2/?password={SECRET}", headers=[basic("other", SECRET)])
+    log = gateway.output()
     hub.clear()
     assert "request" in log
     encoded = base64.b64encode(f"me:{SECRET}".encode()).decode()

@@ -164,6 +164,13 @@ class Deployment:
         self.stopped = False
         self._before = len(worker.process.log.read_text(errors="replace"))
 
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not self.stopped:
+            self.stop()
+
     def output(self) -> str:
         """What this deployment printed."""
         return self.process.log.read_text(errors="replace")[self._before :]

@@ -16,6 +16,7 @@ from pyodide.ffi import JsException
 
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers, get
+from hubferry.core.redirect import literal_problem
 from hubferry.core.settings import UpstreamSettings
 from hubferry.ports import Cause, TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.worker.messages import js_headers, js_object
@@ -71,12 +72,18 @@ class FetchUpstream:
 
     async def send(self, upstream: str, request: Send) -> StreamedResponse:
         """See ports.Upstream."""
-        host = urlsplit(request.url).netloc
+        parts = urlsplit(request.url)
+        host = parts.netloc
+        settings = self._upstreams[upstream]
+        if not settings.allow_private_addresses and (problem := literal_problem(parts.hostname or "")):
+            raise UpstreamFailure(
+                Cause.ADDRESS, host, f"{problem}; allow_private_addresses = true allows it for this upstream"
+            )
         aborting = js.AbortController.new()
         init = js_object({"method": request.method, "redirect": "manual", "headers": request.headers})
         init.signal = aborting.signal
         try:
-            async with asyncio.timeout(self._upstreams[upstream].response_timeout.seconds):
+            async with asyncio.timeout(settings.response_timeout.seconds):
                 response = await js.fetch(request.url, init)
         except TimeoutError:
             aborting.abort()
