@@ -1,7 +1,7 @@
 """What a Worker keeps: the ports `Index`, `ContentStore` and `BlobCache` over the Cache API of its data centre.
 
 Keys are URLs of a host that does not exist; nothing is ever fetched from them. A blob is there for others once its
-copy was hashed: a marker beside it says so, because what was put cannot be renamed. Entries go when the data centre
+copy was hashed: a marker beside it says so, with its size, because what was put cannot be renamed. Entries go when the data centre
 needs room, or when they are old; every part of it may be missing at any time.
 """
 
@@ -157,13 +157,11 @@ class EdgeBlobs:
     async def find(self, repository: Repository, digest: str) -> CachedBlob | None:
         """See ports.BlobCache."""
         key = _key("blob", repository, digest)
-        if await self._cache.read(f"{key}/verified") is None:
+        marker = await self._cache.read(f"{key}/verified")
+        found = None if marker is None else await self._cache.match(key)
+        if marker is None or found is None:
             return None
-        found = await self._cache.match(key)
-        length = "" if found is None else str(found.headers.get("content-length") or "")
-        if found is None or not length.isdecimal():
-            return None
-        return CachedBlob(int(length), StreamBody("cache", found))
+        return CachedBlob(int(marker), StreamBody("cache", found))
 
     def keep(self, repository: Repository, digest: str, body: Body) -> Body:
         """See ports.BlobCache."""
@@ -190,7 +188,8 @@ class EdgeBlobs:
         except JsException:
             got = "nothing"
         if got == expected:
-            await self._cache.put(f"{key}/verified", b"1", CONTENT_S, 1)
+            marker = str(length).encode()
+            await self._cache.put(f"{key}/verified", marker, CONTENT_S, len(marker))
             return
         Events().warning("content_wrong", {"digest": digest, "got": f"{algorithm}:{got}"})
         await self._cache.drop(key)
