@@ -1,8 +1,8 @@
 """What a Worker keeps: the ports `Index`, `ContentStore` and `BlobCache` over the Cache API of its data centre.
 
 Keys are URLs of a host that does not exist; nothing is ever fetched from them. A blob is there for others once its
-copy was hashed: a marker beside it says so, with its size, because what was put cannot be renamed. Entries go when the data centre
-needs room, or when they are old; every part of it may be missing at any time.
+copy was hashed: a marker beside it says so, with its size, because what was put cannot be renamed. Entries go when the
+data centre needs room, or when they are old; every part of it may be missing at any time.
 """
 
 import asyncio
