@@ -220,7 +220,7 @@ def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:
         503,
         Code.UNAVAILABLE,
         f"{upstream} cannot be reached from this gateway: {failure}; "
-        "check the gateway's network, or set a proxy or a mirror for this upstream",
+        "check the gateway's network, or set a mirror or, on a server, a proxy for this upstream",
         detail=detail,
         headers=(("retry-after", "5"),),
     )

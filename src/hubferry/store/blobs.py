@@ -114,7 +114,8 @@ class BlobStore:
         if not problem:
             return True
         try:
-            put_aside(self._layout, self._ledger, digest, self.path(digest), descriptor)
+            if not put_aside(self._layout, self._ledger, digest, self.path(digest), descriptor):
+                return False  # whoever opened it at the same moment did, and said so
         except StoreFailure as failure:
             problem += f"; {failure}"
         if self._log is not None:

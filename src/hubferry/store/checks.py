@@ -51,19 +51,23 @@ def check_file(name: str, descriptor: int, hashed: Callable[[int], None] = lambd
     return "it is being written to"
 
 
-def put_aside(layout: Layout, ledger: Ledger | None, name: str, path: Path, descriptor: int) -> None:
-    """Move a damaged file to the quarantine, or remove it, unless another has its name by now. Raises StoreFailure."""
+def put_aside(layout: Layout, ledger: Ledger | None, name: str, path: Path, descriptor: int) -> bool:
+    """Move a damaged file to the quarantine, or remove it; whether it was there, and not another by its name.
+
+    Raises StoreFailure.
+    """
     try:
         if not os.path.samestat(path.stat(), os.fstat(descriptor)):
-            return
+            return False
         try:
             layout.quarantine.mkdir(exist_ok=True)
             path.rename(layout.quarantine / path.name)
         except OSError:  # such as a quarantine that belongs to root
             path.unlink()
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise StoreFailure(f"{path} is damaged and can neither be moved nor removed: {error.strerror}") from None
     if ledger is not None:
         ledger.forget([name])
+    return True
