@@ -118,14 +118,17 @@ def deploy(node: Runtime) -> Iterator[Deploy]:
     """A Worker of its own for a test: another deployment in the place of the last one."""
     begun: list[Deployment] = []
 
+    def end() -> None:
+        if begun and not begun[-1].stopped:
+            begun[-1].stop()
+
     def begin(config: Mapping[str, Any], **options: Any) -> Deployment:
+        end()
         begun.append(node.deploy(config, **options))
         return begun[-1]
 
     yield begin
-    for deployment in begun[-1:]:
-        if not deployment.stopped:
-            deployment.stop()
+    end()
 
 
 @pytest.fixture

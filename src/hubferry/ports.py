@@ -270,7 +270,7 @@ class BlobCache(Protocol):
     async def find(self, repository: Repository, digest: str) -> CachedBlob | None:
         """None when it is not kept."""
 
-    def keep(self, repository: Repository, digest: str, body: Body) -> Body:
+    def keep(self, repository: Repository, digest: str, size_bytes: int, body: Body) -> Body:
         """Keep what goes through this body once it was verified; what to hand on in its place."""
 
 

@@ -54,8 +54,9 @@ class MemoryCache:
         self.given.append(FakeBody(found))
         return CachedBlob(len(found), self.given[-1])
 
-    def keep(self, repository: Repository, digest: str, body: Body) -> Body:
+    def keep(self, repository: Repository, digest: str, size_bytes: int, body: Body) -> Body:
         self.blobs[repository, digest] = cast("FakeBody", body).data
+        assert size_bytes in (len(self.blobs[repository, digest]), MAX_BYTES)
         return Copied(body)
 
 

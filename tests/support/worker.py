@@ -163,6 +163,7 @@ class Deployment:
         self.port, self.host, self.url = worker.port, worker.host, worker.url
         self.stopped = False
         self._before = len(worker.process.log.read_text(errors="replace"))
+        self._said_before = len(self._complaints())
 
     def __enter__(self) -> Deployment:
         return self
@@ -175,6 +176,9 @@ class Deployment:
         """What this deployment printed."""
         return self.process.log.read_text(errors="replace")[self._before :]
 
+    def _complaints(self) -> str:
+        return self.process.stderr_log.read_text(errors="replace")
+
     def log_records(self) -> list[dict[str, Any]]:
         """Its lines that are JSON objects."""
         return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
@@ -185,6 +189,10 @@ class Deployment:
         assert self.process.running, f"the Worker ended by itself:\n{self.process.tail()}"
         failed = [record for record in self.log_records() if record["event"] == "internal_error"]
         assert not failed, failed
+        said = self._complaints()[self._said_before :]
+        # what goes on after an answer is awaited by nobody, so its failure is nobody's either
+        assert "waitUntil:" not in said, said
+        assert "unhandled rejection:" not in said, said
 
 
 def _start_node(state: Path, port: int, args: list[str], env: Mapping[str, str]) -> Process:

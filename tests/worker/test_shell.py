@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,14 +52,16 @@ def outcomes(worker: Deployment) -> list[str]:
     ("variables", "words"),
     [
         ({"HUBFERRY_ACCESS__TOKEN_KEY": ""}, "uv run pywrangler secret put HUBFERRY_ACCESS__TOKEN_KEY"),
-        ({"HUBFERRY_ACCESS__TOKEN_KEY": "too short"}, "access.token_key"),
+        ({"HUBFERRY_ACCESS__TOKEN_KEY": "too short"}, "access.token_key: the log of this Worker says why"),
+        ({"HUBFERRY_ACCESS__LOGIN": "too short"}, "access.login: the log of this Worker says why"),
+        ({"HUBFERRY_CACHE__ENABLED": False}, "HUBFERRY_CACHE__ENABLED: its value is no text"),
         ({"HUBFERRY_CACHE__DIR": "/data"}, "cache.dir: it has no meaning on Cloudflare Workers"),
-        ({"HUBFERRY_SERVER__PUBLIK_URL": "x"}, "did you mean public_url"),
+        ({"HUBFERRY_SERVER__PUBLIK_URL": "x"}, "server.publik_url: the log of this Worker says why"),
         ({"HUBFERRY_UPSTREAMS__DOCKER_IO__PROXY": "http://p:1"}, "proxy: it has no meaning"),
     ],
 )
 def test_variables_that_cannot_be_used_are_what_every_answer_says(
-    deploy: Deploy, variables: dict[str, str], words: str
+    deploy: Deploy, variables: dict[str, Any], words: str
 ) -> None:
     worker = deploy({}, env=variables)
     for path in ("/v2/", "/", "/healthz"):
@@ -144,6 +148,52 @@ def test_a_blob_that_is_wrong_is_not_kept(hub: Hub, deploy: Deploy) -> None:
     eventually(lambda: any(record["event"] == "content_wrong" for record in worker.log_records()))
     assert fetch(url).body == blob.data
     assert outcomes(worker)[-1] == "miss"
+
+
+def test_a_copy_that_is_gone_vouches_for_no_other(hub: Hub, deploy: Deploy) -> None:
+    """A data centre drops what it likes, such as a body and not the marker beside it."""
+    blob = Blob.generated(MIB, seed=14)
+    hub.add_blob("library/nginx", blob)
+    worker = deploy(config(hub, login="open"))
+    url = f"{worker.url}/v2/nginx/blobs/{blob.digest}"
+
+    def is_kept() -> bool:
+        fetch(url)
+        return outcomes(worker)[-1] == "hit"
+
+    eventually(is_kept)
+    worker.process.signal(signal.SIGUSR2)
+    eventually(lambda: any(record["event"] == "evicted" for record in worker.log_records()))
+    hub.script(faults.flip_byte(1000), role="cdn", path="/data")
+    hits = outcomes(worker).count("hit")
+    assert fetch(url).body != blob.data
+    for _ in range(3):
+        assert fetch(url).body == blob.data
+    eventually(lambda: any(record["event"] == "content_wrong" for record in worker.log_records()))
+    assert fetch(url).body == blob.data
+    assert outcomes(worker)[-5] == "miss"
+    assert hits >= 1
+
+
+@pytest.mark.parametrize("depth", [5_000, 200_000])
+def test_what_is_nested_for_ever_harms_nobody_else(hub: Hub, deploy: Deploy, depth: int) -> None:
+    """CPython ends that with RecursionError; the runtime's Python would be lost, and every request after it."""
+    hub.add("library/nginx", "1", build_index("deep"))
+    worker = deploy(config(hub, login="open"))
+    nested = b"[" * depth + b"]" * depth
+    hub.script(faults.other_bytes(nested), role="hub", path="/manifests/", times=None)
+    assert fetch(f"{worker.url}/v2/nginx/manifests/1").status == 502
+    hub.script(faults.other_bytes(nested), role="hub", path="/tags/list", times=None)
+    assert fetch(f"{worker.url}/v2/nginx/tags/list").status == 502
+    assert fetch(f"{worker.url}/healthz").status == 200
+
+
+def test_a_token_that_is_nested_for_ever_is_refused(deploy: Deploy) -> None:
+    worker = deploy({})
+    header = base64.urlsafe_b64encode(b"[" * 6000).decode()
+    answer = fetch(f"{worker.url}/v2/nginx/manifests/1", headers=[("Authorization", f"Bearer {header}..a.b.c")])
+    assert answer.status == 401
+    assert fetch(f"{worker.url}/healthz").status == 200
 
 
 def test_a_blob_that_breaks_off_is_visibly_cut_and_not_kept(hub: Hub, deploy: Deploy) -> None:

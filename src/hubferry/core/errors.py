@@ -47,6 +47,10 @@ class OciError(Exception):
         """The same error with one more header; an error may be shared by everybody who waited for one request."""
         return OciError(self.status, self.code, self.message, detail=self.detail, headers=(*self.headers, line))
 
+    def anew(self) -> "OciError":
+        """The same error, never raised: one that was holds every frame that it went through."""
+        return OciError(self.status, self.code, self.message, detail=self.detail, headers=self.headers)
+
     def body(self) -> bytes:
         """The JSON body of the distribution specification: `{"errors": [{code, message, detail}]}`."""
         error: dict[str, object] = {"code": self.code.value, "message": self.message}

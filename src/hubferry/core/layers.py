@@ -187,7 +187,7 @@ def _check_exclusive(key: str, values: Any, name: str, other: str, origins: Mapp
 PREFIX = "HUBFERRY_"
 
 
-def from_environment(environ: Mapping[str, str], upstream_names: list[str]) -> Layer:
+def from_environment(environ: Mapping[str, str], upstream_names: list[str], source: str = "environment") -> Layer:
     """The layer of `HUBFERRY_SECTION__KEY` variables; `__` divides levels.
 
     In the name of an upstream `.`, `-` and `:` may be written `_`: HUBFERRY_UPSTREAMS__DOCKER_IO__USERNAME.
@@ -204,7 +204,7 @@ def from_environment(environ: Mapping[str, str], upstream_names: list[str]) -> L
             name = plain.get(_plain(path[1]), path[1])
             if name not in upstream_names and not reference.names_registry(name):
                 problem = f"{_unknown(path[1], [*plain])}; a new upstream is named by a host such as reg.example.com"
-                raise ConfigError(variable, problem, "environment")
+                raise ConfigError(variable, problem, source)
             tables.setdefault("upstreams", {}).setdefault(name, {})[path[2]] = value
         elif path == ["upstreams", "only"]:
             tables.setdefault("upstreams", {})["only"] = TRUTH.get(value.lower(), value)
@@ -213,8 +213,8 @@ def from_environment(environ: Mapping[str, str], upstream_names: list[str]) -> L
         else:
             near = get_close_matches(variable, _variables(), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else "settings are HUBFERRY_SECTION__KEY"
-            raise ConfigError(variable, f"unknown variable; {hint}", "environment")
-    return Layer("environment", tables)
+            raise ConfigError(variable, f"unknown variable; {hint}", source)
+    return Layer(source, tables)
 
 
 def _variables() -> list[str]:

@@ -5,9 +5,9 @@ whose own `mediaType` contradicts its Content-Type. Schema 1 is relayed untouche
 """
 
 import base64
-import json
 import re
 
+from hubferry.core.documents import parse_json
 from hubferry.core.headers import media_type
 from hubferry.core.reference import is_digest
 
@@ -37,8 +37,8 @@ def decide_media_type(content_type: str | None, body: bytes) -> str:
     if said in SCHEMA1:
         return said
     try:
-        document = json.loads(body, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
+        document = parse_json(body, _unique)
+    except ValueError:
         raise ManifestProblem("it is not JSON, or repeats a name") from None
     if not isinstance(document, dict):
         raise ManifestProblem("it is not a JSON object")
@@ -64,11 +64,11 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def parts_of(body: bytes) -> tuple[str, ...]:
     """The digests that a manifest or index refers to, each once; none for anything else."""
     try:
-        document = json.loads(body)
+        document = parse_json(body)
         named = [document.get("config"), *document.get("layers", ()), *document.get("manifests", ())]
         digests = [descriptor.get("digest") for descriptor in named if isinstance(descriptor, dict)]
         digests += [layer.get("blobSum") for layer in document.get("fsLayers", ())]
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except (ValueError, AttributeError, TypeError):
         return ()
     return tuple(dict.fromkeys(digest for digest in digests if isinstance(digest, str) and is_digest(digest)))
 
@@ -80,9 +80,9 @@ def signed_payload(body: bytes) -> bytes:
     (docker/libtrust, `ParsePrettySignature`). Raises ManifestProblem when it does not.
     """
     try:
-        protected = json.loads(body)["signatures"][0]["protected"]
-        said = json.loads(base64.urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
+        protected = parse_json(body)["signatures"][0]["protected"]
+        said = parse_json(base64.urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
         tail = said["formatTail"]
         return body[: int(said["formatLength"])] + base64.urlsafe_b64decode(tail + "=" * (-len(tail) % 4))
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+    except (ValueError, KeyError, IndexError, TypeError):
         raise ManifestProblem("its signature cannot be read") from None

@@ -5,11 +5,11 @@ Some upstreams ignore `n` and `last` (distribution 2.8 answers every tag at once
 answer is not one already. CVE-2023-2253: an unbounded `n` is memory spent for nothing.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from hubferry.core.documents import parse_json
 from hubferry.core.errors import Code, OciError
 from hubferry.core.reference import is_tag
 
@@ -98,7 +98,7 @@ def next_query(size: int | None, last: str) -> str:
 
 def parse_tags(body: bytes) -> list[str]:
     """The tags of an upstream's answer. Raises ValueError when it is not a tag list."""
-    document = json.loads(body)
+    document = parse_json(body)
     tags = document.get("tags") if isinstance(document, dict) else None
     if tags is None and isinstance(document, dict) and "name" in document:
         return []  # distribution answers `"tags": null` for a repository without tags

@@ -45,7 +45,7 @@ class CachedBlobs:
                 return answer
             if answer.body is None or isinstance(answer.body, bytes):
                 raise TypeError("a blob is streamed")
-            return replace(answer, body=self._cache.keep(repository, digest, answer.body))
+            return replace(answer, body=self._cache.keep(repository, digest, int(length), answer.body))
         trail.outcome = "hit" if is_proven else "revalidated"
         try:
             if not is_proven:

@@ -75,7 +75,7 @@ class Content:
         body, received = await self._list(target, path, (), asked)
         try:
             tags = parse_tags(body)
-        except (ValueError, RecursionError):
+        except ValueError:
             raise unusable(asked, "its tag list cannot be read") from None
         decided = decide_page(page, tags, get(received, "link"))
         headers: Headers = ()

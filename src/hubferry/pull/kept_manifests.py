@@ -203,7 +203,7 @@ class KeptManifests:
                 return await ask()
             except OciError as error:
                 if error.status == 404:
-                    self._absent[key[:3]] = (self._clock.monotonic() + NEGATIVE_TTL_S, error)
+                    self._absent[key[:3]] = (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew())
                     while len(self._absent) > MAX_REMEMBERED:
                         self._absent.popitem(last=False)
                 raise
@@ -212,5 +212,8 @@ class KeptManifests:
 
     def _refuse_absent(self, key: Any) -> None:
         known = self._absent.get(key)
-        if known is not None and self._clock.monotonic() < known[0]:
-            raise known[1]
+        if known is None:
+            return
+        if self._clock.monotonic() < known[0]:
+            raise known[1].anew()
+        del self._absent[key]

@@ -6,7 +6,6 @@ Distribution token specification.
 """
 
 import base64
-import json
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from hubferry.core.access import Credential
+from hubferry.core.documents import parse_json
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.exchange import Authenticate, Send
 from hubferry.core.headers import UNENCODED
@@ -164,13 +164,13 @@ def basic(credential: Credential) -> str:
 def parse_token(upstream: str, body: bytes) -> tuple[str, float]:
     """The token and its lifetime in seconds. Raises OciError 502 when the answer is none."""
     try:
-        document = json.loads(body)
+        document = parse_json(body)
         value = document.get("token") or document.get("access_token")
         said = document.get("expires_in")
         lifetime_s = DEFAULT_LIFETIME_S if said is None else float(said)
         if not math.isfinite(lifetime_s):
             raise ValueError("not a number of seconds")
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise _no_token(upstream, "an answer that is no token") from None
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         raise _no_token(upstream, "an answer without a token")

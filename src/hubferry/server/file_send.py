@@ -8,6 +8,7 @@ that wakes the client, at a third of the throughput.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -21,9 +22,8 @@ Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
 EXTENSIONS: dict[str, dict[str, object]] = {ZERO_COPY_SEND: {}}
 CORKED_BYTES = 256 * 1024  # less comes from a file that grows slowly or goes to a slow client: it is not held back
-_CORK: int | None = getattr(
-    socket, "TCP_CORK", None
-)  # Linux; what is held back there is sent after 0.2 s at the latest
+# Linux alone has it; what is held back is sent after 0.2 s at the latest
+_CORK: int | None = getattr(socket, "TCP_CORK", None)
 GONE = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
@@ -83,9 +83,11 @@ class FileSend:
             count -= sent
 
     def _cork(self, is_corked: bool) -> None:
-        if is_corked != self._is_corked and _CORK is not None and not self._cycle.transport.is_closing():
-            self._is_corked = is_corked
+        if is_corked == self._is_corked or _CORK is None or self._cycle.transport.is_closing():
+            return
+        with contextlib.suppress(OSError):  # the client is gone: sending will say so
             self._cycle.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _CORK, int(is_corked))
+            self._is_corked = is_corked
 
     async def _writable(self) -> None:
         ready = self._loop.create_future()

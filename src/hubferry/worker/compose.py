@@ -39,7 +39,7 @@ class RuntimeClock:
 
 def build_shell(env: Any) -> Shell:
     """The shell of one isolate. Raises ConfigError."""
-    settings = read_settings(read_variables(env))
+    settings = read_settings(read_bindings(env))
     upstream = FetchUpstream(settings.upstreams)
     table = table_of(settings)
     gateway = Gateway(
@@ -66,10 +66,9 @@ def _build_keep(settings: CacheSettings) -> PassingKeep | None:
     return PassingKeep(index, EdgeStore(cache), EdgeBlobs(cache))
 
 
-def read_variables(env: Any) -> dict[str, str]:
-    """The texts among a Worker's bindings."""
-    pairs = js.Object.entries(getattr(env, "_env", env))
-    return {str(pair[0]): pair[1] for pair in pairs if isinstance(pair[1], str)}
+def read_bindings(env: Any) -> dict[str, object]:
+    """A Worker's variables, secrets and other bindings; the SDK's wrapper does not list them."""
+    return {str(pair[0]): pair[1] for pair in js.Object.entries(env._env)}  # noqa: SLF001
 
 
 def _origin(name: str, upstream: UpstreamSettings) -> Origin:

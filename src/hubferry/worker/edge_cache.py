@@ -1,8 +1,9 @@
 """What a Worker keeps: the ports `Index`, `ContentStore` and `BlobCache` over the Cache API of its data centre.
 
-Keys are URLs of a host that does not exist; nothing is ever fetched from them. A blob is there for others once its
-copy was hashed: a marker beside it says so, with its size, because what was put cannot be renamed. Entries go when the
-data centre needs room, or when they are old; every part of it may be missing at any time.
+Keys are URLs below a path of the host name that a request came for, as the platform wants it; nothing is ever fetched
+from them. A blob is there for others once its copy was hashed. What was put cannot be renamed, and may be gone before
+what was put with it: so each copy has a key of its own, and a marker names the copy that was found right. Entries go
+when the data centre needs room, or when they are old; every part of it may be missing at any time.
 """
 
 import asyncio
@@ -10,8 +11,8 @@ import contextlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -25,12 +26,24 @@ from hubferry.worker.log import Events
 from hubferry.worker.messages import js_object
 from hubferry.worker.upstream import StreamBody
 
-BASE = "https://cache.hubferry.invalid"
+PATH = "/.hubferry"
+COPYING_BYTES = 64 * 2**20  # at a time in one isolate: what a slow client has not read yet waits in memory
+COPYING_S = 600.0  # a copy whose request was ended by the platform does not say so
+NAME_BYTES = 8
+DIGESTS = {"sha256": "SHA-256", "sha512": "SHA-512"}  # as the runtime names them
 CONTENT_S = 7 * 86400
 MAX_REMEMBERED = 10_000
 
-request_context: ContextVar[Any] = ContextVar("request_context")
-"""The runtime's `ctx` of the request that is being answered: what goes on after its answer is told to it."""
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """The request that is being answered: the runtime's `ctx`, told of what goes on afterwards, and its host name."""
+
+    ctx: Any
+    host: str
+
+
+under_way: ContextVar[UnderWay] = ContextVar("under_way")
 
 
 class EdgeCache:
@@ -39,7 +52,7 @@ class EdgeCache:
     async def match(self, key: str) -> Any:
         """The `Response` that was put there, or None."""
         try:
-            found = await js.caches.default.match(BASE + key)
+            found = await js.caches.default.match(_url(key))
         except JsException:
             return None
         return found or None
@@ -53,7 +66,7 @@ class EdgeCache:
         }
         response = js.Response.new(to_js(body) if isinstance(body, bytes) else body, js_object({"headers": headers}))
         try:
-            await js.caches.default.put(BASE + key, response)
+            await js.caches.default.put(_url(key), response)
         except JsException as error:
             Events().warning("store_failed", {"problem": str(error)[:200]})
             return False
@@ -62,7 +75,7 @@ class EdgeCache:
     async def drop(self, key: str) -> None:
         """Forget an entry."""
         with contextlib.suppress(JsException):
-            await js.caches.default.delete(BASE + key)
+            await js.caches.default.delete(_url(key))
 
     async def read(self, key: str) -> bytes | None:
         """The bytes of a small entry."""
@@ -153,51 +166,66 @@ class EdgeBlobs:
 
     def __init__(self, cache: EdgeCache) -> None:
         self._cache = cache
+        self._copying: dict[str, tuple[float, int]] = {}  # name of a copy -> since when, bytes
 
     async def find(self, repository: Repository, digest: str) -> CachedBlob | None:
         """See ports.BlobCache."""
         key = _key("blob", repository, digest)
-        marker = await self._cache.read(f"{key}/verified")
-        found = None if marker is None else await self._cache.match(key)
-        if marker is None or found is None:
+        marker = await self._cache.read(key)
+        if marker is None:
             return None
-        return CachedBlob(int(marker), StreamBody("cache", found))
+        name, _, size = marker.decode().partition(" ")
+        found = await self._cache.match(f"{key}/{name}")
+        return None if found is None else CachedBlob(int(size), StreamBody("cache", found))
 
-    def keep(self, repository: Repository, digest: str, body: Body) -> Body:
+    def keep(self, repository: Repository, digest: str, size_bytes: int, body: Body) -> Body:
         """See ports.BlobCache."""
-        algorithm = digest.partition(":")[0]
-        if not isinstance(body, StreamBody) or algorithm not in ("sha256", "sha512"):
+        if not isinstance(body, StreamBody) or digest.partition(":")[0] not in DIGESTS:
             return body
-        copy = body.split()
+        copy = body.split() if self._has_room(size_bytes) else None
         if copy is not None:
-            _go_on(self._keep(_key("blob", repository, digest), digest, copy))
+            name = str(js.crypto.getRandomValues(js.Uint8Array.new(NAME_BYTES)).to_bytes().hex())
+            self._copying[name] = (time.monotonic(), size_bytes)
+            keeping = asyncio.ensure_future(self._keep(repository, digest, size_bytes, name, copy))
+            under_way.get().ctx.waitUntil(keeping)  # the runtime ends with the answer what it is not told of
         return body
 
-    async def _keep(self, key: str, digest: str, copy: Any) -> None:
-        length = int(copy.headers.get("content-length"))
-        if not await self._cache.put(key, copy.body, CONTENT_S, length):
-            return
-        found = await self._cache.match(key)
+    def _has_room(self, size_bytes: int) -> bool:
+        now = time.monotonic()
+        self._copying = {name: one for name, one in self._copying.items() if now - one[0] < COPYING_S}
+        return sum(size for _, size in self._copying.values()) + size_bytes <= COPYING_BYTES
+
+    async def _keep(self, repository: Repository, digest: str, size_bytes: int, name: str, copy: Any) -> None:
+        key = _key("blob", repository, digest)
+        try:
+            is_put = await self._cache.put(f"{key}/{name}", copy.body, CONTENT_S, size_bytes)
+        finally:
+            self._copying.pop(name, None)
+        found = await self._cache.match(f"{key}/{name}") if is_put else None
         if found is None:
             return
-        algorithm, _, expected = digest.partition(":")
-        hashing = js.crypto.DigestStream.new("SHA-256" if algorithm == "sha256" else "SHA-512")
-        try:
-            await found.body.pipeTo(hashing)
-            got = (await hashing.digest).to_bytes().hex()
-        except JsException:
-            got = "nothing"
-        if got == expected:
-            marker = str(length).encode()
-            await self._cache.put(f"{key}/verified", marker, CONTENT_S, len(marker))
+        got = await _hash(found.body, digest.partition(":")[0])
+        if got == digest:
+            marker = f"{name} {size_bytes}".encode()
+            await self._cache.put(key, marker, CONTENT_S, len(marker))
             return
-        Events().warning("content_wrong", {"digest": digest, "got": f"{algorithm}:{got}"})
-        await self._cache.drop(key)
+        where = {"upstream": repository.upstream, "repository": repository.name}
+        Events().warning("content_wrong", {**where, "digest": digest, "got": got})
+        await self._cache.drop(f"{key}/{name}")
 
 
-def _go_on(work: Awaitable[None]) -> None:
-    """Let work outlive the answer."""
-    request_context.get().waitUntil(asyncio.ensure_future(work))
+async def _hash(stream: Any, algorithm: str) -> str:
+    """The digest of what the cache gives back, made by the runtime; empty when it breaks off."""
+    hashing = js.crypto.DigestStream.new(DIGESTS[algorithm])
+    try:
+        await stream.pipeTo(hashing)
+        return f"{algorithm}:{(await hashing.digest).to_bytes().hex()}"
+    except JsException:
+        return ""
+
+
+def _url(key: str) -> str:
+    return f"https://{under_way.get().host}{PATH}{key}"
 
 
 def _key(kind: str, repository: Repository, reference: str) -> str:

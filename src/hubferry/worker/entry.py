@@ -21,5 +21,5 @@ class Default(WorkerEntrypoint):
             try:
                 _shells.append(build_shell(self.env))
             except ConfigError as error:  # variables only change with a new deployment, and that is a new isolate
-                _shells.append(Refusal(str(error)))
+                _shells.append(Refusal(error))
         return await _shells[0].answer(request.js_object, self.ctx)

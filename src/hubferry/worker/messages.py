@@ -10,11 +10,10 @@ from typing import Any
 import js
 from pyodide.ffi import to_js
 
-from hubferry.core.http import Headers, Request
+from hubferry.core.http import Headers, Request, get
 
 BODILESS = frozenset({204, 205, 304})  # the Fetch standard: a Response of such a status takes no body
 PEER = "cf-connecting-ip"  # set by Cloudflare on every request, whatever the client says
-_OURS = frozenset({PEER, "cf-ray", "cf-visitor", "cf-ipcountry", "cf-worker", "x-forwarded-proto", "x-real-ip"})
 
 
 def read_request(request: Any) -> Request:
@@ -27,10 +26,10 @@ def read_request(request: Any) -> Request:
         method=request.method,
         path=slash + path,
         query=query,
-        headers=tuple((name, value) for name, value in headers if name not in _OURS),
+        headers=headers,
         scheme=scheme,
         host=authority,
-        peer=next((value for name, value in headers if name == PEER), ""),
+        peer=get(headers, PEER) or "",
     )
 
 
@@ -43,6 +42,8 @@ def js_response(method: str, status: int, headers: Headers, body: Any) -> Any:
     """A `Response`. `body` is bytes, a stream of the runtime, or None; a HEAD's is left out, its length stays."""
     if method == "HEAD" or status in BODILESS:
         body = None
+    if get(headers, "cache-control") is None:
+        headers = (*headers, ("cache-control", "no-transform"))  # a body that the platform compresses has no length
     init = js_object({"status": status, "headers": headers})
     return js.Response.new(to_js(body) if isinstance(body, bytes) else body, init)
 

@@ -38,8 +38,7 @@ class WebCryptoSealer:
         """See ports.Sealer."""
         try:
             header, key, iv, content, tag = token.encode("ascii").split(b".")
-            named = json.loads(_decode(header))
-            if key or (named["alg"], named["enc"]) != ("dir", "A256GCM"):
+            if key or header != HEADER:  # both shells write exactly this one; nobody else's is even read
                 return None
             sealed = _decode(content) + _decode(tag)
             gcm = _gcm(_decode(iv), header)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from hubferry.core.layers import PREFIX, from_environment, resolve
 from hubferry.core.settings import BUILT_IN, Settings
-from hubferry.core.values import ConfigError
+from hubferry.core.values import ConfigError, toml_key
 
 # section -> keys that mean something in a Worker
 MEANT: Mapping[str, frozenset[str]] = {
@@ -23,27 +23,36 @@ MEANT: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 
 
-def read_settings(variables: Mapping[str, str]) -> Settings:
-    """Settings of the variables named `HUBFERRY_...`. Raises ConfigError."""
-    variables = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
-    layer = from_environment(variables, list(BUILT_IN))
-    settings = resolve([layer])
+SOURCE = "variables"
+
+
+class Unsuitable(ConfigError):
+    """A problem whose words hold no value of a variable, so that everybody may read them."""
+
+
+def read_settings(bindings: Mapping[str, object]) -> Settings:
+    """Settings of the variables and secrets named `HUBFERRY_...`. Raises ConfigError."""
+    variables: dict[str, str] = {}
+    for name, value in bindings.items():
+        if name.startswith(PREFIX):
+            if not isinstance(value, str):
+                raise Unsuitable(name, "its value is no text: write it in quotation marks", SOURCE)
+            variables[name] = value
+    layer = from_environment(variables, list(BUILT_IN), SOURCE)
+    settings = resolve([layer])  # first: it knows what is no setting at all
     for section, table in layer.tables.items():
         tables = {section: table}
         if section == "upstreams":
-            tables = {f"upstreams.{name}": values for name, values in table.items() if name != "only"}
+            tables = {f"upstreams.{toml_key(name)}": values for name, values in table.items() if name != "only"}
         for name, values in tables.items():
             for key in values:
                 if key not in MEANT[section]:
-                    raise ConfigError(
-                        f"{name}.{key}", "it has no meaning on Cloudflare Workers: remove it", "variables"
-                    )
-    settings = resolve([layer])
+                    raise Unsuitable(f"{name}.{key}", "it has no meaning on Cloudflare Workers: remove it", SOURCE)
     if not settings.access.token_key:
-        raise ConfigError(
+        raise Unsuitable(
             "HUBFERRY_ACCESS__TOKEN_KEY",
             "the secret that seals tokens is missing: make one with `openssl rand -base64 32` "
             "and set it with `uv run pywrangler secret put HUBFERRY_ACCESS__TOKEN_KEY`",
-            "variables",
+            SOURCE,
         )
     return settings

@@ -17,7 +17,7 @@ from hubferry.pages.home import ROBOTS, SECURITY, HomePage
 from hubferry.ports import TooLarge
 from hubferry.pull import Answer, Gateway
 from hubferry.pull.answer import error_answer
-from hubferry.worker.edge_cache import request_context
+from hubferry.worker.edge_cache import UnderWay, under_way
 from hubferry.worker.log import Events, log_request
 from hubferry.worker.messages import js_response, read_request
 from hubferry.worker.upstream import StreamBody, read_stream
@@ -34,8 +34,8 @@ class Shell:
 
     async def answer(self, js_request: Any, ctx: Any) -> Any:
         """A JavaScript `Request` -> a JavaScript `Response`."""
-        request_context.set(ctx)
         request = read_request(js_request)
+        under_way.set(UnderWay(ctx, request.host))
         try:
             answer = await self._answer(request, js_request)
         except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that

@@ -27,9 +27,11 @@ WHOLE_S = 60.0  # for a manifest, a list or a token
 class StreamBody:
     """A body as the runtime holds it."""
 
-    def __init__(self, host: str, response: Any) -> None:
+    def __init__(self, host: str, response: Any, aborting: Any = None) -> None:
+        """`aborting` is the AbortController of the fetch, if there is one."""
         self.host = host
         self._response = response
+        self._aborting = aborting
 
     def take(self) -> Any:
         """The stream, to be handed on; it is no longer this body's to close. `null` when there is none."""
@@ -40,6 +42,11 @@ class StreamBody:
         """All of it at once: half the time of piece by piece, where the length is known. Raises JsException."""
         response, self._response = self._response, None
         return bytes((await response.arrayBuffer()).to_bytes())
+
+    def abort(self) -> None:
+        """End the transfer, whoever reads it."""
+        if self._aborting is not None:
+            self._aborting.abort()
 
     def split(self) -> Any:
         """A second `Response` with the same bytes; what one reader has not taken yet waits in memory. None: no body."""
@@ -80,7 +87,15 @@ class FetchUpstream:
                 Cause.ADDRESS, host, f"{problem}; allow_private_addresses = true allows it for this upstream"
             )
         aborting = js.AbortController.new()
-        init = js_object({"method": request.method, "redirect": "manual", "headers": request.headers})
+        init = js_object(
+            {
+                "method": request.method,
+                "redirect": "manual",
+                # a fetch goes through the domain's own cache, which could answer in place of the upstream
+                "cache": "no-store",
+                "headers": request.headers,
+            }
+        )
         init.signal = aborting.signal
         try:
             async with asyncio.timeout(settings.response_timeout.seconds):
@@ -91,7 +106,7 @@ class FetchUpstream:
         except JsException:
             # what it says differs between runtimes and may quote the URL, with its signature
             raise UpstreamFailure(Cause.TCP, host) from None
-        return StreamedResponse(response.status, js_headers(response.headers), StreamBody(host, response))
+        return StreamedResponse(response.status, js_headers(response.headers), StreamBody(host, response, aborting))
 
     async def read(self, response: UpstreamResponse, limit_bytes: int) -> bytes:
         """See ports.Upstream."""
@@ -106,6 +121,7 @@ class FetchUpstream:
             async with asyncio.timeout(WHOLE_S):
                 return await body.whole() if is_known else await read_stream(body.take(), limit_bytes)
         except TimeoutError:
+            body.abort()
             raise UpstreamFailure(Cause.TIMEOUT, body.host, "a small body took too long") from None
         except JsException:
             raise UpstreamFailure(Cause.CUT, body.host) from None

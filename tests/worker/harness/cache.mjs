@@ -2,7 +2,7 @@
 //
 // Kept are answers to GET, by URL, for as long as their own headers say. Refused with an error: another method, 206,
 // `Vary: *`. Left out in silence, as there: what its headers forbid to keep, `Set-Cookie`, more than 512 MB. `match`
-// knows Range and conditional requests. Not here: data centres, eviction, tags, named caches' separate limits.
+// knows Range and conditional requests. Not here: data centres, tags, named caches' separate limits.
 
 const LARGEST = 512 * 1000 * 1000;
 const PIECE = 64 * 1024;
@@ -48,6 +48,11 @@ class MemoryCache {
       return undefined;
     }
     return answerFrom(entry, request);
+  }
+
+  // What a data centre may do at any time: drop the entries of more than so many bytes.
+  evict(bytes) {
+    for (const [key, entry] of this.#entries) if (entry.body.length > bytes) this.#entries.delete(key);
   }
 
   async delete(key, options) {

@@ -3,8 +3,8 @@
 //   node serve.mjs --bundle DIR --packages DIR --vars FILE.json [--port N]     the Worker, in Pyodide
 //   node serve.mjs --passthrough URL [--port N]                                 JavaScript only: the bench's yardstick
 //
-// It prints one line of JSON when it listens and ends with 0 on SIGTERM. On SIGHUP it
-// reads the variables again, deploys the Worker anew with them and prints another line (starting anew takes 2.5 s).
+// It prints one line of JSON when it listens and ends with 0 on SIGTERM. On SIGHUP it reads the variables again, deploys
+// the Worker anew with them and prints another line (starting anew takes 2.5 s). On SIGUSR2 its cache drops what is large.
 //
 // What differs from Cloudflare: no limits of CPU time and memory, no data centre; undici's fetch adds headers of its own
 // (accept, accept-language, sec-fetch-mode, user-agent), decompresses what it did not ask for in so many words, gives up
@@ -48,6 +48,10 @@ async function startWorker() {
   process.on("SIGHUP", () => {
     deploy();
     console.log(JSON.stringify({ event: "deployed" }));
+  });
+  process.on("SIGUSR2", () => {
+    worker.evict();
+    console.log(JSON.stringify({ event: "evicted" }));
   });
   deploy();
   return worker.answer;

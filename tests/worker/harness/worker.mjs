@@ -80,6 +80,8 @@ export async function loadWorker({ bundle, packages }) {
   const [deployPython, call] = pyodide.runPython(CALL);
   return {
     answer: (request) => call(new ExecutionContext(), variables, request),
+    // A data centre drops what takes the most room.
+    evict: () => globalThis.caches.default.evict(64 * 1024),
     deploy(vars) {
       variables = vars;
       globalThis.caches = new MemoryCaches();
