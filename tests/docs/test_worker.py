@@ -115,3 +115,11 @@ def test_comments_are_told_from_text() -> None:
         "d": [1],
         "f": '"//',
     }
+
+
+def test_what_is_deployed_is_what_was_tested() -> None:
+    project = tomllib.loads((FOLDER / "pyproject.toml").read_text(encoding="utf-8"))
+    pinned = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    tested = (ROOT / "tests/worker/harness/requirements.txt").read_text(encoding="utf-8")
+    for name in ("jinja2", "workers-runtime-sdk"):
+        assert [one for one in pinned if one.startswith(name)] == re.findall(rf"^{name}==[\d.]+", tested, re.MULTILINE)
