@@ -30,6 +30,7 @@ __all__ = ["measure"]
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 BLOB = 100 * 10**6
 ADDED_MS = 2.0
+WARM_UP = 1000
 HELD = 20 * MIB
 SLOW_RATE = 5_000_000
 
@@ -97,20 +98,29 @@ def _manifests(run: Run) -> Table:
             contestants = (origin, plain, ours, kept)
             times: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
             for contestant in contestants:
-                _manifest_times(contestant, 50)  # what is compiled when it is first used
+                # the engine compiles what is used often, step by step: the first hundreds take up to 1.5 ms longer
+                _manifest_times(contestant, 50 if run.quick else WARM_UP)
             for _ in range(run.rounds):
                 for contestant in contestants:
                     times[contestant.name] += _manifest_times(contestant, 20 if run.quick else 100)
     base = median(times[origin.name])
-    added = median(times[ours.name]) - base
+    added = {name: median(values) - base for name, values in times.items()}
     return Table(
         title="worker: a manifest by tag over a kept-alive connection",
         columns=("contestant", "median ms", "p95 ms", "added median"),
         rows=[
-            (name, f"{median(values):.2f}", f"{percentile(values, 95):.2f}", f"{median(values) - base:.2f}")
+            (name, f"{median(values):.2f}", f"{percentile(values, 95):.2f}", f"{added[name]:.2f}")
             for name, values in times.items()
         ],
-        goals=[Goal(f"less than {ADDED_MS:.0f} ms after the upstream's (median)", f"{added:.2f} ms", added < ADDED_MS)],
+        goals=[
+            Goal(
+                f"less than {ADDED_MS:.0f} ms after the upstream's, {what}",
+                f"{added[name]:.2f} ms",
+                added[name] < ADDED_MS,
+            )
+            for name, what in ((kept.name, "as it comes (with its cache)"), (ours.name, "with the cache off"))
+        ],
+        notes=["the pass-through adds what Node's own fetch and server cost"],
         samples=times,
     )
 

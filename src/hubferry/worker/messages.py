@@ -35,7 +35,7 @@ def read_request(request: Any) -> Request:
 
 def js_headers(headers: Any) -> Headers:
     """The pairs of a `Headers`, names in lower case; the runtime joins what was sent several times with commas."""
-    return tuple((str(pair[0]), str(pair[1])) for pair in js.Array.from_(headers.entries()).to_py())
+    return tuple([(name, value) for name, value in js.Array.from_(headers).to_py()])
 
 
 def js_response(method: str, status: int, headers: Headers, body: Any) -> Any:
