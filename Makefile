@@ -47,4 +47,5 @@ lock: install
 	scripts/lock
 
 clean:
-	rm -rf .venv build dist src/*.egg-info tests/worker/harness/node_modules tests/worker/harness/packages
+	rm -rf .venv build dist src/*.egg-info tests/worker/harness/node_modules tests/worker/harness/packages \
+		tests/worker/workerd/node_modules

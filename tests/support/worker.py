@@ -29,7 +29,7 @@ from tests.support.shell import RunningShell
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Deployment", "Runtime", "Worker", "assembled_bundle", "format_variables", "without_files"]
+__all__ = ["Deployment", "Runtime", "Worker", "assembled_bundle", "format_variables", "variables_of", "without_files"]
 
 ROOT = Path(__file__).resolve().parents[2]
 HARNESS = ROOT / "tests" / "worker" / "harness"
@@ -48,6 +48,11 @@ def format_variables(config: Mapping[str, Any]) -> dict[str, str]:
             else:
                 variables[name + key.upper()] = _format(value)
     return variables
+
+
+def variables_of(config: Mapping[str, Any], further: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a deployment of a test's configuration; with a token key, unless one is among `further`."""
+    return {TOKEN_KEY: secrets.token_urlsafe(32), **format_variables(without_files(config)), **further}
 
 
 def without_files(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +141,7 @@ class Worker(RunningShell):
     @staticmethod
     def _write_variables(state: Path, config: Mapping[str, Any], env: Mapping[str, str] | None) -> Path:
         further = {name: value for name, value in (env or {}).items() if not name.startswith("NODE_")}
-        variables = {TOKEN_KEY: secrets.token_urlsafe(32), **format_variables(without_files(config)), **further}
+        variables = variables_of(config, further)
         state.mkdir(parents=True, exist_ok=True)
         vars_file = state / "vars.json"
         vars_file.write_text(json.dumps(variables, indent=2), encoding="utf-8")

@@ -7,7 +7,6 @@ cold start. Not here: the same Worker on Node (worker.py), which `make test` run
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.processes import Process, StartError, free_port, url_answers
-from tests.support.worker import HARNESS, ROOT, TOKEN_KEY, Deployment, assembled_bundle, format_variables, without_files
+from tests.support.worker import HARNESS, ROOT, Deployment, assembled_bundle, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +50,7 @@ class Workerd:
     def deploy(self, config: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -> Deployment:
         """Start it with this configuration, in the place of the last one. Raises StartError."""
         self.stop()
-        variables = {TOKEN_KEY: secrets.token_urlsafe(32), **format_variables(without_files(config)), **(env or {})}
-        lines = [f"{name}={json.dumps(value)}\n" for name, value in variables.items()]
+        lines = [f"{name}={json.dumps(value)}\n" for name, value in variables_of(config, env or {}).items()]
         (self._project / ".dev.vars").write_text("".join(lines), encoding="utf-8")
         node = TOOLS / "node" / "bin" / "node"
         wrangler = TOOLS / "wrangler" / "bin" / "wrangler.js"

@@ -44,6 +44,16 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def wait_until_kept(worker: Deployment, ask: Callable[[], object]) -> None:
+    """Ask for something until the cache has it."""
+
+    def is_kept() -> bool:
+        ask()
+        return outcomes(worker)[-1] == "hit"
+
+    eventually(is_kept)
+
+
 def outcomes(worker: Deployment) -> list[str]:
     return [record["outcome"] for record in worker.log_records() if record["event"] == "request"]
 
@@ -85,11 +95,7 @@ def test_what_was_pulled_once_is_kept(hub: Hub, deploy: Deploy) -> None:
     assert client.pull("nginx", "1") == digest
     layer = index.image("amd64").layers[0].digest
 
-    def is_kept() -> bool:
-        client.blob("nginx", layer)
-        return outcomes(worker)[-1] == "hit"
-
-    eventually(is_kept)
+    wait_until_kept(worker, lambda: client.blob("nginx", layer))
     hub.clear()
     assert client.pull("nginx", "1") == digest
     assert hub.find() == []
@@ -127,11 +133,7 @@ def test_a_kept_private_image_is_for_those_who_may_have_it(hub: Hub, deploy: Dep
     alice = RegistryClient(worker.url, credentials=("alice", "secret"))
     alice.pull("alice/app", "1")
 
-    def is_kept() -> bool:
-        alice.blob("alice/app", layer)
-        return outcomes(worker)[-1] == "hit"
-
-    eventually(is_kept)
+    wait_until_kept(worker, lambda: alice.blob("alice/app", layer))
     for client in (RegistryClient(worker.url), RegistryClient(worker.url, credentials=("bob", "other"))):
         assert client.manifest("alice/app", "1").status in (401, 403, 404)
         assert client.manifest("alice/app", index.image("amd64").digest).status in (401, 403, 404)
@@ -157,11 +159,7 @@ def test_a_copy_that_is_gone_vouches_for_no_other(hub: Hub, deploy: Deploy) -> N
     worker = deploy(config(hub, login="open"))
     url = f"{worker.url}/v2/nginx/blobs/{blob.digest}"
 
-    def is_kept() -> bool:
-        fetch(url)
-        return outcomes(worker)[-1] == "hit"
-
-    eventually(is_kept)
+    wait_until_kept(worker, lambda: fetch(url))
     worker.process.signal(signal.SIGUSR2)
     eventually(lambda: any(record["event"] == "evicted" for record in worker.log_records()))
     hub.script(faults.flip_byte(1000), role="cdn", path="/data")

@@ -16,6 +16,7 @@
 Bodies are opaque to all of these. Beside them:
 
     checked_manifests        the `ManifestReader` port over any upstream, for the shells to choose
+    system_clock             the `Clock` port, likewise
 """
 
 from hubferry.pull.answer import Answer, Trail

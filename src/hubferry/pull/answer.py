@@ -1,9 +1,11 @@
 """What a shell sends to the client, and what it writes into the access log."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from hubferry.core.errors import OciError
-from hubferry.core.http import Headers
+from hubferry.core.errors import Code, OciError
+from hubferry.core.http import Headers, Request
 from hubferry.ports import Body
 
 
@@ -36,6 +38,36 @@ def json_answer(body: bytes, headers: Headers = (), status: int = 200) -> Answer
     """A whole JSON body with its length."""
     head = (("content-type", "application/json"), ("content-length", str(len(body))))
     return Answer(status, head + headers, body)
+
+
+def internal_error() -> Answer:
+    """What a client is told of a failure of ours: that there was one, and no more."""
+    message = "hubferry failed inside: its log says where; try again, or report it"
+    return error_answer(OciError(502, Code.UNKNOWN, message))
+
+
+def log_fields(
+    request: Request, status: int, trail: Trail, measured: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, object]:
+    """The line of the access log: named fields, none of which is a header, a query or a body.
+
+    `measured` is what a shell can tell beside that, such as bytes.
+    """
+    fields: dict[str, object] = {"method": request.method, "path": request.path[:512], "status": status}
+    fields["peer"] = request.peer
+    if trail.upstream:
+        fields["upstream"] = trail.upstream
+    if trail.repository:
+        fields |= {"repository": trail.repository, "reference": trail.reference}
+    fields |= {**measured, "outcome": trail.outcome or "local"}
+    if trail.problem:
+        fields["problem"] = trail.problem
+    return fields
+
+
+def log_level(status: int) -> str:
+    """How loud that line is."""
+    return "warning" if status >= 500 else "info"
 
 
 def error_answer(error: OciError) -> Answer:

@@ -5,19 +5,18 @@ upstream confirmed the caller's right to the repository within the last minutes 
 a HEAD. Ranges and heads always come from the upstream. Not here: where and how blobs are kept (ports.BlobCache).
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from hubferry.core.http import Request, get
 from hubferry.ports import BlobCache
 from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.blob_answers import identity
+from hubferry.pull.content import Stream
 from hubferry.pull.fetch import Target
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
 
 MAX_BYTES = 64 * 2**20  # a copy that is being kept may wait in memory for a slow client
-
-Stream = Callable[[Request, Target, str], Awaitable[Answer]]
 
 
 class CachedBlobs:
@@ -53,10 +52,7 @@ class CachedBlobs:
         except BaseException:
             await kept.body.close()
             raise
-        length = str(kept.size_bytes)
-        said = (("content-type", "application/octet-stream"), ("content-length", length))
-        identity = (("docker-content-digest", digest), ("etag", f'"{digest}"'), ("accept-ranges", "bytes"))
-        return Answer(200, said + identity, kept.body)
+        return Answer(200, identity(digest, kept.size_bytes), kept.body)
 
     async def _ask(self, request: Request, target: Target, digest: str) -> Answer:
         return await self._proofs.ask_now(target, lambda: self._stream(request, target, digest))

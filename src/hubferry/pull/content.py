@@ -4,6 +4,7 @@ Everything here begins with a settled route and credential and ends with an Answ
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlencode
 
 from hubferry.core import headers as head
@@ -18,6 +19,9 @@ from hubferry.pull.fetch import Fetcher, Target, unreachable
 from hubferry.pull.manifests import unusable
 
 MAX_LIST = 8 * 2**20
+
+Stream = Callable[[Request, Target, str], Awaitable[Answer]]
+"""`Content.blob`: what answers for a blob without keeping anything."""
 
 
 class Content:

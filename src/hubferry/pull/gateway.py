@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 from hubferry.core import client, routing
 from hubferry.core.access import Credential, Grant
 from hubferry.core.errors import Asked, Code, OciError, relay_error
-from hubferry.core.freshness import ttl_rules
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.redirect import RegistrableDomain
@@ -40,7 +39,7 @@ from hubferry.pull.content import Content
 from hubferry.pull.fetch import Fetcher, Origin, Target, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
-from hubferry.pull.kept_manifests import KeptManifests, Timing
+from hubferry.pull.kept_manifests import KeptManifests, timing_of
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
 from hubferry.pull.proofs import Proofs
@@ -103,34 +102,29 @@ class Gateway:
         self._blobs: KeptBlobs | CachedBlobs | None = None
         if keep is not None:
             rights = Rights(keep.index, clock, self._revision)
-            cache = settings.cache
-            timing = Timing(cache.tag_ttl.seconds, cache.stale_if_error.seconds, ttl_rules(cache.tag_ttls))
             self._manifests = KeptManifests(
                 direct,
                 keep.index,
                 keep.store,
                 rights,
-                timing,
+                timing_of(settings.cache),
                 proofs=Proofs(rights, flights()),
                 clock=clock,
                 log=log,
                 metrics=metrics,
             )
-            proofs = Proofs(rights, flights())
-            if isinstance(keep, PassingKeep):
-                self._blobs = CachedBlobs(keep.blobs, rights, proofs=proofs, stream=self._content.blob)
-            else:
-                self._blobs = KeptBlobs(
-                    self._fetcher,
-                    keep.index,
-                    keep.blobs,
-                    keep.fills,
-                    rights,
-                    proofs=proofs,
-                    stream=self._content.blob,
-                    log=log,
-                )
+            self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights()), log)
         self._login = Login(table, self._origins, self._fetcher, sealer, clock)
+
+    def _blobs_of(
+        self, keep: Keep | PassingKeep, rights: Rights, proofs: Proofs, log: EventLog
+    ) -> KeptBlobs | CachedBlobs:
+        stream = self._content.blob
+        if isinstance(keep, PassingKeep):
+            return CachedBlobs(keep.blobs, rights, proofs=proofs, stream=stream)
+        return KeptBlobs(
+            self._fetcher, keep.index, keep.blobs, keep.fills, rights, proofs=proofs, stream=stream, log=log
+        )
 
     async def handle(self, request: Request) -> Answer | None:
         """The answer to a request, or None when its path is not one of the registry protocol.

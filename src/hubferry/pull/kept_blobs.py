@@ -13,7 +13,6 @@ A refusal (401, 403) withdraws the right at once. Not here: what the upstream is
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -23,6 +22,7 @@ from hubferry.ports import Blob, BlobIndex, BlobStore, EventLog, Fetched, Fills,
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
+from hubferry.pull.content import Stream
 from hubferry.pull.fetch import Fetcher, Target
 from hubferry.pull.kept_bodies import GoingOn, Noticed
 from hubferry.pull.manifests import unusable
@@ -32,8 +32,6 @@ from hubferry.pull.rights import Rights, repository_of
 FAR_AHEAD_BYTES = 8 * 2**20
 MAX_AHEAD = 2  # separate fetches of one blob at a time
 MAX_ROUNDS = 3  # a fill may fail between its beginning and its first reader
-
-Stream = Callable[[Request, Target, str], Awaitable[Answer]]
 
 
 class KeptBlobs:

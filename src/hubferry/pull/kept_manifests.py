@@ -23,9 +23,11 @@ from hubferry.core.freshness import (
     decide_ttl,
     may_cover,
     stale_headers,
+    ttl_rules,
 )
 from hubferry.core.http import Headers, Request
 from hubferry.core.reference import is_digest
+from hubferry.core.settings import CacheSettings
 from hubferry.ports import (
     Clock,
     ContentStore,
@@ -65,6 +67,11 @@ class Timing:
     def ttl_s(self, upstream: str, repository: str, tag: str) -> float:
         """How long this tag answers unasked."""
         return decide_ttl(f"{upstream}/{repository}", tag, self.ttl_rules, self.tag_ttl_s)
+
+
+def timing_of(cache: CacheSettings) -> Timing:
+    """The timing that settings ask for."""
+    return Timing(cache.tag_ttl.seconds, cache.stale_if_error.seconds, ttl_rules(cache.tag_ttls))
 
 
 class KeptManifests:

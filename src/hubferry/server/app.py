@@ -17,7 +17,7 @@ from hubferry.core.routing import is_token_path
 from hubferry.core.token_request import MAX_FORM
 from hubferry.ports import UpstreamFailure
 from hubferry.pull import Answer, Gateway, Trail
-from hubferry.pull.answer import error_answer
+from hubferry.pull.answer import error_answer, internal_error, log_fields, log_level
 from hubferry.server.bodies import (
     ZERO_COPY_SEND,
     Client,
@@ -121,14 +121,7 @@ class App:
     def _teller(self, request: Request, record: "Record") -> Callable[[float], None]:
         """What is told of an answer, by how many seconds it took, to the log and the counters."""
         trail, status, sent_bytes, counters = record.trail, record.status, record.progress.sent_bytes, self._counters
-        line = self._access_log.line(
-            method=request.method,
-            path=request.path,
-            peer=request.peer,
-            status=status,
-            size_bytes=sent_bytes,
-            trail=trail,
-        )
+        line = self._access_log.line(log_level(status), log_fields(request, status, trail, {"bytes": sent_bytes}))
 
         def tell(seconds: float) -> None:
             line.write(seconds)
@@ -142,8 +135,7 @@ class App:
             answer = await self._gateway.handle(request)
         except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
             logger().exception("internal_error", method=request.method, path=request.path[:512])
-            message = "hubferry failed inside: its log says where; try again, or report it"
-            answer = error_answer(OciError(502, Code.UNKNOWN, message))
+            answer = internal_error()
         if answer is None:
             await self._page({**scope, PAGE_REQUEST: request}, client, record)
             return

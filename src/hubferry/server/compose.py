@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
@@ -21,6 +20,7 @@ from hubferry.fill.fills import Fills
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.checked_manifests import CheckedManifests
 from hubferry.pull.fetch import Origin
+from hubferry.pull.system_clock import SystemClock
 from hubferry.server.app import App
 from hubferry.server.log import AccessLog, Events, is_readable, logger
 from hubferry.server.pages import ReadMetrics, build_pages
@@ -35,18 +35,6 @@ from hubferry.upstream.client import SocketUpstream
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
-
-
-class SystemClock:
-    """The `Clock` port."""
-
-    def monotonic(self) -> float:
-        """See ports.Clock."""
-        return time.monotonic()
-
-    def time(self) -> float:
-        """See ports.Clock."""
-        return time.time()
 
 
 def build_app(settings: Settings, key: bytes) -> App:

@@ -12,8 +12,6 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from hubferry.pull import Trail
-
 
 def configure(log_format: str, level: int = logging.INFO) -> None:
     """Route everything that logs to standard error in one format: `auto`, `text` or `json`."""
@@ -81,17 +79,8 @@ class AccessLog:
         """`readable` as `is_readable` says."""
         self._readable = readable
 
-    def line(self, *, method: str, path: str, peer: str, status: int, size_bytes: int, trail: Trail) -> "Line":
-        """What is known of a request but for when it was and how long it took."""
-        fields: dict[str, object] = {"method": method, "path": path[:512], "status": status, "peer": peer}
-        if trail.upstream:
-            fields |= {"upstream": trail.upstream}
-        if trail.repository:
-            fields |= {"repository": trail.repository, "reference": trail.reference}
-        fields |= {"bytes": size_bytes, "outcome": trail.outcome or "local"}
-        if trail.problem:
-            fields["problem"] = trail.problem
-        level = "warning" if status >= 500 else "info"
+    def line(self, level: str, fields: Mapping[str, object]) -> "Line":
+        """What is known of a request but for when it was and how long it took: see pull.answer.log_fields."""
         return ReadableLine(level, fields) if self._readable else JsonLine(level, fields)
 
 

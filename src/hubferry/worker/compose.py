@@ -1,12 +1,10 @@
 """The composition root: a Worker's variables -> a shell with every part in place."""
 
-import time
 from typing import Any
 
 import js
 
 from hubferry.core.access import Credential
-from hubferry.core.freshness import ttl_rules
 from hubferry.core.redirect import trust_of
 from hubferry.core.routing import table_of
 from hubferry.core.settings import CacheSettings, UpstreamSettings
@@ -16,6 +14,8 @@ from hubferry.pull import Gateway, PassingKeep
 from hubferry.pull.checked_manifests import CheckedManifests
 from hubferry.pull.fetch import Origin
 from hubferry.pull.flights import SoloFlights
+from hubferry.pull.kept_manifests import timing_of
+from hubferry.pull.system_clock import SystemClock
 from hubferry.worker.domains import registrable_domain
 from hubferry.worker.edge_cache import EdgeBlobs, EdgeCache, EdgeIndex, EdgeStore
 from hubferry.worker.log import Events
@@ -23,18 +23,6 @@ from hubferry.worker.seal import WebCryptoSealer
 from hubferry.worker.settings import read_settings
 from hubferry.worker.shell import Shell
 from hubferry.worker.upstream import FetchUpstream
-
-
-class RuntimeClock:
-    """The `Clock` port. Both stand still while nothing is awaited: the platform's guard against timing attacks."""
-
-    def monotonic(self) -> float:
-        """See ports.Clock."""
-        return time.monotonic()
-
-    def time(self) -> float:
-        """See ports.Clock."""
-        return time.time()
 
 
 def build_shell(env: Any) -> Shell:
@@ -49,7 +37,7 @@ def build_shell(env: Any) -> Shell:
         upstream=upstream,
         manifests=CheckedManifests(upstream),
         sealer=WebCryptoSealer(parse_token_key(settings.access.token_key)),
-        clock=RuntimeClock(),
+        clock=SystemClock(),
         log=Events(),
         registrable_domain=registrable_domain,
         keep=_build_keep(settings.cache),
@@ -62,8 +50,7 @@ def _build_keep(settings: CacheSettings) -> PassingKeep | None:
     if not settings.enabled:
         return None
     cache = EdgeCache()
-    index = EdgeIndex(cache, settings.tag_ttl.seconds, ttl_rules(settings.tag_ttls))
-    return PassingKeep(index, EdgeStore(cache), EdgeBlobs(cache))
+    return PassingKeep(EdgeIndex(cache, timing_of(settings)), EdgeStore(cache), EdgeBlobs(cache))
 
 
 def read_bindings(env: Any) -> dict[str, object]:

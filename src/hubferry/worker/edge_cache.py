@@ -19,8 +19,8 @@ from urllib.parse import quote
 import js
 from pyodide.ffi import JsException, to_js
 
-from hubferry.core.freshness import TtlRule, decide_ttl
 from hubferry.ports import Body, CachedBlob, Described, Repository, TagEntry
+from hubferry.pull.kept_manifests import Timing
 from hubferry.pull.rights import RIGHT_S
 from hubferry.worker.log import Events
 from hubferry.worker.messages import js_object
@@ -91,10 +91,9 @@ class EdgeCache:
 class EdgeIndex:
     """The `Index` port. Tags last as long as they may answer; what is public is this isolate's knowledge."""
 
-    def __init__(self, cache: EdgeCache, tag_ttl_s: float, rules: tuple[TtlRule, ...]) -> None:
+    def __init__(self, cache: EdgeCache, timing: Timing) -> None:
         self._cache = cache
-        self._tag_ttl_s = tag_ttl_s
-        self._rules = rules
+        self._timing = timing
         self._public: OrderedDict[Repository, float] = OrderedDict()
 
     async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
@@ -104,7 +103,7 @@ class EdgeIndex:
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
         """See ports.Index."""
-        ttl_s = decide_ttl(f"{repository.upstream}/{repository.name}", tag, self._rules, self._tag_ttl_s)
+        ttl_s = self._timing.ttl_s(repository.upstream, repository.name, tag)
         if ttl_s >= 1:
             said = {**_said(entry.manifest), "confirmed_at": entry.confirmed_at}
             await self._write(_key("tag", repository, tag), said, ttl_s)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from hubferry.core.http import Request
 from hubferry.pull import Trail
+from hubferry.pull.answer import log_fields, log_level
 
 
 class Events:
@@ -21,16 +22,7 @@ class Events:
 
 def log_request(request: Request, status: int, trail: Trail) -> None:
     """One line for each request. How many bytes a body had, and how long it took, only the platform knows."""
-    fields: dict[str, object] = {"method": request.method, "path": request.path[:512], "status": status}
-    fields |= {"peer": request.peer}
-    if trail.upstream:
-        fields |= {"upstream": trail.upstream}
-    if trail.repository:
-        fields |= {"repository": trail.repository, "reference": trail.reference}
-    fields["outcome"] = trail.outcome or "local"
-    if trail.problem:
-        fields["problem"] = trail.problem
-    _write({**fields, "event": "request", "level": "warning" if status >= 500 else "info"})
+    _write({**log_fields(request, status, trail), "event": "request", "level": log_level(status)})
 
 
 def _write(fields: Mapping[str, object]) -> None:

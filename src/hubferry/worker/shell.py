@@ -16,7 +16,7 @@ from hubferry.core.token_request import MAX_FORM
 from hubferry.pages.home import ROBOTS, SECURITY, HomePage
 from hubferry.ports import TooLarge
 from hubferry.pull import Answer, Gateway
-from hubferry.pull.answer import error_answer
+from hubferry.pull.answer import error_answer, internal_error
 from hubferry.worker.edge_cache import UnderWay, under_way
 from hubferry.worker.log import Events, log_request
 from hubferry.worker.messages import js_response, read_request
@@ -40,8 +40,7 @@ class Shell:
             answer = await self._answer(request, js_request)
         except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
             Events().error("internal_error", {"path": request.path[:512], "exception": traceback.format_exc()})
-            message = "hubferry failed inside: its log says where; try again, or report it"
-            answer = error_answer(OciError(502, Code.UNKNOWN, message))
+            answer = internal_error()
         log_request(request, answer.status, answer.trail)
         body = answer.body.take() if isinstance(answer.body, StreamBody) else answer.body
         return js_response(request.method, answer.status, answer.headers, body)
