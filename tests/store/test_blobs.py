@@ -1,10 +1,11 @@
 """Blob files: whole or not there, shared while they are read, and who may write one that is under way."""
 
 import asyncio
+import concurrent.futures
 import fcntl
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,21 @@ from tests.pull.fakes import FakeLog
 
 DATA = content(10 * MIB)
 DIGEST = digest_of(DATA)
+
+
+@pytest.fixture(autouse=True)
+def _checks_ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The threads of every store end with the test, however it ended."""
+    executors = []
+
+    def executor(workers: int, thread_name_prefix: str) -> concurrent.futures.Executor:
+        executors.append(concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix))
+        return executors[-1]
+
+    monkeypatch.setattr(blobs, "ThreadPoolExecutor", executor)
+    yield
+    for each in executors:
+        each.shutdown()
 
 
 def committed(store: BlobStore, data: bytes = DATA) -> None:
@@ -195,6 +211,42 @@ def test_what_was_altered_is_put_aside_and_not_kept(tmp_path: Path, damage: Call
     assert (tmp_path / "quarantine" / store.path(DIGEST).name).exists()
     committed(store)
     asyncio.run(read_back(store))
+
+
+class ChecksByHand(concurrent.futures.Executor):
+    """Checks that end when the test says so, on the loop's own thread."""
+
+    def __init__(self) -> None:
+        self.ends: list[Callable[[], None]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.ends.append(lambda: future.set_result(fn(*args, **kwargs)))
+        return future
+
+
+def test_whoever_comes_just_as_damage_is_found_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed(BlobStore(tmp_path))
+    store, before, checks_by_hand = BlobStore(tmp_path), open_files(), ChecksByHand()
+    monkeypatch.setattr(store, "_checks", checks_by_hand)
+    os.truncate(store.path(DIGEST), 0)
+
+    async def scene() -> None:
+        first = asyncio.create_task(store.open(DIGEST))
+        while not checks_by_hand.ends:
+            await asyncio.sleep(0.001)
+        checks_by_hand.ends[0]()  # known to the loop at its next turn,
+        second = asyncio.create_task(store.open(DIGEST))  # and this starts in that turn, before anybody is told
+        await first
+        for end in checks_by_hand.ends[1:]:
+            end()
+        assert (first.result(), await second) == (None, None)
+
+    asyncio.run(scene())
+    assert len(checks_by_hand.ends) == 1
+    assert open_files() == before
 
 
 def counted_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:

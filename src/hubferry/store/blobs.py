@@ -98,7 +98,9 @@ class BlobStore:
     def _check_unmarked(self, shared: "_OpenFile") -> None:
         stat = os.fstat(shared.descriptor)
         seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        if shared.is_being_checked or is_marked(stat, shared.digest) or self._checked.get(shared.digest) == seen:
+        if shared.is_being_checked or shared.is_damaged:
+            return  # what was found is not looked at again: who waits for the answer is to get it
+        if is_marked(stat, shared.digest) or self._checked.get(shared.digest) == seen:
             return
         shared.take()  # for the check
         loop = asyncio.get_running_loop()
