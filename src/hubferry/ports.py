@@ -4,7 +4,7 @@ Bodies are opaque to the orchestrator: it hands them on and closes them, because
 enter Python.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
@@ -211,14 +211,24 @@ class InFile(Readable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An upstream's answer: the blob from `start_bytes` to its end; `size_bytes` is all of it, if known."""
+    """An upstream's answer: the blob from `start_bytes` on; `size_bytes` is all of it, if known.
+
+    It goes to where was asked, or to the blob's end when the upstream knows no Range (then it begins at 0).
+    """
 
     start_bytes: int
     size_bytes: int | None
     body: Readable
 
 
-Fetch = Callable[[int], Awaitable[Fetched]]
+class Fetch(Protocol):
+    """A blob from its upstream, each time with whatever token and signed URL that takes."""
+
+    async def __call__(self, start: int, end: int | None = None) -> Fetched:
+        """The bytes from `start` up to, not including, `end` (None: to the end).
+
+        Raises UpstreamFailure for what may be tried again, OciError for an answer.
+        """
 
 
 class Blob(Protocol):

@@ -83,16 +83,17 @@ class Upstream:
     bodies: list[Body] = field(default_factory=list)
     given_bytes: int = 0
 
-    async def fetch(self, offset: int) -> Fetched:
-        self.offsets.append(offset)
+    async def fetch(self, start: int, end: int | None = None) -> Fetched:
+        self.offsets.append(start)
         await asyncio.sleep(0)
         if (error := self.refusals.get(len(self.offsets))) is not None:
             raise error
         size = self.says_size(len(self.data))
-        start = offset if self.knows_ranges else 0
+        if not self.knows_ranges:
+            start, end = 0, None
         if start and size is not None and start >= size:
             raise OciError(416, Code.UNSUPPORTED, "outside")
-        body = Body(self, self.data[start:])
+        body = Body(self, self.data[start:end])
         self.bodies.append(body)
         return Fetched(start, size, body)
 

@@ -98,9 +98,9 @@ class OneAtATime(Upstream):
 
     overlaps: int = 0
 
-    async def fetch(self, offset: int) -> Fetched:
+    async def fetch(self, start: int, end: int | None = None) -> Fetched:
         self.overlaps += any(not body.closed for body in self.bodies)
-        fetched = await super().fetch(offset)
+        fetched = await super().fetch(start, end)
         self.bodies[:-1] = []
         return fetched
 

@@ -238,7 +238,7 @@ def test_whoever_comes_just_as_damage_is_found_does_not_hide_it(
         while not checks_by_hand.ends:
             await asyncio.sleep(0.001)
         checks_by_hand.ends[0]()  # known to the loop at its next turn,
-        second = asyncio.create_task(store.open(DIGEST))  # and this starts in that turn, before anybody is told
+        second = asyncio.create_task(store.open(DIGEST))  # this starts in that turn
         await first
         for end in checks_by_hand.ends[1:]:
             end()

@@ -3,7 +3,7 @@
 `store.partial.PartialFile` is the file, `pull.kept_blobs` makes the answers; neither is imported here.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from hubferry.ports import Region
@@ -25,7 +25,7 @@ class Readable(Protocol):
 
 
 class Fetched(Protocol):
-    """An upstream's answer: the blob from `start_bytes` (0 when it knows no Range) to its end."""
+    """An upstream's answer: the blob from `start_bytes` (0 when it knows no Range) to where was asked, or its end."""
 
     @property
     def start_bytes(self) -> int:
@@ -37,11 +37,14 @@ class Fetched(Protocol):
 
     @property
     def body(self) -> Readable:
-        """From there to the end."""
+        """From there on."""
 
 
-# from an offset to the end; raises UpstreamFailure for what may be tried again, OciError for an answer
-Fetch = Callable[[int], Awaitable[Fetched]]
+class Fetch(Protocol):
+    """Asks the upstream: see ports.Fetch."""
+
+    async def __call__(self, start: int, end: int | None = None) -> Fetched:
+        """Raises UpstreamFailure for what may be tried again, OciError for an answer."""
 
 
 class Declared(Protocol):

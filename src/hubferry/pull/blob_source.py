@@ -48,10 +48,10 @@ class BlobSource:
         finally:
             await response.body.close()
 
-    async def fetch(self, offset: int) -> Fetched:
-        """The blob from an offset on, or from its beginning when the upstream knows no Range. Raises OciError."""
+    async def fetch(self, start: int, end: int | None = None) -> Fetched:
+        """See ports.Fetch."""
         headers = head.UNENCODED
-        wanted = ByteRange(offset, None) if offset else None
+        wanted = ByteRange(start, None if end is None else end - 1) if start or end is not None else None
         if wanted:
             headers = (("range", wanted.format()), *headers)
         response = await self._fetcher.fetch(self._target, "GET", self._path, headers)
@@ -61,12 +61,14 @@ class BlobSource:
                 return Fetched(0, self._whole_size(response), body)
             self._refuse_page(response)
             partial = check_partial(self.asked, wanted, response)
-            if partial.total is not None and partial.last + 1 != partial.total:
+            due = {end, partial.total} - {None}
+            if due and partial.last + 1 not in due:
                 raise unusable(self.asked, "it ended a range before it was asked to")
         except BaseException:
             await body.close()
             raise
-        return Fetched(partial.first, partial.last + 1 if partial.total is None else partial.total, body)
+        size_bytes = partial.last + 1 if partial.total is None and end is None else partial.total
+        return Fetched(partial.first, size_bytes, body)
 
     def _whole_size(self, response: UpstreamResponse) -> int | None:
         if response.status != 200:

@@ -112,8 +112,8 @@ class KeptBlobs:
     def _body(self, ask: "_Ask", blob: Blob, start: int, end: int | None) -> GoingOn:
         body = cast("InFile", blob.body(start, end))
 
-        async def fetch(offset: int) -> Fetched:
-            return await self._proofs.ask_now(ask.target, lambda: ask.source.fetch(offset))
+        async def fetch(start: int, end: int | None = None) -> Fetched:
+            return await self._proofs.ask_now(ask.target, lambda: ask.source.fetch(start, end))
 
         return GoingOn(body, start, end, fetch, ask.trail)
 

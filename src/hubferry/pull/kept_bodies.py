@@ -60,7 +60,7 @@ class GoingOn:
         self._trail.outcome, self._trail.problem = "bypass", failure.detail
         await self._body.close()
         try:
-            rest = await self._fetch(self._at)
+            rest = await self._fetch(self._at, self._end)
         except OciError as error:
             raise UpstreamFailure(Cause.CUT, failure.host, error.message) from None
         self._skip_bytes = self._at - rest.start_bytes
