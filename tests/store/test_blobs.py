@@ -235,7 +235,7 @@ def test_whoever_comes_just_as_damage_is_found_does_not_hide_it(
 
     async def scene() -> None:
         first = asyncio.create_task(store.open(DIGEST))
-        while not checks_by_hand.ends:
+        while not checks_by_hand.ends:  # noqa: ASYNC110 - the code under test has no event for it
             await asyncio.sleep(0.001)
         checks_by_hand.ends[0]()  # known to the loop at its next turn,
         second = asyncio.create_task(store.open(DIGEST))  # this starts in that turn
