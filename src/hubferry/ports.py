@@ -336,6 +336,12 @@ class Metrics(Protocol):
     def index_failed(self) -> None:
         """The index could not be read or written."""
 
+    def quota(self, upstream: str, account: str, limit: int, remaining: int) -> None:
+        """An upstream said how many pulls an account of the gateway's has left (`anonymous`: its address)."""
+
+    def account_refused(self, upstream: str, account: str) -> None:
+        """An upstream refused the user name or password of the gateway's own account."""
+
 
 class Uncounted:
     """The `Metrics` of whoever has nobody to tell."""
@@ -356,4 +362,10 @@ class Uncounted:
         """See Metrics."""
 
     def index_failed(self) -> None:
+        """See Metrics."""
+
+    def quota(self, upstream: str, account: str, limit: int, remaining: int) -> None:
+        """See Metrics."""
+
+    def account_refused(self, upstream: str, account: str) -> None:
         """See Metrics."""

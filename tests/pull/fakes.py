@@ -18,10 +18,15 @@ from hubferry.core.http import Headers, Request, get, get_all
 from hubferry.core.layers import Layer, resolve
 from hubferry.core.redirect import Trust
 from hubferry.core.routing import Place, RoutingTable
-from hubferry.ports import TooLarge, UpstreamFailure, UpstreamResponse
+from hubferry.ports import TooLarge, Uncounted, UpstreamFailure, UpstreamResponse
 from hubferry.pull import Answer, Gateway
 from hubferry.pull.checked_manifests import CheckedManifests
-from hubferry.pull.fetch import Origin
+from hubferry.pull.exchanges import Exchanges
+from hubferry.pull.fetch import Fetcher, Patience
+from hubferry.pull.flights import Flights
+from hubferry.pull.limits import Limits
+from hubferry.pull.target import Origin
+from hubferry.pull.upstream_tokens import UpstreamTokens
 
 HUB = "https://registry-1.docker.io"
 GHCR = "https://ghcr.io"
@@ -169,10 +174,30 @@ def registrable_domain(host: str) -> str | None:
 DEFAULTS: Mapping[str, Any] = {"access": {"login": "open"}}
 
 
+ONCE = Patience(pauses_s=())  # nothing is asked again
+
+
+def build_fetcher(upstream: ScriptedUpstream, clock: FakeClock, flights: Flights) -> Fetcher:
+    """A Fetcher that asks once."""
+    log = FakeLog()
+    limits = Limits(clock, log, Uncounted(), {})
+    tokens = UpstreamTokens(upstream, limits, clock, log, registrable_domain=registrable_domain, flights=flights)
+    return Fetcher(Exchanges(upstream, tokens, log), limits, clock=clock, log=log, patience=ONCE)
+
+
 class Stage:
     """A gateway among fakes: docker.io (default, library/) and ghcr.io."""
 
-    def __init__(self, tables: Mapping[str, Any] = DEFAULTS, *, account: Credential | None = None) -> None:
+    def __init__(
+        self,
+        tables: Mapping[str, Any] = DEFAULTS,
+        *,
+        account: Credential | None = None,
+        accounts: tuple[Credential, ...] = (),
+        patience: Patience = ONCE,
+        **parts: Any,
+    ) -> None:
+        accounts = (account,) if account else accounts
         only: dict[str, Any] = {"only": True, "docker.io": {}, "ghcr.io": {}}
         tables = {**tables, "upstreams": {**only, **tables.get("upstreams", {})}}
         settings = resolve([Layer("test", tables)])
@@ -185,7 +210,7 @@ class Stage:
             settings,
             RoutingTable(places, settings.default_upstream, urlsplit(settings.server.public_url).netloc),
             [
-                Origin(name, up, Trust(realm_hosts=up.realm_hosts), account if name == "docker.io" else None)
+                Origin(name, up, Trust(realm_hosts=up.realm_hosts), accounts if name == "docker.io" else ())
                 for name, up in settings.upstreams.items()
             ],
             upstream=self.upstream,
@@ -194,6 +219,8 @@ class Stage:
             clock=self.clock,
             log=self.log,
             registrable_domain=registrable_domain,
+            patience=patience,
+            **parts,
         )
 
     async def ask(

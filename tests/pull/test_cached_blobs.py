@@ -16,12 +16,11 @@ from hubferry.ports import Body, CachedBlob, Repository
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.cached_blobs import MAX_BYTES, CachedBlobs
 from hubferry.pull.content import Content
-from hubferry.pull.fetch import Fetcher, Origin, Target
 from hubferry.pull.flights import SoloFlights
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import RIGHT_S, Revision, Rights
-from hubferry.pull.upstream_tokens import UpstreamTokens
-from tests.pull.fakes import HUB, FakeBody, FakeClock, FakeLog, FakeResponse, ScriptedUpstream, registrable_domain
+from hubferry.pull.target import Origin, Target
+from tests.pull.fakes import HUB, FakeBody, FakeClock, FakeResponse, ScriptedUpstream, build_fetcher
 from tests.pull.test_kept_blobs import MemoryIndex
 
 DIGEST = "sha256:" + "a" * 64
@@ -69,8 +68,7 @@ class Stage:
         self.cache = MemoryCache()
         settings = resolve([Layer("test", {"upstreams": {"only": True, "docker.io": {}}})])
         self.origin = Origin("docker.io", settings.upstreams["docker.io"], Trust())
-        tokens = UpstreamTokens(self.upstream, self.clock, FakeLog(), registrable_domain, SoloFlights())
-        content = Content(Fetcher(self.upstream, tokens, FakeLog()), self.upstream)
+        content = Content(build_fetcher(self.upstream, self.clock, SoloFlights()), self.upstream)
         rights = Rights(cast("Any", MemoryIndex()), self.clock, Revision())
         self.blobs = CachedBlobs(self.cache, rights, proofs=Proofs(rights, SoloFlights()), stream=content.blob)
         self.trail = Trail()

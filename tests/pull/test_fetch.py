@@ -21,8 +21,7 @@ def test_mirrors_are_tried_in_order_and_without_credentials() -> None:
     stage = Stage(MIRRORED, account=Credential("bot", "hunter2"))
 
     async def scene() -> None:
-        stage.upstream.on("GET", f"{HUB}/v2/", DOWN)
-        stage.upstream.on("GET", URL, DOWN)
+        stage.upstream.on("GET", f"{HUB}/v2/", DOWN)  # and so it is asked last from here on
         stage.upstream.on("GET", MIRROR + PATH, UpstreamFailure(Cause.DNS, "mirror.example"))
         stage.upstream.on(
             "GET", MIRROR2 + "/prefix" + PATH, challenged('Bearer realm="https://mirror2.example/token"'), ok(b"x")
@@ -35,11 +34,11 @@ def test_mirrors_are_tried_in_order_and_without_credentials() -> None:
 
     play(stage, scene())
     assert [url.partition("?")[0] for url in stage.upstream.urls()] == [
-        f"{HUB}/v2/", URL, MIRROR + PATH,
+        f"{HUB}/v2/", MIRROR + PATH,
         MIRROR2 + "/prefix" + PATH, "https://mirror2.example/token", MIRROR2 + "/prefix" + PATH,
     ]  # fmt: skip
     assert stage.upstream.authorizations(MIRROR2) == [None, None, "Bearer MIRROR"]
-    assert [event for event, _ in stage.log.events] == ["upstream_failed", "upstream_failed"]
+    assert [event for event, _ in stage.log.events] == ["upstream_failed"]
 
 
 def test_a_mirror_that_challenges_with_basic_gets_nothing() -> None:
@@ -69,7 +68,7 @@ def test_a_5xx_is_tried_at_the_next_mirror_and_its_body_closed(status: int) -> N
     play(stage, scene())
 
 
-def test_the_5xx_of_the_last_mirror_is_told() -> None:
+def test_the_5xx_of_the_upstream_itself_is_told() -> None:
     stage = Stage(MIRRORED)
 
     async def scene() -> None:
@@ -77,12 +76,12 @@ def test_the_5xx_of_the_last_mirror_is_told() -> None:
         stage.upstream.on("GET", MIRROR + PATH, FakeResponse(503))
         stage.upstream.on("GET", MIRROR2 + "/prefix" + PATH, FakeResponse(503, (("retry-after", "5"),)))
         heard = await stage.ask(BLOB)
-        assert (heard.status, heard.header("retry-after")) == (503, "5")
+        assert (heard.status, heard.header("retry-after")) == (503, "3")
 
     play(stage, scene())
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 429])
+@pytest.mark.parametrize("status", [401, 403, 404, 416])
 def test_an_answer_of_the_upstream_itself_never_leads_to_a_mirror(status: int) -> None:
     stage = Stage(MIRRORED)
 

@@ -17,17 +17,16 @@ from hubferry.fill.fills import Fills
 from hubferry.ports import Cause, Repository, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
 from hubferry.pull.content import Content
-from hubferry.pull.fetch import Fetcher, Origin, Target
 from hubferry.pull.flights import SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
-from hubferry.pull.upstream_tokens import UpstreamTokens
+from hubferry.pull.target import Origin, Target
 from hubferry.store.blobs import BlobStore
 from hubferry.store.index import SqliteIndex
 from hubferry.store.partial import PartialFile
 from tests.fill.fakes import MIB, content, digest_of, open_files, read_all
-from tests.pull.fakes import HUB, FakeClock, FakeLog, FakeResponse, ScriptedUpstream, registrable_domain
+from tests.pull.fakes import HUB, FakeClock, FakeLog, FakeResponse, ScriptedUpstream, build_fetcher
 
 SMALL = b"a blob"
 BIG = content(20 * MIB)
@@ -91,8 +90,7 @@ class Stage:
         settings = resolve([Layer("test", {"upstreams": {"only": True, "docker.io": {}}})])
         self.origin = Origin("docker.io", settings.upstreams["docker.io"], Trust())
         self.clock = FakeClock()
-        tokens = UpstreamTokens(self.upstream, self.clock, self.log, registrable_domain, SharedFlights())
-        fetcher = Fetcher(self.upstream, tokens, self.log)
+        fetcher = build_fetcher(self.upstream, self.clock, SharedFlights())
         self.content = Content(fetcher, self.upstream)
         self.store = BlobStore(folder)
         self.fills = Fills(self.store, self.log)
@@ -444,6 +442,7 @@ def test_what_the_upstream_says_instead(stage: Stage, reply: Any, status: int) -
             await stage.heard(digest_of(SMALL))
         assert caught.value.status == status
         await stage.settled()
+        stage.clock.pass_s(61)  # what a 429 without Retry-After stands for
         stage.holds(SMALL)
         assert (await stage.heard(digest_of(SMALL)))[2] == SMALL
 

@@ -123,6 +123,20 @@ def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
     return OciError(ours, code, message, detail={"upstream": asked.upstream, "status": status}, headers=kept)
 
 
+def limit_error(asked: Asked, account: str, until: str, wait_s: int, headers: Headers) -> OciError:
+    """The 429 for what an upstream's limit forbids: whose limit, and until when (RFC 3339)."""
+    whose = f"the account {account}" if account else "this gateway's address"
+    more = "" if account else "; an account of that registry raises it"
+    return OciError(
+        429,
+        Code.TOOMANYREQUESTS,
+        f"{asked.upstream} limits the pulls of {whose} (its limit, not hubferry's{more}): "
+        f"{asked} has to wait until {until} ({wait_s} s)",
+        detail={"upstream": asked.upstream, "status": 429, "until": until},
+        headers=(("retry-after", str(wait_s)), *headers),
+    )
+
+
 # Clients that obey Retry-After should wait also when the upstream forgot to say how long.
 DEFAULT_RETRY_AFTER_S = {429: 60, 503: 5}
 

@@ -88,6 +88,11 @@ class Exchange:
         """Whether the last request went to another origin than the first."""
         return origin(self._url) != self._home
 
+    @property
+    def sent_basic(self) -> bool:
+        """Whether a user name and password themselves were shown to the first origin."""
+        return self._authorization.get(self._home, "").startswith("Basic ")
+
     def begin(self) -> Send | Authenticate:
         """The first step: with a challenge known from earlier, the token comes before the request."""
         if self._known is not None:

@@ -70,6 +70,9 @@ class UpstreamSettings:
     username: str = option("", "the gateway's own account there, used for anonymous clients")
     password_file: str = option("", "file with the password or access token of username")
     password: str = option("", "the password or access token itself, instead of password_file", secret=True)
+    accounts_file: str = option(
+        "", "file with further accounts, one user:password in a line; the one with most pulls left is used"
+    )
     proxy: str = option("", "reach it through http://[user:password@]host:port or socks5://...", check="proxy")
     ca_file: str = option("", "PEM file with further certificate authorities to trust")
     allow_private_addresses: bool = option(

@@ -102,6 +102,24 @@ def parse_token_key(text: str) -> bytes:
     return base64.urlsafe_b64decode(text[:43] + "=")  # takes both alphabets
 
 
+def parse_accounts(text: str) -> list[tuple[str, str]]:
+    """`user:password` of each line; empty lines and those that begin with # count for nothing.
+
+    Raises ValueError that names the line, and nothing that stands in it.
+    """
+    accounts = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        username, colon, password = line.strip().partition(":")
+        if not (username and colon and password):
+            raise ValueError(f"line {number} is no user:password")
+        accounts.append((username, password))
+    if not accounts:
+        raise ValueError("it holds no user:password")
+    return accounts
+
+
 MASK = "********"
 
 

@@ -1,7 +1,8 @@
 """Blobs of one repository, asked of its upstream: does it hold one, and its bytes from an offset on.
 
-What comes is checked as far as its head tells: no web page, no range that was not asked for. Not here: what the
-bytes are (fill/), who may have them (rights.py).
+What comes is checked as far as its head tells: no web page, no range that was not asked for. Further ranges come from
+where a redirect led the first time, for as long as that gives them; then the upstream is asked to sign another URL.
+Not here: what the bytes are (fill/), who may have them (rights.py).
 """
 
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from typing import cast
 
 from hubferry.core import headers as head
 from hubferry.core.errors import Asked, Code, relay_error
-from hubferry.core.http import get
+from hubferry.core.http import Headers, get
 from hubferry.core.ranges import ByteRange
 from hubferry.ports import Fetched, Readable, UpstreamResponse
 from hubferry.pull.content import check_partial
-from hubferry.pull.fetch import Fetcher, Target
+from hubferry.pull.exchanges import Obtained
+from hubferry.pull.fetch import Fetcher, Question
 from hubferry.pull.manifests import unusable
+from hubferry.pull.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class BlobSource:
         self._fetcher = fetcher
         self._target = target
         self._path = f"/v2/{target.repository}/blobs/{digest}"
+        self._obtained: Obtained | None = None
+        self._bases: set[str] = set()
         self.asked = Asked(target.origin.name, target.repository, digest, Code.BLOB_UNKNOWN)
 
     async def prove(self) -> Proven:
@@ -39,10 +44,10 @@ class BlobSource:
 
         Raises OciError.
         """
-        response = await self._fetcher.fetch(self._target, "HEAD", self._path, head.UNENCODED)
+        response = (await self._ask("HEAD", head.UNENCODED)).response
         if response.status == 405:
             await response.body.close()
-            response = await self._fetcher.fetch(self._target, "GET", self._path, head.UNENCODED)
+            response = (await self._ask("GET", head.UNENCODED)).response
         try:
             return Proven(self._whole_size(response), get(response.headers, "content-type") or "")
         finally:
@@ -54,7 +59,7 @@ class BlobSource:
         wanted = ByteRange(start, None if end is None else end - 1) if start or end is not None else None
         if wanted:
             headers = (("range", wanted.format()), *headers)
-        response = await self._fetcher.fetch(self._target, "GET", self._path, headers)
+        response = await self._respond(headers)
         body = cast("Readable", response.body)  # opaque to the orchestrator, readable in a shell that keeps blobs
         try:
             if wanted is None or response.status != 206:
@@ -69,6 +74,24 @@ class BlobSource:
             raise
         size_bytes = partial.last + 1 if partial.total is None and end is None else partial.total
         return Fetched(partial.first, size_bytes, body)
+
+    def gave_wrong(self) -> None:
+        """What was fetched is not the blob: whoever may be to blame is not asked for a while."""
+        for base in self._bases:
+            self._fetcher.distrust(self._target.origin, base)
+
+    async def _respond(self, headers: Headers) -> UpstreamResponse:
+        before = self._obtained
+        if before is not None and before.direct_url:
+            response = await self._fetcher.repeat(self._target.origin, before.direct_url, headers)
+            if response is not None:
+                return response
+        self._obtained = await self._ask("GET", headers)
+        self._bases.add(self._obtained.base)
+        return self._obtained.response
+
+    async def _ask(self, method: str, headers: Headers) -> Obtained:
+        return await self._fetcher.obtain(Question(self._target, self.asked, method, self._path, headers, "blobs"))
 
     def _whole_size(self, response: UpstreamResponse) -> int | None:
         if response.status != 200:

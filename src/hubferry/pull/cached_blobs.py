@@ -12,9 +12,9 @@ from hubferry.ports import BlobCache
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import identity
 from hubferry.pull.content import Stream
-from hubferry.pull.fetch import Target
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.target import Target
 
 MAX_BYTES = 64 * 2**20  # a copy that is being kept may wait in memory for a slow client
 

@@ -15,8 +15,9 @@ from hubferry.core.routing import Endpoint, Route
 from hubferry.core.tags import decide_page, next_last, next_query, parse_page, parse_tags
 from hubferry.ports import TooLarge, Upstream, UpstreamFailure, UpstreamResponse
 from hubferry.pull.answer import Answer, json_answer
-from hubferry.pull.fetch import Fetcher, Target, unreachable
+from hubferry.pull.fetch import Fetcher, Question, unreachable
 from hubferry.pull.manifests import unusable
+from hubferry.pull.target import Target
 
 MAX_LIST = 8 * 2**20
 
@@ -43,7 +44,7 @@ class Content:
         if byte_range:
             sent = (("range", byte_range.format()), *sent)
         path = f"/v2/{target.repository}/blobs/{digest}"
-        response = await self._fetcher.fetch(target, request.method, path, sent)
+        response = await self._fetcher.fetch(Question(target, asked, request.method, path, sent, "blobs"))
         if response.status not in (200, 206):
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)
@@ -116,7 +117,7 @@ class Content:
 
     async def _list(self, target: Target, path: str, extra: Headers, asked: Asked) -> tuple[bytes, Headers]:
         sent = (*extra, *head.UNENCODED)
-        response = await self._fetcher.fetch(target, "GET", path, sent)
+        response = await self._fetcher.fetch(Question(target, asked, "GET", path, sent))
         if response.status != 200:
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)

@@ -1,51 +1,45 @@
-"""Drive one exchange against an upstream, or against its mirrors when it cannot be reached.
+"""One request to an upstream: which base and which account, whom to ask as well, when to ask again.
 
-Sequences core.exchange; decides nothing about the meaning of the final status. A mirror gets no credential: it
-is another origin than the one that the credential was given for.
+A base is the upstream's own URL or a mirror's. They are asked in their order (core/health.py: those that are down
+last); who does not answer within `failover_s` gets company, and who answers first counts:
+
+    the upstream itself    429 and 5xx are no answers while there are mirrors; everything else is
+    a mirror               speaks for the upstream only when it has what is asked for (2xx, 416)
+
+When nobody has an answer and that may pass (5xx, not reached), all are asked again after a pause. A mirror gets no
+credential: it is another origin than the one that the credential was given for. What is limited is not asked
+(limits.py); of several accounts of the gateway's own the one with most left is used.
+Not here: the steps of one exchange (exchanges.py), the meaning of the final status for what was asked.
 """
 
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
-from hubferry.core.access import MIN_LIFETIME_S, Credential
-from hubferry.core.challenge import Challenge
+from hubferry.core.access import MIN_LIFETIME_S
 from hubferry.core.errors import Asked, Code, OciError, relay_error
-from hubferry.core.exchange import Authenticate, Deliver, Exchange, Fail, Send
+from hubferry.core.exchange import Authenticate, Exchange, Fail, Send
+from hubferry.core.health import Health, decide_order
 from hubferry.core.http import Headers, get
-from hubferry.core.redirect import Trust
-from hubferry.core.settings import UpstreamSettings
-from hubferry.ports import Cause, EventLog, Upstream, UpstreamFailure, UpstreamResponse
-from hubferry.pull.upstream_tokens import UpstreamTokens
+from hubferry.ports import Cause, Clock, EventLog, UpstreamFailure, UpstreamResponse
+from hubferry.pull.exchanges import USER_AGENT, AccountRefused, Exchanges, Obtained, refused
+from hubferry.pull.limits import Kind, Limits
+from hubferry.pull.target import Origin, Target
+from hubferry.pull.upstream_tokens import limited_as
 
-USER_AGENT = "hubferry (+https://opencontainers.org/distribution-spec)"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """An upstream as the orchestrator uses it."""
-
-    name: str
-    settings: UpstreamSettings
-    trust: Trust
-    account: Credential | None = None
-
-    @property
-    def bases(self) -> tuple[str, ...]:
-        """Its URL and those of its mirrors, without a slash at the end."""
-        return tuple(url.rstrip("/") for url in (self.settings.url, *self.settings.mirrors))
+RETRY_WITHIN_S = 3.0  # a failure that took longer than that is not tried again while a client waits
+COSTLY = frozenset({Cause.DNS, Cause.TCP, Cause.TLS, Cause.TIMEOUT, Cause.PROXY, Cause.CUT})
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Of whom something is asked and on whose behalf: an upstream, one repository of it, a credential."""
+class Patience:
+    """Seconds: when to ask the next base as well, when to ask all again, how long to wait with something kept."""
 
-    origin: Origin
-    repository: str = ""
-    credential: Credential | None = None
-
-    @property
-    def is_anonymous(self) -> bool:
-        """Whether it is asked for anybody: without a credential, or with the gateway's own account."""
-        return self.credential is None or self.credential == self.origin.account
+    failover_s: float = 1.5
+    pauses_s: tuple[float, ...] = (0.25, 1.0)
+    covered_s: float = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,44 +50,116 @@ class Proof:
     lifetime_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, of whom, and what it is called in messages; `path` is appended to the base URL."""
+
+    target: Target
+    asked: Asked
+    method: str
+    path: str
+    headers: Headers
+    kind: Kind = "manifests"
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What came of one base: an answer, or why there is none. `may_pass`: it may be different in a moment."""
+
+    number: int
+    obtained: Obtained | None = None
+    error: OciError | None = None
+    is_final: bool = False
+    may_pass: bool = False
+
+
 class Fetcher:
     """Requests to upstreams, authorised and followed to their end."""
 
-    def __init__(self, upstream: Upstream, tokens: UpstreamTokens, log: EventLog) -> None:
-        self._upstream = upstream
-        self._tokens = tokens
+    def __init__(
+        self,
+        exchanges: Exchanges,
+        limits: Limits,
+        *,
+        clock: Clock,
+        log: EventLog,
+        patience: Patience,
+    ) -> None:
+        self._exchanges = exchanges
+        self._limits = limits
+        self._clock = clock
         self._log = log
-        self._challenges: dict[str, Challenge] = {}
+        self._patience = patience
+        self._healths: dict[str, Health] = {}
 
-    async def fetch(self, target: Target, method: str, path: str, headers: Headers) -> UpstreamResponse:
-        """The final response, whatever its status; its body is open and the caller closes it.
+    async def fetch(self, question: Question) -> UpstreamResponse:
+        """The final response, of a status below 500 other than 429; its body is open and the caller closes it.
 
-        `path` is appended to the base URL. Raises OciError 503 when neither the upstream nor a mirror can be reached,
-        502 when it leads somewhere we do not go.
+        Raises OciError: 503 when neither the upstream nor a mirror can be reached, 502 when it leads somewhere we do
+        not go, 429 while it limits this, what its 5xx mean.
         """
-        origin = target.origin
-        failure: UpstreamFailure | None = None
-        for number, base in enumerate(origin.bases):
-            last = number == len(origin.bases) - 1
-            try:
-                asker = target if number == 0 else replace(target, credential=None)
-                response = await self._fetch_from(asker, base, method, path, headers)
-            except UpstreamFailure as error:
-                self._log.warning("upstream_failed", {"upstream": origin.name, "problem": str(error)})
-                failure = failure or error
-                continue
-            except OciError as error:
-                if error.status < 500 or last:
-                    raise
-                self._log.warning("upstream_failed", {"upstream": origin.name, "problem": error.message})
-                continue
-            # a mirror speaks for the upstream only when it has what is asked for
-            useful = response.status < 400 or response.status == 416 if number else response.status < 500
-            if useful or (last and failure is None):
-                return response
-            await response.body.close()
-            self._log.warning("upstream_failed", {"upstream": origin.name, "base": number, "status": response.status})
-        raise unreachable(origin.name, failure or UpstreamFailure(Cause.CUT, origin.name)) from failure
+        return (await self.obtain(question)).response
+
+    async def obtain(self, question: Question) -> Obtained:
+        """As `fetch`, and where the answer came from."""
+        deadline = self._clock.monotonic() + RETRY_WITHIN_S
+        for pause_s in (*self._patience.pauses_s, None):
+            tried = await self._ask_bases(question)
+            if tried.obtained is not None:
+                return tried.obtained
+            if tried.error is None:
+                raise AssertionError("no answer and no error")
+            if pause_s is None or not tried.may_pass or self._clock.monotonic() > deadline:
+                raise tried.error
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+        raise AssertionError("the last pause is none")
+
+    async def repeat(self, origin: Origin, url: str, headers: Headers) -> UpstreamResponse | None:
+        """The same again, from where an answer was found before (`Obtained.direct_url`); None: it is not there."""
+        try:
+            response = await self._exchanges.upstream.send(
+                origin.name, Send("GET", url, (*headers, ("user-agent", USER_AGENT)))
+            )
+        except UpstreamFailure:
+            return None  # its host may be the trouble, and the upstream may know another
+        if response.status in (200, 206) and get(response.headers, "content-encoding") in (None, "identity"):
+            return response
+        await response.body.close()
+        return None
+
+    def share(self, target: Target) -> float:
+        """What is left of the upstream's limit for this caller, from 0 to 1; 1 when nothing is known."""
+        credentials = target.origin.accounts if target.is_own else (target.credential,)
+        return self._limits.share(target.origin.name, credentials)
+
+    @contextlib.asynccontextmanager
+    async def patience(self, target: Target, *, is_covered: bool) -> AsyncIterator[None]:
+        """Bound what an upstream is asked for, for whoever has something else to answer with.
+
+        Work that is shared goes on without them. Raises OciError 503: at once while the upstream is down, but for
+        one of them in a while, who finds out whether it still is.
+        """
+        if not is_covered:
+            yield
+            return
+        name, bases = target.origin.name, target.origin.bases
+        now = self._clock.monotonic()
+        if not any(self._health(base).may_try(now) for base in bases):
+            raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, "a moment ago; it is asked again soon"))
+        try:
+            async with asyncio.timeout(self._patience.covered_s):
+                yield
+        except TimeoutError:
+            for base in bases:
+                self._health(base).failed(self._clock.monotonic())
+            detail = f"within {self._patience.covered_s} s"
+            raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, detail)) from None
+
+    def distrust(self, origin: Origin, base: str) -> None:
+        """A base gave other bytes than a digest promises; a mirror is left out for a while."""
+        if base != origin.bases[0]:
+            self._health(base).distrust(self._clock.monotonic())
+            self._log.warning("mirror_distrusted", {"upstream": origin.name, "mirror": base})
 
     async def prove(self, target: Target) -> Proof:
         """Show a credential to an upstream, as far as it asks for one.
@@ -104,7 +170,7 @@ class Fetcher:
         origin = target.origin
         base = origin.bases[0]
         # where the challenge is known, a kept token is proof without asking; a login that names no repository asks
-        known = self._challenges.get(base) if target.repository else None
+        known = self._exchanges.known(base) if target.repository else None
         exchange = Exchange("GET", f"{base}/v2/", (("user-agent", USER_AGENT),), origin.trust, known=known)
         step: object = exchange.begin()
         status, shown, asked = 0, False, False
@@ -112,21 +178,22 @@ class Fetcher:
         try:
             while isinstance(step, Send | Authenticate):
                 if isinstance(step, Send):
-                    response = await self._upstream.send(origin.name, step)
+                    response = await self._exchanges.upstream.send(origin.name, step)
                     await response.body.close()
                     status, headers = response.status, response.headers
                     step = exchange.received(status, headers)
                     continue
                 asked = True
-                token = await self._tokens.authorization(
+                token = await self._exchanges.tokens.authorization(
                     origin, step, target.repository, target.credential, min_remaining_s=MIN_LIFETIME_S
                 )
                 shown = shown or not step.anonymous
                 if token and token.lifetime_s is not None and not step.anonymous:
-                    self._challenges[base] = step.challenge
+                    self._exchanges.remember(base, step.challenge)
                     return Proof(accepted=True, lifetime_s=token.lifetime_s)
                 step = exchange.authorized(token.authorization if token else None)
         except UpstreamFailure as error:
+            self._failed(base, error)
             raise unreachable(origin.name, error) from error
         if isinstance(step, Fail):
             raise refused(origin.name, step.reason)
@@ -135,74 +202,123 @@ class Fetcher:
         # an upstream that asks nobody takes everybody; one that asked elsewhere has not seen this credential
         return Proof(accepted=status < 300 and shown == asked)
 
-    async def _fetch_from(
-        self, target: Target, base: str, method: str, path: str, headers: Headers
-    ) -> UpstreamResponse:
-        origin = target.origin
-        exchange = self._exchange(target, base, method, path, headers)
-        step: object = exchange.begin()
-        may_resolve_again = True
-        while True:
-            if isinstance(step, Authenticate):
-                step = await self._authenticate(target, base, exchange, step)
-            if not isinstance(step, Send):
-                raise AssertionError(f"an exchange cannot continue with {step!r}")
-            response = await self._upstream.send(origin.name, step)
-            step = exchange.received(response.status, response.headers)
-            if isinstance(step, Deliver):
-                if response.status == 403 and may_resolve_again and exchange.was_redirected:
-                    # a signed URL that expired on its way, or was refused: the upstream signs another
-                    await response.body.close()
-                    may_resolve_again = False
-                    exchange = self._exchange(target, base, method, path, headers)
-                    step = exchange.begin()
+    async def _ask_bases(self, question: Question) -> _Tried:
+        """The first answer, or the most telling failure: the upstream's own."""
+        bases = question.target.origin.bases
+        if len(bases) == 1:
+            return await self._try(question, 0)
+        waiting = decide_order([self._health(base) for base in bases], self._clock.monotonic())
+        running: dict[asyncio.Task[_Tried], int] = {}
+        failed: list[_Tried] = []
+        try:
+            while waiting or running:
+                if waiting:
+                    number = waiting.pop(0)
+                    running[asyncio.create_task(self._try(question, number))] = number
+                timeout_s = self._patience.failover_s if waiting else None
+                done, _ = await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in sorted(done, key=lambda task: running[task]):
+                    tried = task.result()
+                    if tried.is_final:
+                        del running[task]
+                        self._lost(question, list(running.values()), bases[tried.number])
+                        return tried
+                    del running[task]
+                    failed.append(tried)
+        finally:
+            await _end(list(running))
+        own = min(failed, key=lambda tried: tried.number)
+        return replace(own, may_pass=any(tried.may_pass for tried in failed))
+
+    async def _try(self, question: Question, number: int) -> _Tried:
+        origin, base = question.target.origin, question.target.origin.bases[number]
+        name = origin.name if not number else base
+        try:
+            obtained = await (self._of_upstream(question) if not number else self._of_mirror(question, base))
+        except UpstreamFailure as error:
+            self._failed(base, error)
+            self._log.warning("upstream_failed", {"upstream": origin.name, "problem": str(error)})
+            return _Tried(number, error=unreachable(origin.name, error), may_pass=error.cause in COSTLY)
+        except OciError as error:
+            is_final = not number and error.status < 500 and error.status != 429
+            if not is_final:
+                self._log.warning("upstream_failed", {"upstream": name, "problem": error.message})
+            return _Tried(number, error=error, is_final=is_final, may_pass=error.status == 503)
+        self._health(base).answered()
+        status, headers = obtained.response.status, obtained.response.headers
+        is_final = status < 400 or status == 416 if number else status < 500
+        if is_final:
+            return _Tried(number, obtained, is_final=True)
+        await obtained.response.body.close()
+        self._log.warning("upstream_failed", {"upstream": name, "status": status})
+        # a 503 that says when to come back is taken at its word
+        may_pass = status in (500, 502, 504) or (status == 503 and get(headers, "retry-after") is None)
+        return _Tried(number, error=relay_error(status, headers, question.asked), may_pass=may_pass)
+
+    async def _of_upstream(self, question: Question) -> Obtained:
+        """From the upstream itself, with one of the gateway's accounts after the other if it is they who question."""
+        origin = question.target.origin
+        for _ in range(len(origin.accounts) + 2):  # each time one of them is set aside or told to wait
+            credential = (
+                self._limits.choose(origin.name, question.kind)
+                if question.target.is_own
+                else question.target.credential
+            )
+            self._limits.check(question.asked, credential, question.kind)
+            asker = replace(question.target, credential=credential)
+            try:
+                obtained = await self._exchanges.run(
+                    asker, origin.bases[0], question.method, question.path, question.headers
+                )
+            except AccountRefused as error:
+                if credential is None:
+                    raise error.refusal from None
+                self._limits.set_aside(origin.name, credential)
+                continue
+            except OciError as error:
+                # the token service's limit; there is an account that it does not limit, or there is none
+                if error.status == 429 and question.target.is_own and self._limits.has_free(origin.name, question.kind):
                     continue
-                try:
-                    refuse_encoded(origin.name, response.headers)
-                except OciError:
-                    await response.body.close()
-                    raise
-                return response
-            if isinstance(step, Authenticate):
-                try:
-                    step = await self._authenticate(target, base, exchange, step)
-                except BaseException:
-                    await response.body.close()
-                    raise
-                if isinstance(step, Deliver):
-                    return response  # the 401 itself: there is nothing to answer its challenge with
-            await response.body.close()
-            if isinstance(step, Fail):
-                self._log.warning("redirect_refused", {"upstream": origin.name, "problem": step.reason})
-                raise refused(origin.name, step.reason)
+                raise
+            status, headers = obtained.response.status, obtained.response.headers
+            self._limits.heard(origin.name, credential, question.kind, status, headers)
+            if status != 429:
+                return obtained
+            await obtained.response.body.close()  # and around again: another account, or `check` says what was heard
+        raise relay_error(429, (), question.asked)
 
-    def _exchange(self, target: Target, base: str, method: str, path: str, headers: Headers) -> Exchange:
-        return Exchange(
-            method,
-            base + path,
-            (*headers, ("user-agent", USER_AGENT)),
-            target.origin.trust,
-            known=self._challenges.get(base) if target.repository else None,
-        )
+    async def _of_mirror(self, question: Question, base: str) -> Obtained:
+        asked = replace(question.asked, upstream=limited_as(question.target.origin, base))
+        self._limits.check(asked, None, question.kind)
+        asker = replace(question.target, credential=None)
+        obtained = await self._exchanges.run(asker, base, question.method, question.path, question.headers)
+        self._limits.heard(asked.upstream, None, question.kind, obtained.response.status, obtained.response.headers)
+        return obtained
 
-    async def _authenticate(self, target: Target, base: str, exchange: Exchange, step: Authenticate) -> object:
-        token = await self._tokens.authorization(target.origin, step, target.repository, target.credential)
-        if token is None:
-            return exchange.authorized(None)
-        if step.challenge.scheme == "bearer" and not step.anonymous:
-            self._challenges[base] = step.challenge
-        return exchange.authorized(token.authorization, fresh=token.is_fresh)
+    def _health(self, base: str) -> Health:
+        return self._healths.setdefault(base, Health())
+
+    def _failed(self, base: str, error: UpstreamFailure) -> None:
+        if error.cause in COSTLY:
+            self._health(base).failed(self._clock.monotonic())
+
+    def _lost(self, question: Question, slow: Sequence[int], winner: str) -> None:
+        """These had longer, and another answered before them."""
+        for number in slow:
+            base = question.target.origin.bases[number]
+            self._health(base).failed(self._clock.monotonic())
+            problem = f"it did not answer within {self._patience.failover_s} s, and {winner} did"
+            fields = {"upstream": question.target.origin.name if not number else base, "problem": problem}
+            self._log.warning("upstream_failed", fields)
 
 
-def refuse_encoded(upstream: str, headers: Headers) -> None:
-    """Raises OciError 502 for a Content-Encoding: we asked for none, and unpacking is how bombs go off."""
-    encoding = get(headers, "content-encoding")
-    if encoding and encoding.strip().lower() != "identity":
-        raise OciError(
-            502,
-            Code.UNKNOWN,
-            f"{upstream} sent an encoded body ({encoding[:32]}) although none was asked for: nothing is delivered",
-        )
+async def _end(running: Sequence[asyncio.Task[_Tried]]) -> None:
+    """Cancel what is still being asked, and close what was answered meanwhile."""
+    for task in running:
+        task.cancel()
+    for result in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(result, _Tried) and result.obtained is not None:
+            await result.obtained.response.body.close()
 
 
 def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:
@@ -223,15 +339,4 @@ def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:
         "check the gateway's network, or set a mirror or, on a server, a proxy for this upstream",
         detail=detail,
         headers=(("retry-after", "5"),),
-    )
-
-
-def refused(upstream: str, reason: str) -> OciError:
-    """The 502 for an upstream that leads somewhere we do not go."""
-    return OciError(
-        502,
-        Code.UNKNOWN,
-        f"{upstream} answered with {reason}: not followed; "
-        "if this is a registry of your own, see allow_private_addresses and realm_hosts",
-        detail={"upstream": upstream},
     )

@@ -30,20 +30,24 @@ from hubferry.ports import (
     Metrics,
     Sealer,
     TooLarge,
+    Uncounted,
     Upstream,
     UpstreamFailure,
 )
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.cached_blobs import CachedBlobs
 from hubferry.pull.content import Content
-from hubferry.pull.fetch import Fetcher, Origin, Target, unreachable
+from hubferry.pull.exchanges import Exchanges
+from hubferry.pull.fetch import Fetcher, Patience, Question, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.kept_manifests import KeptManifests, timing_of
+from hubferry.pull.limits import Limits
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
+from hubferry.pull.target import Origin, Target
 from hubferry.pull.upstream_tokens import UpstreamTokens
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
@@ -87,14 +91,17 @@ class Gateway:
         keep: Keep | PassingKeep | None = None,
         metrics: Metrics | None = None,
         flights: Callable[[], Flights] = SharedFlights,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """`keep` is where content is kept; None: everything is streamed through."""
         self._settings = settings
         self._table = table
         self._origins = {origin.name: origin for origin in origins}
         self._upstream = upstream
-        tokens = UpstreamTokens(upstream, clock, log, registrable_domain, flights())
-        self._fetcher = Fetcher(upstream, tokens, log)
+        accounts = {origin.name: origin.accounts for origin in origins if origin.accounts}
+        limits = Limits(clock, log, metrics or Uncounted(), accounts)
+        tokens = UpstreamTokens(upstream, limits, clock, log, registrable_domain=registrable_domain, flights=flights())
+        self._fetcher = Fetcher(Exchanges(upstream, tokens, log), limits, clock=clock, log=log, patience=patience)
         self._content = Content(self._fetcher, upstream)
         direct = UpstreamManifests(self._fetcher, manifests, metrics)
         self._revision = Revision()
@@ -250,10 +257,10 @@ class Gateway:
         wanted = {key: endpoint.param(key)[:255] for key in ("q", "n", "page") if endpoint.param(key)}
         path = f"?{urlencode(wanted, quote_via=quote)}"
         search = replace(self._origins[name], settings=replace(self._settings.upstreams[name], url=url, mirrors=()))
-        response = await self._fetcher.fetch(Target(search), "GET", path, UNENCODED)
+        asked = Asked(name, "search", "", Code.UNSUPPORTED)
+        response = await self._fetcher.fetch(Question(Target(search), asked, "GET", path, UNENCODED))
         if response.status != 200:
             await response.body.close()
-            asked = Asked(name, "search", "", Code.UNSUPPORTED)
             raise relay_error(response.status, response.headers, asked)
         try:
             return json_answer(await self._upstream.read(response, MAX_SEARCH))

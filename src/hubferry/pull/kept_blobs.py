@@ -23,11 +23,12 @@ from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
 from hubferry.pull.content import Stream
-from hubferry.pull.fetch import Fetcher, Target
+from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_bodies import GoingOn, Noticed
 from hubferry.pull.manifests import unusable
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.target import Target
 
 FAR_AHEAD_BYTES = 8 * 2**20
 MAX_AHEAD = 2  # separate fetches of one blob at a time

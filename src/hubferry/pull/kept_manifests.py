@@ -2,7 +2,9 @@
 
 A tag within its TTL costs no upstream request; after that a HEAD, and a GET by digest only for content that is not
 there. Whatever many ask at the same moment is asked once. When the upstream fails, a kept tag answers instead and
-says so; when it refuses (401, 403, 404), never. Content under a digest is served without asking.
+says so; when it refuses (401, 403, 404), never. Nobody with a kept tag waits long for an upstream that is silent, and
+while it is down nobody but one request in a while asks it. Content under a digest is served without asking.
+As an upstream's limit is used up, TTLs stretch (core/quota.py).
 
 A repository gives only what it was itself seen to hold, to whom it was proven to be open (rights.py).
 """
@@ -26,6 +28,7 @@ from hubferry.core.freshness import (
     ttl_rules,
 )
 from hubferry.core.http import Headers, Request
+from hubferry.core.quota import stretched_ttl_s
 from hubferry.core.reference import is_digest
 from hubferry.core.settings import CacheSettings
 from hubferry.ports import (
@@ -41,10 +44,10 @@ from hubferry.ports import (
     Uncounted,
 )
 from hubferry.pull.answer import Answer, Trail
-from hubferry.pull.fetch import Target
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.target import Target
 
 MAX_REMEMBERED = 10_000
 REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
@@ -112,23 +115,29 @@ class KeptManifests:
         entry = await self._index.tag(repository, reference)
         age_s = None if entry is None else self._clock.time() - entry.confirmed_at
         may = await self._rights.may(target)
+        stale_s = self._timing.stale_if_error_s
         ttl_s = self._ttl_s(repository.upstream, repository.name, reference)
+        ttl_s = stretched_ttl_s(ttl_s, self._upstream.share(target), stale_s)
         freshness = decide_freshness(age_s, ttl_s)
+        is_covered = may and age_s is not None and age_s <= stale_s
         extra: Headers = ()
         try:
             if entry is not None and may and freshness is Freshness.FRESH:
                 self._store.touch(entry.manifest.digest)
                 described, trail.outcome = entry.manifest, "hit"
             else:
-                described = await self._confirm(target, repository, reference, entry)
+                async with self._upstream.patience(target, is_covered=is_covered):
+                    # who was never shown anything of it has nothing kept either: a HEAD would only be one request more
+                    is_new = wants_body and entry is None and not may
+                    described = await self._confirm(target, repository, reference, entry, is_new=is_new)
                 known = entry is not None and entry.manifest.digest == described.digest
                 trail.outcome = "revalidated" if known else "miss"
             if not head.accepts(request.headers, described.media_type):
                 # an old client: what the upstream converts for it is its own, and is not kept
                 return await self._upstream.answer(request, target, reference, trail)
-            body = await self._body(target, repository, described, trail) if wants_body else None
+            body = await self._body(target, described, trail, is_covered=is_covered) if wants_body else None
         except OciError as error:
-            if entry is None or not may or not may_cover(error, age_s, self._timing.stale_if_error_s):
+            if entry is None or not may or not may_cover(error, age_s, stale_s):
                 raise
             described, extra = entry.manifest, stale_headers(age_s or 0.0)
             body = await self._store.read(described.digest) if wants_body else None
@@ -143,21 +152,30 @@ class KeptManifests:
         self, request: Request, target: Target, repository: Repository, digest: str, trail: Trail
     ) -> Answer:
         described = await self._index.manifest(repository, digest)
+        key = (repository, digest, target.credential)
+        if described is None and request.method == "GET" and await self._store.read(digest) is None:
+            trail.outcome = "miss"
+            fetched = await self._guarded(target, (*key, "body"), lambda: self._fetch(target, repository, digest))
+            return manifest_answer(request, *fetched)
         if described is None or not await self._rights.may(target):
             trail.outcome = "miss" if described is None else "revalidated"
-            key = (repository, digest, target.credential)
             described = await self._guarded(target, key, lambda: self._learn(target, repository, digest))
         else:
             trail.outcome = "hit"
-        body = await self._body(target, repository, described, trail) if request.method == "GET" else None
+        body = await self._body(target, described, trail) if request.method == "GET" else None
         reusable_s = REUSABLE_S if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, body), reusable_s=reusable_s)
 
-    async def _confirm(self, target: Target, repository: Repository, tag: str, entry: TagEntry | None) -> Described:
+    async def _confirm(
+        self, target: Target, repository: Repository, tag: str, entry: TagEntry | None, *, is_new: bool
+    ) -> Described:
         """Ask the upstream what a tag means now, once for everybody who asks with the same credential."""
 
         async def confirm() -> Described:
-            described = await self._learn(target, repository, tag)
+            if is_new:
+                described, _ = await self._fetch(target, repository, tag)
+            else:
+                described = await self._learn(target, repository, tag)
             await self._index.put_tag(repository, tag, TagEntry(described, self._clock.time()))
             if entry is not None and entry.manifest.digest != described.digest:
                 self._rights.revision.advance()
@@ -192,14 +210,16 @@ class KeptManifests:
         await self._index.put_manifest(repository, described)
         return described, manifest.body
 
-    async def _body(self, target: Target, repository: Repository, described: Described, trail: Trail) -> bytes:
+    async def _body(self, target: Target, described: Described, trail: Trail, *, is_covered: bool = False) -> bytes:
         """The content of a manifest that this repository holds and this caller may have."""
         kept = await self._store.read(described.digest)
         if kept is not None:
             return kept
         trail.outcome = "miss"
+        repository = repository_of(target)
         key = (repository, described.digest, target.credential, "body")
-        _, content = await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
+        async with self._upstream.patience(target, is_covered=is_covered):
+            _, content = await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
         return content
 
     async def _guarded(self, target: Target, key: Any, ask: Callable[[], Awaitable[T]]) -> T:

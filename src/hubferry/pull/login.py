@@ -19,7 +19,8 @@ from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable, resolve, 
 from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
 from hubferry.ports import Clock, Sealer
 from hubferry.pull.answer import Answer, Trail, json_answer
-from hubferry.pull.fetch import Fetcher, Origin, Target
+from hubferry.pull.fetch import Fetcher
+from hubferry.pull.target import Origin, Target
 
 MAX_REMEMBERED = 10_000
 

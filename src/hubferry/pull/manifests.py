@@ -4,6 +4,7 @@
 the upstream. Not here: what is kept of them (kept_manifests.py).
 """
 
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from hubferry.core import headers as head
@@ -13,7 +14,8 @@ from hubferry.core.manifest import MAX_BYTES, ManifestProblem, WrongDigest
 from hubferry.core.reference import is_digest
 from hubferry.ports import Body, Described, Manifest, ManifestReader, Metrics, TooLarge, Uncounted, UpstreamFailure
 from hubferry.pull.answer import Answer, Trail
-from hubferry.pull.fetch import Fetcher, Target, unreachable
+from hubferry.pull.fetch import Fetcher, Question, unreachable
+from hubferry.pull.target import Target
 
 
 class ManifestSource(Protocol):
@@ -42,13 +44,21 @@ class UpstreamManifests:
         manifest = await self.get(target, reference, accept)
         return manifest_answer(request, manifest, manifest.body)
 
+    def share(self, target: Target) -> float:
+        """What is left of the upstream's limit for this caller, from 0 to 1."""
+        return self._fetcher.share(target)
+
+    def patience(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
+        """See Fetcher.patience."""
+        return self._fetcher.patience(target, is_covered=is_covered)
+
     async def describe(self, target: Target, reference: str, accept: str) -> Described | None:
         """What a HEAD says; None when the upstream knows no HEAD or does not tell type, length and digest.
 
         Clients need all three: go-containerregistry and oras fail without them. Raises OciError.
         """
         asked = Asked(target.origin.name, target.repository, reference)
-        response = await self._fetcher.fetch(target, "HEAD", _path(asked), _headers(accept))
+        response = await self._fetcher.fetch(Question(target, asked, "HEAD", _path(asked), _headers(accept)))
         await response.body.close()
         if response.status == 405:
             return None
@@ -66,7 +76,7 @@ class UpstreamManifests:
     async def get(self, target: Target, reference: str, accept: str) -> Manifest:
         """A verified manifest. Raises OciError, 502 for one that is not what it should be."""
         asked = Asked(target.origin.name, target.repository, reference)
-        response = await self._fetcher.fetch(target, "GET", _path(asked), _headers(accept))
+        response = await self._fetcher.fetch(Question(target, asked, "GET", _path(asked), _headers(accept)))
         if response.status != 200:
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)

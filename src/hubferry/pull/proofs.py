@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from hubferry.core.errors import OciError
 from hubferry.ports import UpstreamFailure
-from hubferry.pull.fetch import Target, unreachable
+from hubferry.pull.fetch import unreachable
 from hubferry.pull.flights import Flights
 from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.target import Target
 
 T = TypeVar("T")
 

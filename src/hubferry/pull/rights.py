@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from hubferry.core.access import Credential
 from hubferry.ports import Clock, Index, Repository
-from hubferry.pull.fetch import Target
+from hubferry.pull.target import Target
 
 RIGHT_S = 300.0
 MAX_REMEMBERED = 10_000

@@ -23,9 +23,10 @@ from hubferry.core.redirect import origin as origin_of
 from hubferry.core.scope import narrow_upstream_scope
 from hubferry.ports import Clock, EventLog, TooLarge, Upstream
 from hubferry.pull.flights import Flights
+from hubferry.pull.limits import Limits
 
 if TYPE_CHECKING:
-    from hubferry.pull.fetch import Origin
+    from hubferry.pull.target import Origin
 
 MAX_ANSWER = 64 * 1024
 DEFAULT_LIFETIME_S = 60.0  # token specification: what an answer without `expires_in` means
@@ -79,8 +80,10 @@ class UpstreamTokens:
     def __init__(
         self,
         upstream: Upstream,
+        limits: Limits,
         clock: Clock,
         log: EventLog,
+        *,
         registrable_domain: RegistrableDomain,
         flights: Flights,
     ) -> None:
@@ -90,6 +93,7 @@ class UpstreamTokens:
         self._registrable_domain = registrable_domain
         self._kept: OrderedDict[TokenCall, Token] = OrderedDict()
         self._flights = flights
+        self._limits = limits
 
     async def authorization(
         self,
@@ -128,18 +132,22 @@ class UpstreamTokens:
         now = self._clock.monotonic()
         if kept and kept.authorization != step.refused and now + min_remaining_s < kept.expires_at:
             return replace(kept, lifetime_s=kept.expires_at - now)
-        token = await self._flights.once(request, lambda: self._renew(request, repository))
+        asked = Asked(limited_as(origin, step.challenger), repository or "its login", "")
+        token = await self._flights.once(request, lambda: self._renew(request, asked))
         return replace(token, is_fresh=True)
 
-    async def _renew(self, call: TokenCall, repository: str) -> Token:
+    async def _renew(self, call: TokenCall, asked: Asked) -> Token:
+        self._limits.check(asked, call.credential, "tokens")
         started = self._clock.monotonic()
         headers = UNENCODED
         if call.credential:
             headers = (*headers, ("authorization", basic(call.credential)))
         response = await self._upstream.send(call.upstream, Send("GET", call.url(), headers))
+        self._limits.heard(asked.upstream, call.credential, "tokens", response.status, response.headers)
         if response.status != 200:
             await response.body.close()
-            raise _refusal(call, response.status, response.headers, repository)
+            self._limits.check(asked, call.credential, "tokens")
+            raise _refusal(call, response.status, response.headers, asked)
         try:
             body = await self._upstream.read(response, MAX_ANSWER)
         except TooLarge:
@@ -153,6 +161,12 @@ class UpstreamTokens:
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
         return token
+
+
+def limited_as(origin: "Origin", url: str) -> str:
+    """The name under which the limits of what is asked at a URL are kept: a mirror's are not the upstream's."""
+    scheme, host, port = origin_of(url)
+    return origin.name if origin_of(origin.settings.url) == (scheme, host, port) else f"{scheme}://{host}:{port}"
 
 
 def basic(credential: Credential) -> str:
@@ -181,7 +195,7 @@ def _no_token(upstream: str, what: str) -> OciError:
     return OciError(502, Code.UNKNOWN, f"the token service of {upstream} gave {what}: try again later")
 
 
-def _refusal(call: TokenCall, status: int, headers: Headers, repository: str) -> OciError:
+def _refusal(call: TokenCall, status: int, headers: Headers, asked: Asked) -> OciError:
     if status == 401 and call.credential:
         return OciError(
             401,
@@ -192,4 +206,4 @@ def _refusal(call: TokenCall, status: int, headers: Headers, repository: str) ->
         )
     if status == 404:
         return _no_token(call.upstream, "404")
-    return relay_error(status, headers, Asked(call.upstream, repository or "its login", ""))
+    return relay_error(status, headers, replace(asked, upstream=call.upstream))

@@ -15,12 +15,12 @@ from hubferry.core.http import Request
 from hubferry.core.redirect import trust_of
 from hubferry.core.routing import table_of
 from hubferry.core.settings import Settings, UpstreamSettings
-from hubferry.core.values import ConfigError, toml_key
+from hubferry.core.values import ConfigError, parse_accounts, toml_key
 from hubferry.fill.fills import Fills
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.checked_manifests import CheckedManifests
-from hubferry.pull.fetch import Origin
 from hubferry.pull.system_clock import SystemClock
+from hubferry.pull.target import Origin
 from hubferry.server.app import App
 from hubferry.server.log import AccessLog, Events, is_readable, logger
 from hubferry.server.pages import ReadMetrics, build_pages
@@ -145,14 +145,16 @@ def build_origins(settings: Settings) -> list[Origin]:
 
 
 def build_origin(name: str, upstream: UpstreamSettings) -> Origin:
-    """One upstream. Raises ConfigError when its password or CA file cannot be read."""
-    account = None
+    """One upstream. Raises ConfigError when its password, accounts or CA file cannot be read."""
+    accounts = []
     if upstream.username:
         password = upstream.password or _read(name, "password_file", upstream.password_file)
-        account = Credential(upstream.username, password)
+        accounts.append(Credential(upstream.username, password))
+    if upstream.accounts_file:
+        accounts += _read_accounts(name, upstream.accounts_file)
     if upstream.ca_file:
         _check_authorities(name, upstream.ca_file)
-    return Origin(name, upstream, trust_of(upstream), account)
+    return Origin(name, upstream, trust_of(upstream), tuple(dict.fromkeys(accounts)))
 
 
 def _check_authorities(name: str, path: str) -> None:
@@ -161,6 +163,13 @@ def _check_authorities(name: str, path: str) -> None:
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it holds no PEM certificate"
         raise ConfigError(f"upstreams.{toml_key(name)}.ca_file", f"{path} cannot be used ({reason})") from None
+
+
+def _read_accounts(name: str, path: str) -> list[Credential]:
+    try:
+        return [Credential(*pair) for pair in parse_accounts(_read(name, "accounts_file", path))]
+    except ValueError as error:
+        raise ConfigError(f"upstreams.{toml_key(name)}.accounts_file", f"{path}: {error}") from None
 
 
 def _read(name: str, key: str, path: str) -> str:

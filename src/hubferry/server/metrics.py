@@ -1,7 +1,8 @@
 """The `Metrics` port, and `/metrics`: counters for Prometheus, by its own library.
 
-Only counters: they add up over worker processes, also those that died. Labels are names of configured upstreams,
-statuses and words of ours; never a repository, a client or anything that a request could make up.
+Counters add up over worker processes, also those that died; of the gauges the newest word counts. Labels are names of
+configured upstreams and accounts, statuses and words of ours; never a repository, a client or anything that a request
+could make up.
 
 Imported only by a process that counts, and only after run.py has said where: with several workers each has a file
 of its own, and whichever is asked adds them up. Not here: who may read them (core/client.py).
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from hubferry.ports import FillResult
@@ -34,6 +35,14 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "hubferry_evicted_bytes_total": ("bytes removed to make room", ()),
         "hubferry_upstream_requests_total": ("requests to upstreams", ("upstream", "method", "status")),
         "hubferry_upstream_bytes_total": ("bytes of bodies received from upstreams", ("upstream",)),
+        "hubferry_accounts_refused_total": ("times an upstream refused an account of ours", ("upstream", "account")),
+    }
+)
+
+GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "hubferry_upstream_pulls_limit": ("pulls that an upstream allows in its window", ("upstream", "account")),
+        "hubferry_upstream_pulls_left": ("pulls that are left of them, as it last said", ("upstream", "account")),
     }
 )
 
@@ -51,6 +60,10 @@ class Counters:
             own = self._registry
         self._families = {
             name: Counter(name, help_line, labels, registry=own) for name, (help_line, labels) in FAMILIES.items()
+        }
+        self._gauges = {
+            name: Gauge(name, help_line, labels, registry=own, multiprocess_mode="mostrecent")
+            for name, (help_line, labels) in GAUGES.items()
         }
         self._children: dict[tuple[str, ...], Counter] = {}
         self._answered: dict[tuple[str, str, int], list[int]] = {}
@@ -112,6 +125,15 @@ class Counters:
     def index_failed(self) -> None:
         """See ports.Metrics."""
         self._of("hubferry_index_failures_total").inc()
+
+    def quota(self, upstream: str, account: str, limit: int, remaining: int) -> None:
+        """See ports.Metrics."""
+        self._gauges["hubferry_upstream_pulls_limit"].labels(upstream, account).set(limit)
+        self._gauges["hubferry_upstream_pulls_left"].labels(upstream, account).set(remaining)
+
+    def account_refused(self, upstream: str, account: str) -> None:
+        """See ports.Metrics."""
+        self._of("hubferry_accounts_refused_total", upstream, account).inc()
 
     def _of(self, name: str, *labels: str) -> Counter:
         """A counter with these labels; finding it here is cheaper than having the library find it."""

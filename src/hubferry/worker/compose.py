@@ -12,10 +12,10 @@ from hubferry.core.values import parse_token_key
 from hubferry.pages.home import HomePage
 from hubferry.pull import Gateway, PassingKeep
 from hubferry.pull.checked_manifests import CheckedManifests
-from hubferry.pull.fetch import Origin
 from hubferry.pull.flights import SoloFlights
 from hubferry.pull.kept_manifests import timing_of
 from hubferry.pull.system_clock import SystemClock
+from hubferry.pull.target import Origin
 from hubferry.worker.domains import registrable_domain
 from hubferry.worker.edge_cache import EdgeBlobs, EdgeCache, EdgeIndex, EdgeStore
 from hubferry.worker.log import Events
@@ -59,5 +59,5 @@ def read_bindings(env: Any) -> dict[str, object]:
 
 
 def _origin(name: str, upstream: UpstreamSettings) -> Origin:
-    account = Credential(upstream.username, upstream.password) if upstream.username else None
-    return Origin(name, upstream, trust_of(upstream), account)
+    accounts = (Credential(upstream.username, upstream.password),) if upstream.username else ()
+    return Origin(name, upstream, trust_of(upstream), accounts)

@@ -1,0 +1,151 @@
+"""Drive core.exchange against one base, with one credential or none, to its final response.
+
+Challenges are remembered for each base, so that the token comes before the request the next time. A signed URL that
+is refused on its way (403 behind a redirect) is resolved anew, once. Not here: which base, which credential (fetch.py).
+"""
+
+from dataclasses import dataclass
+
+from hubferry.core.challenge import Challenge
+from hubferry.core.errors import Code, OciError
+from hubferry.core.exchange import Authenticate, Deliver, Exchange, Fail, Send
+from hubferry.core.http import Headers, get
+from hubferry.ports import EventLog, Upstream, UpstreamResponse
+from hubferry.pull.target import Target
+from hubferry.pull.upstream_tokens import UpstreamTokens
+
+USER_AGENT = "hubferry (+https://opencontainers.org/distribution-spec)"
+
+
+class AccountRefused(Exception):
+    """The user name or password of the gateway's own account was refused; `refusal` says so to a client."""
+
+    def __init__(self, refusal: OciError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """A final response, the base it came from, and the URL that gave it when that was on another origin."""
+
+    response: UpstreamResponse
+    base: str
+    direct_url: str = ""
+
+
+class Exchanges:
+    """Exchanges with bases of upstreams."""
+
+    def __init__(self, upstream: Upstream, tokens: UpstreamTokens, log: EventLog) -> None:
+        self.upstream = upstream
+        self.tokens = tokens
+        self._log = log
+        self._challenges: dict[str, Challenge] = {}
+
+    def known(self, base: str) -> Challenge | None:
+        """How a base asks for tokens, if that was seen."""
+        return self._challenges.get(base)
+
+    def remember(self, base: str, challenge: Challenge) -> None:
+        """How it does."""
+        self._challenges[base] = challenge
+
+    async def run(self, target: Target, base: str, method: str, path: str, headers: Headers) -> Obtained:
+        """The final response, whatever its status; its body is open and the caller closes it.
+
+        Raises UpstreamFailure, OciError (502 when it leads somewhere we do not go, what its token service answers),
+        AccountRefused.
+        """
+        exchange = self._exchange(target, base, method, path, headers)
+        obtained = await self._run(target, base, exchange)
+        if obtained.response.status == 403 and obtained.direct_url:
+            # a signed URL that expired on its way, or was refused: the upstream signs another
+            await obtained.response.body.close()
+            exchange = self._exchange(target, base, method, path, headers)
+            obtained = await self._run(target, base, exchange)
+        try:
+            if obtained.response.status == 401 and target.is_own and exchange.sent_basic:
+                raise AccountRefused(_refused_account(target))
+            refuse_encoded(target.origin.name, obtained.response.headers)
+        except BaseException:
+            await obtained.response.body.close()
+            raise
+        return obtained
+
+    async def _run(self, target: Target, base: str, exchange: Exchange) -> Obtained:
+        name = target.origin.name
+        step: object = exchange.begin()
+        while True:
+            if isinstance(step, Authenticate):
+                step = await self._authenticate(target, base, exchange, step)
+            if not isinstance(step, Send):
+                raise AssertionError(f"an exchange cannot continue with {step!r}")
+            response = await self.upstream.send(name, step)
+            step = exchange.received(response.status, response.headers)
+            if isinstance(step, Authenticate):
+                try:
+                    step = await self._authenticate(target, base, exchange, step)
+                except BaseException:
+                    await response.body.close()
+                    raise
+            if isinstance(step, Deliver):  # also the 401 itself, when there is nothing to answer its challenge with
+                return Obtained(response, base, step.url if exchange.was_redirected else "")
+            await response.body.close()
+            if isinstance(step, Fail):
+                self._log.warning("redirect_refused", {"upstream": name, "problem": step.reason})
+                raise refused(name, step.reason)
+
+    def _exchange(self, target: Target, base: str, method: str, path: str, headers: Headers) -> Exchange:
+        return Exchange(
+            method,
+            base + path,
+            (*headers, ("user-agent", USER_AGENT)),
+            target.origin.trust,
+            known=self._challenges.get(base) if target.repository else None,
+        )
+
+    async def _authenticate(self, target: Target, base: str, exchange: Exchange, step: Authenticate) -> object:
+        try:
+            token = await self.tokens.authorization(target.origin, step, target.repository, target.credential)
+        except OciError as error:
+            if error.status == 401 and target.is_own and not step.anonymous:
+                raise AccountRefused(error) from None
+            raise
+        if token is None:
+            return exchange.authorized(None)
+        if step.challenge.scheme == "bearer" and not step.anonymous:
+            self._challenges[base] = step.challenge
+        return exchange.authorized(token.authorization, fresh=token.is_fresh)
+
+
+def refuse_encoded(upstream: str, headers: Headers) -> None:
+    """Raises OciError 502 for a Content-Encoding: we asked for none, and unpacking is how bombs go off."""
+    encoding = get(headers, "content-encoding")
+    if encoding and encoding.strip().lower() != "identity":
+        raise OciError(
+            502,
+            Code.UNKNOWN,
+            f"{upstream} sent an encoded body ({encoding[:32]}) although none was asked for: nothing is delivered",
+        )
+
+
+def refused(upstream: str, reason: str) -> OciError:
+    """The 502 for an upstream that leads somewhere we do not go."""
+    return OciError(
+        502,
+        Code.UNKNOWN,
+        f"{upstream} answered with {reason}: not followed; "
+        "if this is a registry of your own, see allow_private_addresses and realm_hosts",
+        detail={"upstream": upstream},
+    )
+
+
+def _refused_account(target: Target) -> OciError:
+    name = "" if target.credential is None else target.credential.username
+    return OciError(
+        401,
+        Code.UNAUTHORIZED,
+        f"{target.origin.name} refused the gateway's account {name}: its operator has to look at it",
+        detail={"upstream": target.origin.name},
+    )
