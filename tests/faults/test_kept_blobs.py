@@ -184,7 +184,8 @@ def test_an_expired_signature_on_resumption_is_renewed(stage: Stage) -> None:
 
 def test_a_refusal_on_resumption_cuts_and_the_next_pull_goes_on_from_there(stage: Stage) -> None:
     stage.hub.script(faults.cut(MIB), role="cdn")
-    stage.hub.script(faults.answer(403), role="cdn", times=2)
+    # the URL that gave the beginning, and two that are signed anew
+    stage.hub.script(faults.answer(403), role="cdn", times=3)
     assert not is_whole(fetch(stage.big_url), stage.big)
     wait_event(stage.gateway, "fill_failed", digest=stage.big.digest)
     check_later_pulls(stage)

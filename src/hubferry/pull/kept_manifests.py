@@ -121,6 +121,7 @@ class KeptManifests:
         freshness = decide_freshness(age_s, ttl_s)
         is_covered = may and age_s is not None and age_s <= stale_s
         extra: Headers = ()
+        content: bytes | None = None
         try:
             if entry is not None and may and freshness is Freshness.FRESH:
                 self._store.touch(entry.manifest.digest)
@@ -129,57 +130,62 @@ class KeptManifests:
                 async with self._upstream.patience(target, is_covered=is_covered):
                     # who was never shown anything of it has nothing kept either: a HEAD would only be one request more
                     is_new = wants_body and entry is None and not may
-                    described = await self._confirm(target, repository, reference, entry, is_new=is_new)
+                    described, content = await self._confirm(target, repository, reference, entry, is_new=is_new)
                 known = entry is not None and entry.manifest.digest == described.digest
                 trail.outcome = "revalidated" if known else "miss"
             if not head.accepts(request.headers, described.media_type):
                 # an old client: what the upstream converts for it is its own, and is not kept
                 return await self._upstream.answer(request, target, reference, trail)
-            body = await self._body(target, described, trail, is_covered=is_covered) if wants_body else None
+            if wants_body and content is None:
+                content = await self._body(target, described, trail, is_covered=is_covered)
         except OciError as error:
             if entry is None or not may or not may_cover(error, age_s, stale_s):
                 raise
             described, extra = entry.manifest, stale_headers(age_s or 0.0)
-            body = await self._store.read(described.digest) if wants_body else None
-            if wants_body and body is None:
+            content = await self._store.read(described.digest) if wants_body else None
+            if wants_body and content is None:
                 raise
             trail.outcome, trail.problem = "stale", error.message
             self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
         reusable_s = min(REUSABLE_S, ttl_s - (age_s or 0.0)) if trail.outcome == "hit" else 0.0
-        return replace(manifest_answer(request, described, body, extra), reusable_s=reusable_s)
+        return replace(manifest_answer(request, described, content, extra), reusable_s=reusable_s)
 
     async def _digest(
         self, request: Request, target: Target, repository: Repository, digest: str, trail: Trail
     ) -> Answer:
         described = await self._index.manifest(repository, digest)
         key = (repository, digest, target.credential)
+        content: bytes | None = None
         if described is None and request.method == "GET" and await self._store.read(digest) is None:
             trail.outcome = "miss"
             fetched = await self._guarded(target, (*key, "body"), lambda: self._fetch(target, repository, digest))
             return manifest_answer(request, *fetched)
         if described is None or not await self._rights.may(target):
             trail.outcome = "miss" if described is None else "revalidated"
-            described = await self._guarded(target, key, lambda: self._learn(target, repository, digest))
+            learned = await self._guarded(target, key, lambda: self._learn(target, repository, digest))
+            described, content = learned[0], learned[1]
         else:
             trail.outcome = "hit"
-        body = await self._body(target, described, trail) if request.method == "GET" else None
+        if request.method == "GET" and content is None:
+            content = await self._body(target, described, trail)
         reusable_s = REUSABLE_S if trail.outcome == "hit" else 0.0
-        return replace(manifest_answer(request, described, body), reusable_s=reusable_s)
+        return replace(manifest_answer(request, described, content), reusable_s=reusable_s)
 
     async def _confirm(
         self, target: Target, repository: Repository, tag: str, entry: TagEntry | None, *, is_new: bool
-    ) -> Described:
-        """Ask the upstream what a tag means now, once for everybody who asks with the same credential."""
+    ) -> tuple[Described, bytes | None]:
+        """Ask the upstream what a tag means now, once for everybody who asks with the same credential.
 
-        async def confirm() -> Described:
-            if is_new:
-                described, _ = await self._fetch(target, repository, tag)
-            else:
-                described = await self._learn(target, repository, tag)
+        Its content comes along if that is how it was learned.
+        """
+
+        async def confirm() -> tuple[Described, bytes | None]:
+            learn = self._fetch if is_new else self._learn
+            described, content = await learn(target, repository, tag)
             await self._index.put_tag(repository, tag, TagEntry(described, self._clock.time()))
             if entry is not None and entry.manifest.digest != described.digest:
                 self._rights.revision.advance()
-            return described
+            return described, content
 
         try:
             return await self._guarded(target, (repository, tag, target.credential), confirm)
@@ -189,13 +195,12 @@ class KeptManifests:
                 self._rights.revision.advance()
             raise
 
-    async def _learn(self, target: Target, repository: Repository, reference: str) -> Described:
+    async def _learn(self, target: Target, repository: Repository, reference: str) -> tuple[Described, bytes | None]:
         described = await self._upstream.describe(target, reference, NATURAL)
         if described is None:
-            described, _ = await self._fetch(target, repository, reference)
-            return described
+            return await self._fetch(target, repository, reference)
         await self._index.put_manifest(repository, described)
-        return described
+        return described, None
 
     async def _fetch(self, target: Target, repository: Repository, reference: str) -> tuple[Described, bytes]:
         manifest = await self._upstream.get(target, reference, NATURAL)

@@ -1,0 +1,64 @@
+"""Case tables of core.health: which base is asked, and when one that failed is asked again."""
+
+import pytest
+
+from hubferry.core.health import DISTRUST_S, Health, decide_order
+
+
+def test_a_base_that_fails_is_left_alone_for_longer_each_time() -> None:
+    health, now, pauses = Health(), 0.0, []
+    assert not health.is_down(now)
+    for _ in range(8):
+        health.failed(now)
+        pauses.append(health.down_until - now)
+        now = health.down_until
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    health.answered()
+    assert not health.is_down(now)
+    health.failed(now)
+    assert health.down_until - now == 1
+
+
+def test_failures_at_the_same_time_are_one() -> None:
+    health = Health()
+    for _ in range(500):
+        health.failed(10.0)
+    assert (health.failures, health.down_until) == (1, 11.0)
+
+
+def test_one_at_a_time_may_try_what_is_failing() -> None:
+    health = Health()
+    assert health.may_try(0.0)
+    assert health.may_try(0.0), "one that is up is for everybody"
+    health.failed(0.0)
+    assert not health.may_try(0.9)
+    assert health.may_try(1.0)
+    assert not health.may_try(1.0), "somebody is trying"
+    assert health.may_try(2.0), "whoever tried did not come back"
+    health.answered()
+    assert health.may_try(2.0)
+    assert health.may_try(2.0)
+
+
+@pytest.mark.parametrize(
+    ("down", "distrusted", "order"),
+    [
+        ((), (), [0, 1, 2]),
+        ((0,), (), [1, 2, 0]),
+        ((0, 1), (), [2, 0, 1]),
+        ((0, 1, 2), (), [0, 1, 2]),
+        ((), (1,), [0, 2]),
+        ((0,), (1, 2), [0]),
+        ((), (0,), [1, 2, 0]),
+    ],
+)
+def test_bases_are_asked_in_order_those_that_are_down_last_and_liars_never(
+    down: tuple[int, ...], distrusted: tuple[int, ...], order: list[int]
+) -> None:
+    healths = [Health() for _ in range(3)]
+    for number in down:
+        healths[number].failed(100.0)
+    for number in distrusted:
+        healths[number].distrust(100.0)
+    assert decide_order(healths, 100.5) == order
+    assert decide_order(healths, 100.0 + DISTRUST_S) == [0, 1, 2]
