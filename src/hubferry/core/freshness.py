@@ -71,9 +71,9 @@ def decide_ttl(image: str, tag: str, rules: Sequence[TtlRule], otherwise_s: floa
     return otherwise_s
 
 
-def may_cover(error: OciError, age_s: float | None, stale_if_error_s: float) -> bool:
+def may_cover(error: OciError) -> bool:
     """Whether a kept tag may answer instead of an upstream's failure; never instead of its 401, 403 or 404."""
-    return age_s is not None and error.status in COVERED and age_s <= stale_if_error_s
+    return error.status in COVERED
 
 
 def stale_headers(age_s: float) -> Headers:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hubferry.core import headers as head
 from hubferry.core.errors import OciError
@@ -77,6 +77,23 @@ def timing_of(cache: CacheSettings) -> Timing:
     return Timing(cache.tag_ttl.seconds, cache.stale_if_error.seconds, ttl_rules(cache.tag_ttls))
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptTag:
+    """What is kept of a tag for one caller: does it answer, and if not, does it cover a failure?"""
+
+    entry: TagEntry | None
+    age_s: float
+    ttl_s: float
+    may: bool
+    may_answer: bool
+    covers: bool
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether it only answers to save what is left of the upstream's limit."""
+        return self.age_s >= self.ttl_s
+
+
 class KeptManifests:
     """A ManifestSource in front of UpstreamManifests."""
 
@@ -112,24 +129,20 @@ class KeptManifests:
         wants_body = request.method == "GET"
         if is_digest(reference):
             return await self._digest(request, target, repository, reference, trail)
-        entry = await self._index.tag(repository, reference)
-        age_s = None if entry is None else self._clock.time() - entry.confirmed_at
-        may = await self._rights.may(target)
-        stale_s = self._timing.stale_if_error_s
-        ttl_s = self._ttl_s(repository.upstream, repository.name, reference)
-        ttl_s = stretched_ttl_s(ttl_s, self._upstream.share(target), stale_s)
-        freshness = decide_freshness(age_s, ttl_s)
-        is_covered = may and age_s is not None and age_s <= stale_s
-        extra: Headers = ()
+        kept = await self._look_up(target, repository, reference)
+        entry, extra = kept.entry, cast("Headers", ())
         content: bytes | None = None
         try:
-            if entry is not None and may and freshness is Freshness.FRESH:
+            if entry is not None and kept.may_answer:
                 self._store.touch(entry.manifest.digest)
                 described, trail.outcome = entry.manifest, "hit"
+                if kept.is_saving:
+                    trail.outcome, extra = "stale", stale_headers(kept.age_s)
+                    trail.problem = "not asked: little is left of the upstream's limit"
             else:
-                async with self._upstream.patience(target, is_covered=is_covered):
+                async with self._upstream.patience(target, is_covered=kept.covers):
                     # who was never shown anything of it has nothing kept either: a HEAD would only be one request more
-                    is_new = wants_body and entry is None and not may
+                    is_new = wants_body and entry is None and not kept.may
                     described, content = await self._confirm(target, repository, reference, entry, is_new=is_new)
                 known = entry is not None and entry.manifest.digest == described.digest
                 trail.outcome = "revalidated" if known else "miss"
@@ -137,18 +150,34 @@ class KeptManifests:
                 # an old client: what the upstream converts for it is its own, and is not kept
                 return await self._upstream.answer(request, target, reference, trail)
             if wants_body and content is None:
-                content = await self._body(target, described, trail, is_covered=is_covered)
+                content = await self._body(target, described, trail, is_covered=kept.covers)
         except OciError as error:
-            if entry is None or not may or not may_cover(error, age_s, stale_s):
+            if entry is None or not kept.covers or not may_cover(error):
                 raise
-            described, extra = entry.manifest, stale_headers(age_s or 0.0)
+            described, extra = entry.manifest, stale_headers(kept.age_s)
             content = await self._store.read(described.digest) if wants_body else None
             if wants_body and content is None:
                 raise
             trail.outcome, trail.problem = "stale", error.message
             self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
-        reusable_s = min(REUSABLE_S, ttl_s - (age_s or 0.0)) if trail.outcome == "hit" else 0.0
+        reusable_s = min(REUSABLE_S, kept.ttl_s - kept.age_s) if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, content, extra), reusable_s=reusable_s)
+
+    async def _look_up(self, target: Target, repository: Repository, tag: str) -> "_KeptTag":
+        entry = await self._index.tag(repository, tag)
+        age_s = 0.0 if entry is None else self._clock.time() - entry.confirmed_at
+        may = await self._rights.may(target)
+        ttl_s = self._ttl_s(repository.upstream, repository.name, tag)
+        stale_s = self._timing.stale_if_error_s
+        stretched_s = stretched_ttl_s(ttl_s, self._upstream.share(target), stale_s)
+        return _KeptTag(
+            entry,
+            age_s=age_s,
+            ttl_s=ttl_s,
+            may=may,
+            may_answer=may and decide_freshness(None if entry is None else age_s, stretched_s) is Freshness.FRESH,
+            covers=may and entry is not None and age_s <= stale_s,
+        )
 
     async def _digest(
         self, request: Request, target: Target, repository: Repository, digest: str, trail: Trail

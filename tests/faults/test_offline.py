@@ -1,0 +1,89 @@
+"""An upstream that is gone or silent: what is kept is served at once, the server starts, and it recovers by itself."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import REPOSITORY
+from tests.faults.test_kept_manifests import asked, kept, tag
+from tests.support import faults
+from tests.support.content import Blob
+from tests.support.gateway import Gateway
+from tests.support.http import fetch
+from tests.support.hub import Hub
+from tests.support.images import Index, build_index
+
+TAGS = 40
+SLOW: dict[str, Any] = {"response_timeout": "25s", "connect_timeout": "25s"}
+
+
+@pytest.fixture
+def images(hub: Hub) -> dict[str, Index]:
+    found = {f"v{number}": build_index(f"offline {number}") for number in range(TAGS)}
+    for name, index in found.items():
+        hub.add(REPOSITORY, name, index)
+    return found
+
+
+def test_a_silent_upstream_costs_one_moment_and_not_one_for_each_tag(
+    tmp_path: Path, hub: Hub, images: dict[str, Index]
+) -> None:
+    blob = Blob.generated(100_000, 3)
+    hub.add_blob(REPOSITORY, blob)
+    with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub, "500ms", **SLOW)) as gateway:
+        for name, index in images.items():
+            assert tag(gateway, name).body == index.manifest
+        assert fetch(f"{gateway.url}/v2/app/blobs/{blob.digest}").body == blob.data
+        time.sleep(0.6)
+        hub.recorder.clear()
+        hub.script(faults.stall(), role="hub", times=None)
+        begun = time.monotonic()
+        for name, index in images.items():
+            answer = tag(gateway, name, timeout_s=20)
+            assert answer.body == index.manifest
+            assert "Stale" in (answer.header("warning") or "")
+        taken_s = time.monotonic() - begun
+        assert fetch(f"{gateway.url}/v2/app/blobs/{blob.digest}").body == blob.data
+        # one waited, and a few more tried while the others were answered; each alone would have waited for all
+        assert len(asked(hub)) <= 4
+        assert taken_s < TAGS
+        hub.clear()
+        hub.release_stalls()
+        newer = build_index("newer")
+        hub.add(REPOSITORY, "v0", newer)
+        deadline = time.monotonic() + 60
+        while tag(gateway, "v0").body != newer.manifest:
+            assert time.monotonic() < deadline, "it did not recover by itself"
+            time.sleep(0.2)
+
+
+def test_it_starts_and_serves_without_its_upstream_and_recovers(tmp_path: Path) -> None:
+    index = build_index("kept")
+    with Hub() as first:
+        first.add(REPOSITORY, "latest", index)
+        settings = kept(tmp_path, first, "100ms")
+        port = first.servers[0].port
+        with Gateway.start(tmp_path / "one", settings) as gateway:
+            assert tag(gateway).body == index.manifest
+            child = index.image("amd64")
+            assert tag(gateway, child.digest).body == child.manifest
+            for digest, blob in child.blobs.items():
+                assert fetch(f"{gateway.url}/v2/app/blobs/{digest}").body == blob.data
+    assert port
+    with Gateway.start(tmp_path / "two", settings) as gateway:
+        for _ in range(3):
+            answer = tag(gateway)
+            assert answer.body == index.manifest
+            assert "Stale" in (answer.header("warning") or "")
+        assert tag(gateway, child.digest).body == child.manifest
+        for digest, blob in child.blobs.items():
+            assert fetch(f"{gateway.url}/v2/app/blobs/{digest}").body == blob.data
+        # what is not kept says why, and so does everybody's next attempt
+        for _ in range(2):
+            answer = tag(gateway, "unknown")
+            assert answer.status == 503
+            assert "cannot be reached from this gateway" in answer.json()["errors"][0]["message"]
