@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -15,10 +16,11 @@ from tests.faults.conftest import REPOSITORY
 from tests.faults.test_kept_manifests import asked, kept, tag
 from tests.support import faults
 from tests.support.content import Blob
-from tests.support.gateway import Gateway
+from tests.support.gateway import HUBFERRY, Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_index
+from tests.support.toml import format_toml
 
 SHORT = "100ms"
 MANIFESTS = "/manifests/"
@@ -201,7 +203,8 @@ def test_accounts_files_are_checked_at_the_start(tmp_path: Path, hub: Hub) -> No
     file = tmp_path / "accounts"
     for text, problem in (("alice\n", "line 1 is no user:password"), ("# none\n", "it holds no user:password")):
         file.write_text(text)
-        gateway = Gateway.start(tmp_path / "gateway", kept(tmp_path, hub, accounts_file=str(file)), wait=False)
-        with gateway:
-            assert gateway.process.wait(20) == 1
-        assert problem in (gateway.state / "stderr.log").read_text()
+        settings = tmp_path / "hubferry.toml"
+        settings.write_text(format_toml(kept(tmp_path, hub, accounts_file=str(file))))
+        checked = subprocess.run([HUBFERRY, "config", "check", settings], capture_output=True, text=True, check=False)
+        assert checked.returncode == 1
+        assert f"{file}: {problem}" in checked.stderr
