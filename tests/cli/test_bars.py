@@ -105,6 +105,7 @@ def test_elsewhere_there_are_lines_only() -> None:
     watch.now_s += 6
     bars.grew(ONE, 100 * MIB)
     bars.tick()
+    assert out.getvalue() == ""
     bars.ended(ONE, "fetched", "")
     bars.ended(TWO, "kept", "")
     bars.clear()
@@ -112,6 +113,19 @@ def test_elsewhere_there_are_lines_only() -> None:
         "  sha256:aaaaaaaaaaaa  fetched   100.0MiB  10.0MiB/s  (40.0MiB were there)",
         "  sha256:bbbbbbbbbbbb  kept      100.0MiB",
     ]
+
+
+def test_elsewhere_what_takes_long_is_told_now_and_then() -> None:
+    out, watch = io.StringIO(), Watch()
+    bars = Bars(out, is_terminal=False, now=watch)
+    bars.began(ONE, 0)
+    for _ in range(700):
+        watch.now_s += 0.1
+        bars.grew(ONE, int((watch.now_s - 100) * MIB))
+        bars.tick()
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    assert re.fullmatch(r"  sha256:a{12}  \[#+ +\] +60\.\dMiB/100\.0MiB +1\.0MiB/s +\d\ds left", lines[1])
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.clients import Skopeo
     from tests.support.hub import Hub
 
 LOST = 2 * MIB  # what may be on its way through a process that is killed
@@ -111,7 +112,7 @@ def pull(gateway: Gateway, name: str, image: Image) -> None:
 
 
 @pytest.mark.real
-def test_what_is_warm_is_pulled_without_its_upstream(tmp_path: Path, hub: Hub) -> None:
+def test_what_is_warm_is_pulled_without_its_upstream(tmp_path: Path, hub: Hub, skopeo: Skopeo) -> None:
     index = build_index("warmed", architectures=("amd64", "arm64", "s390x"))
     settings: dict[str, Any] = {"cache": {"dir": str(tmp_path / "data")}, "access": {"login": "open"}}
     with Registry(tmp_path / "registry") as registry:
@@ -125,6 +126,7 @@ def test_what_is_warm_is_pulled_without_its_upstream(tmp_path: Path, hub: Hub) -
     with kitchen.serve() as gateway:
         for image in wanted:
             assert RegistryClient(gateway.url).pull("team/app", "1", architecture=image.architecture) == index.digest
+        assert skopeo.pull(f"{gateway.host}/team/app:1").digest == index.digest
         assert not [line for line in gateway.log_records() if line.get("outcome") == "stale"]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,40 @@ def test_all_of_an_image_and_then_nothing(stage: Stage) -> None:
         assert await stage.warmer.missing(result) == []
         stage.store.path(digest_of(LAYER)).unlink()
         assert await stage.warmer.missing(result) == [digest_of(LAYER)]
+
+    play(stage, scene())
+
+
+def test_a_layer_is_there_when_the_disk_has_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = PartialFile.commit
+
+    def slowly(self: PartialFile, length_bytes: int, actual_digest: str) -> None:
+        time.sleep(0.2)  # every reader has all of it by then
+        commit(self, length_bytes, actual_digest)
+
+    monkeypatch.setattr(PartialFile, "commit", slowly)
+    stage.manifests.add(image(LAYER), "1")
+    stage.holds(LAYER)
+
+    async def scene() -> None:
+        assert (await stage.warm()).problem == ""
+        assert stage.store.path(digest_of(LAYER)).exists()
+
+    play(stage, scene())
+
+
+def test_a_disk_that_fails_at_the_very_end(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StoreFailure("the disk broke")
+
+    monkeypatch.setattr(PartialFile, "commit", fail)
+    stage.manifests.add(image(LAYER), "1")
+    stage.holds(LAYER)
+
+    async def scene() -> None:
+        result = await stage.warm()
+        assert "it cannot be kept" in result.problem
+        assert result.fetched == 0
 
     play(stage, scene())
 

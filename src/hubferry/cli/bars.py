@@ -1,9 +1,12 @@
 """Layers on their way, on a terminal or in a log: a bar for each that is being fetched, a line for each that is over.
 
-Bars are drawn anew in place (ANSI), what is over scrolls away above them. Elsewhere there are lines only.
+Bars are drawn anew in place (ANSI), what is over scrolls away above them. Elsewhere there are lines only, now and then
+one for what takes long.
 Not here: what is being fetched (pull/warm.py).
 """
 
+import contextlib
+import os
 import shutil
 import time
 from collections import deque
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from hubferry.pull.warm import Ending
 
 DRAW_S = 0.1
+TELL_S = 30.0  # where nothing can be drawn
+LOG_COLUMNS = 100
 RATE_S = 5.0  # over the last so many seconds: recent enough to tell a stall, long enough to be read
 UP, CLEAR = "\x1b[{}A", "\x1b[K"
 
@@ -74,7 +79,7 @@ class Bars:
         self._now = now
         self._layers: dict[str, Layer] = {}
         self._lines = 0  # that the bars take now
-        self._drawn = 0.0
+        self._drawn = now()
 
     def began(self, layer: "Descriptor", found_bytes: int) -> None:
         """See pull.warm.Onlooker."""
@@ -85,7 +90,7 @@ class Bars:
         """See pull.warm.Onlooker."""
         now = self._now()
         self._layers[layer.digest].grow(at_bytes, now)
-        if now - self._drawn >= DRAW_S:
+        if self._is_terminal and now - self._drawn >= DRAW_S:
             self._draw()
 
     def ended(self, layer: "Descriptor", ending: "Ending", problem: str) -> None:
@@ -106,7 +111,12 @@ class Bars:
             for layer in self._layers.values():
                 if layer.at_bytes >= layer.found_bytes:
                     layer.grow(layer.at_bytes, now)
-            self._draw()
+            if self._is_terminal:
+                self._draw()
+            elif now - self._drawn >= TELL_S:
+                self._drawn = now
+                for layer in self._layers.values():
+                    self.say(f"  {bar(layer, now, LOG_COLUMNS)}")
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -121,7 +131,7 @@ class Bars:
         lines = [] if text is None else [text]
         if self._is_terminal:
             self._drawn = self._now()
-            columns, rows = shutil.get_terminal_size()
+            columns, rows = self._size()
             bars = [bar(layer, self._drawn, columns) for layer in list(self._layers.values())[: rows - 1]]
             up = UP.format(self._lines) + "\r\x1b[J" if self._lines else ""
             lines = [*lines, *bars]
@@ -130,3 +140,10 @@ class Bars:
         else:
             self._out.write("".join(f"{line}\n" for line in lines))
         self._out.flush()
+
+    def _size(self) -> os.terminal_size:
+        with contextlib.suppress(OSError, ValueError):
+            size = os.get_terminal_size(self._out.fileno())  # standard output may be elsewhere
+            if size.columns and size.lines:  # some terminals do not say
+                return size
+        return shutil.get_terminal_size()
