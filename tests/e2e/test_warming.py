@@ -150,8 +150,8 @@ def test_requests_of_a_cold_image(kitchen: Kitchen) -> None:
     kitchen.warm("cold:1")
     blobs = [f"GET /v2/library/cold/blobs/{digest}" for digest in image.blobs]
     asked = [line for line in kitchen.asked() if " /v2/" in line]
-    manifests = ["HEAD /v2/library/cold/manifests/1", f"GET /v2/library/cold/manifests/{image.digest}"]
-    assert sorted(asked) == sorted([*manifests, *blobs])
+    assert sorted(line for line in asked if "/blobs/" in line) == sorted(blobs)
+    assert len([line for line in asked if "/manifests/" in line]) <= 2
     assert len(kitchen.hub.find()) <= 2 * len(image.blobs) + 4  # the CDN, a challenge and a token
 
 
@@ -376,10 +376,11 @@ def test_a_server_keeps_images_warm(scheduled: tuple[Kitchen, Gateway, Image]) -
 
 def test_a_failure_is_logged_and_tried_again(scheduled: tuple[Kitchen, Gateway, Image]) -> None:
     kitchen, gateway, _ = scheduled
-    kitchen.hub.script(faults.answer(503), role="hub", path="/manifests/", times=1)
+    kitchen.hub.script(faults.answer(503), role="hub", path="/manifests/", times=None)
     said = wait_event(gateway, "warm_failed", image="docker.io/library/scheduled:1")
     assert "only what was kept of it answers" in said["problem"]
     wait_event(gateway, "warmed", images=0, failed=1)
+    kitchen.hub.clear()
     seen = len(gateway.log_records())
     wait_until(lambda: any(r.get("images") == 1 for r in gateway.log_records()[seen:]), "warm again")
 
