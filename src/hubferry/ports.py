@@ -249,6 +249,14 @@ class Blob(Protocol):
         """Let go; may be repeated."""
 
 
+class FillingBlob(Blob, Protocol):
+    """A blob on its way."""
+
+    @property
+    def found_bytes(self) -> int:
+        """How much of it an earlier fill had left."""
+
+
 class BlobStore(Protocol):
     """Finished blobs."""
 
@@ -259,7 +267,7 @@ class BlobStore(Protocol):
 class Fills(Protocol):
     """Blobs on their way: see fill/fills.py."""
 
-    async def visit(self, upstream: str, digest: str) -> Blob | None:
+    async def visit(self, upstream: str, digest: str) -> FillingBlob | None:
         """None when it is not being filled."""
 
     async def start(self, upstream: str, digest: str, fetch: Fetch) -> bool:

@@ -39,7 +39,7 @@ def test_toml_is_toml(body: str) -> None:
 
 @pytest.mark.parametrize("body", examples(lambda fence: fence.info == "toml"))
 def test_configurations_of_hubferry_are_marked(body: str) -> None:
-    assert not {"server", "upstreams", "access", "cache"} & set(tomllib.loads(body))
+    assert not {"server", "upstreams", "access", "cache", "warm"} & set(tomllib.loads(body))
 
 
 @pytest.mark.parametrize("body", examples(lambda fence: fence.info == "json"))

@@ -302,6 +302,11 @@ def play(stage: Stage, scene: Coroutine[Any, Any, None]) -> None:
     stage.finish()
 
 
+async def until(is_met: Callable[[], bool]) -> None:
+    while not is_met():  # noqa: ASYNC110 - of what is tested nothing tells
+        await asyncio.sleep(0.001)
+
+
 def ok(data: bytes = b"", *lines: tuple[str, str], status: int = 200) -> FakeResponse:
     return FakeResponse(status, (("content-length", str(len(data))), *lines), data)
 

@@ -6,6 +6,7 @@ from hubferry import __version__
 from hubferry.cli.cache import cache
 from hubferry.cli.config import config
 from hubferry.cli.serve import serve
+from hubferry.cli.warm import warm
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,3 +18,4 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(config)
 main.add_command(cache)
+main.add_command(warm)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from hubferry.cli.human import human_size, short_digest
 from hubferry.cli.load import fail, load_settings
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.settings import Settings
@@ -123,7 +124,13 @@ def list_images(config_file: Path | None, *, as_json: bool) -> None:
             click.echo(json.dumps(_document(image)))
         return
     rows = [
-        (str(image.name), _short(image.digest), _human(image.size_bytes), _ago(image.used_at), _ago(image.confirmed_at))
+        (
+            str(image.name),
+            short_digest(image.digest),
+            human_size(image.size_bytes),
+            _ago(image.used_at),
+            _ago(image.confirmed_at),
+        )
         for image in images
     ]
     _table(("IMAGE", "DIGEST", "SIZE", "LAST WANTED", "TAG CONFIRMED"), rows)
@@ -141,7 +148,7 @@ def info(config_file: Path | None, image: str | None) -> None:
             return
         totals, limits = house.catalogue.totals(), house.settings.cache
         click.echo(f"folder       {house.layout.folder.resolve()}")
-        click.echo(f"size         {_human(totals.size_bytes)} of {limits.max_size}")
+        click.echo(f"size         {human_size(totals.size_bytes)} of {limits.max_size}")
         click.echo(f"images       {len(house.catalogue.images())}")
         click.echo(f"contents     {totals.contents}")
         click.echo(f"under way    {totals.under_way}")
@@ -183,7 +190,7 @@ def verify(config_file: Path | None) -> None:
     damaged = files = 0
     with opened(config_file) as house:
         size_bytes = sum(size for _, _, size in kept_files(house.layout))
-        with click.progressbar(length=size_bytes, label=f"Checking {_human(size_bytes)}") as bar:
+        with click.progressbar(length=size_bytes, label=f"Checking {human_size(size_bytes)}") as bar:
             for checked in check(house.layout, house.ledger, bar.update):
                 files += 1
                 if checked.problem:
@@ -197,7 +204,7 @@ def verify(config_file: Path | None) -> None:
 def _describe(house: Opened, kept: KeptImage) -> None:
     click.echo(f"{kept.name}  {kept.digest}")
     for part in house.catalogue.parts(kept.digest):
-        state = "not kept" if part.size_bytes is None else _human(part.size_bytes)
+        state = "not kept" if part.size_bytes is None else human_size(part.size_bytes)
         click.echo(f"  {'  ' * part.depth}{part.digest}  {state}")
 
 
@@ -212,27 +219,13 @@ def _document(image: KeptImage) -> dict[str, object]:
 
 
 def _report(removed: Removed) -> None:
-    click.echo(f"{removed.files} files, {_human(removed.size_bytes)} removed")
+    click.echo(f"{removed.files} files, {human_size(removed.size_bytes)} removed")
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _short(digest: str) -> str:
-    algorithm, _, encoded = digest.partition(":")
-    return f"{algorithm}:{encoded[:12]}"
-
-
-def _human(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f}{unit}" if unit == "B" else f"{size:.1f}{unit}"
-        size /= 1024
-    return f"{size:.1f}TiB"
 
 
 def _ago(moment: float | None) -> str:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubferry.core import reference
+from hubferry.core.image import parse_image
 from hubferry.core.settings import (
     BUILT_IN,
     SECTIONS,
@@ -20,6 +21,7 @@ from hubferry.core.settings import (
     ServerSettings,
     Settings,
     UpstreamSettings,
+    WarmSettings,
 )
 from hubferry.core.values import TRUTH, ConfigError, convert, toml_key
 
@@ -59,6 +61,7 @@ def resolve(layers: list[Layer]) -> Settings:
         upstreams=MappingProxyType(built),
         access=_build(AccessSettings, merged["access"]),
         cache=_build(CacheSettings, merged["cache"]),
+        warm=_build(WarmSettings, merged["warm"]),
     )
     _check_whole(settings, origins)
     return settings
@@ -163,6 +166,20 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(settings.upstreams)}"
             problem = f"{pattern}: there is no upstream {host}; {hint}"
             raise ConfigError("cache.tag_ttls", problem, origins.get("cache.tag_ttls", ""))
+    _check_warm(settings, origins)
+
+
+def _check_warm(settings: Settings, origins: Mapping[str, str]) -> None:
+    """Images that are kept warm can be asked for, and kept. Raises ConfigError."""
+    source = origins.get("warm.images", "")
+    for text in settings.warm.images:
+        try:
+            parse_image(text, settings.upstreams, settings.default_upstream)
+        except ValueError as error:
+            raise ConfigError("warm.images", str(error), source) from None
+    if settings.warm.images and not settings.cache.enabled:
+        problem = "nothing is kept with cache.enabled = false: enable the cache, or remove the images"
+        raise ConfigError("warm.images", problem, source)
 
 
 def _check_account(key: str, upstream: UpstreamSettings, origins: Mapping[str, str]) -> None:

@@ -122,6 +122,19 @@ class CacheSettings:
 
 
 @dataclass(frozen=True)
+class WarmSettings:
+    """[warm]"""
+
+    images: tuple[str, ...] = option((), "images that a server keeps warm, e.g. nginx:1.27, ghcr.io/owner/app:1")
+    platforms: tuple[str, ...] = option(
+        (),
+        "for which platforms, e.g. linux/amd64, linux/arm64; all; empty: that of this machine",
+        check="platforms",
+    )
+    every: Duration = option(Duration(6 * 3600.0), "how often it looks whether they changed", check="span")
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be configured, resolved and checked."""
 
@@ -129,6 +142,7 @@ class Settings:
     upstreams: Mapping[str, UpstreamSettings]
     access: AccessSettings
     cache: CacheSettings
+    warm: WarmSettings
 
     @property
     def default_upstream(self) -> str:
@@ -137,7 +151,7 @@ class Settings:
 
 
 SECTIONS: Mapping[str, type] = MappingProxyType(
-    {"server": ServerSettings, "access": AccessSettings, "cache": CacheSettings}
+    {"server": ServerSettings, "access": AccessSettings, "cache": CacheSettings, "warm": WarmSettings}
 )
 
 BUILT_IN: Mapping[str, Mapping[str, Any]] = MappingProxyType(

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 from urllib.parse import urlsplit
 
 from hubferry.core import reference
+from hubferry.core.platforms import parse_platforms
 
 
 class ConfigError(ValueError):
@@ -298,6 +299,10 @@ def _check_span(value: Duration) -> None:
         raise ValueError("expected more than nothing, such as 5s")
 
 
+def _check_platforms(values: tuple[str, ...]) -> None:
+    parse_platforms(values, "")
+
+
 def _check_token_key(value: str) -> None:
     parse_token_key(value)
 
@@ -320,5 +325,6 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "networks": _check_networks,
     "realm_hosts": _check_realm_hosts,
     "span": _check_span,
+    "platforms": _check_platforms,
     "token_key": _check_token_key,
 }

@@ -109,6 +109,11 @@ class FillVisit:
         """How far the fill is."""
         return self._progress.front_bytes
 
+    @property
+    def found_bytes(self) -> int:
+        """How much of it an earlier fill had left."""
+        return self._progress.found_bytes
+
     def body(self, start: int, end: int | None) -> "FillBody":
         """The bytes from `start` up to, not including, `end` (None: to the end)."""
         if self._file is None:

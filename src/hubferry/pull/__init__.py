@@ -11,6 +11,7 @@
       content.Content        blobs, tags, referrers of one route
         fetch.Fetcher        drives core.exchange against an upstream and its mirrors
           upstream_tokens    tokens of upstreams: cached, renewed once for all waiters
+    warm                     an image, all of it, into the cache
     flights                  what several want at the same moment: once for all, or by each
 
 Bodies are opaque to all of these. Beside them:

@@ -49,6 +49,7 @@ from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.target import Origin, Target
 from hubferry.pull.upstream_tokens import UpstreamTokens
+from hubferry.pull.warm import Warmer
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
 MAX_SEARCH = 2**20
@@ -107,6 +108,7 @@ class Gateway:
         self._revision = Revision()
         self._manifests: ManifestSource = direct
         self._blobs: KeptBlobs | CachedBlobs | None = None
+        self._keep = keep
         if keep is not None:
             rights = Rights(keep.index, clock, self._revision)
             self._manifests = KeptManifests(
@@ -153,6 +155,12 @@ class Gateway:
             trail.problem = error.message
             answer = self._refusal(request, error)
         return replace(answer, headers=answer.headers + self._common(request), trail=trail)
+
+    def warmer(self) -> Warmer:
+        """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
+        if not isinstance(self._blobs, KeptBlobs) or not isinstance(self._keep, Keep):
+            raise ValueError("only what is kept can be kept warm")
+        return Warmer(self._origins, self._manifests, self._blobs, store=self._keep.blobs, fills=self._keep.fills)
 
     def revision(self) -> int:
         """A number that is another one whenever an answer that was reusable may no longer be right."""

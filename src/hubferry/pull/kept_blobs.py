@@ -90,7 +90,8 @@ class KeptBlobs:
                 was_filled = await self._fill(ask) or was_filled
                 is_proven = is_proven or was_filled
             except StoreFailure as failure:
-                self._log.warning("store_failed", {"upstream": target.origin.name, "problem": str(failure)})
+                trail.problem = str(failure)
+                self._log.warning("store_failed", {"upstream": target.origin.name, "problem": trail.problem})
                 return await self._pass_through(ask)
         if not was_filled:  # a file that is there and cannot be used, nor removed
             return await self._pass_through(ask)

@@ -62,13 +62,16 @@ class App:
         trusted_proxies: Sequence[Network],
         shutdown: Callable[[], Awaitable[None]],
         *,
+        start: Callable[[], None] | None = None,
         counters: "Counters | None" = None,
     ) -> None:
+        """`start` begins what goes on beside the requests, `shutdown` ends everything."""
         self._gateway = gateway
         self.recent = Recent(gateway.revision)
         self._pages = pages
         self._access_log = access_log
         self._trusted = trusted_proxies
+        self._start = start
         self._shutdown = shutdown
         self._counters = counters
 
@@ -84,6 +87,8 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
+                if self._start is not None:
+                    self._start()
             elif message["type"] == "lifespan.shutdown":
                 await self._shutdown()
                 await send({"type": "lifespan.shutdown.complete"})

@@ -1,8 +1,10 @@
 """The composition root: settings -> an application with every part in place."""
 
 import asyncio
+import platform
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +14,20 @@ from publicsuffixlist import PublicSuffixList
 from hubferry.core.access import Credential
 from hubferry.core.client import Network, comes_from
 from hubferry.core.http import Request
+from hubferry.core.platforms import parse_platforms
 from hubferry.core.redirect import trust_of
 from hubferry.core.routing import table_of
 from hubferry.core.settings import Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, parse_accounts, toml_key
+from hubferry.core.warm import parse_tagged
 from hubferry.fill.fills import Fills
+from hubferry.ports import EventLog, Sealer
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.checked_manifests import CheckedManifests
 from hubferry.pull.system_clock import SystemClock
 from hubferry.pull.target import Origin
 from hubferry.server.app import App
+from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
 from hubferry.server.pages import ReadMetrics, build_pages
 from hubferry.server.seal import JweSealer
@@ -37,44 +43,83 @@ if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
 
 
+@dataclass(frozen=True)
+class Parts:
+    """A gateway in its place, and how to take it down."""
+
+    gateway: Gateway
+    close: Callable[[], Awaitable[None]]
+
+
 def build_app(settings: Settings, key: bytes) -> App:
     """The application of one worker process. Raises ConfigError for a file that cannot be read."""
-    clock = SystemClock()
-    table = table_of(settings)
     counters = build_counters(settings)
+    parts = build_parts(settings, JweSealer(key), Events(), counters, evicted=report_evicted(counters))
+    trusted = networks(settings.server.trusted_proxies)
+    readers = networks(settings.server.metrics_from)
+    read_metrics = None if counters is None else metrics_reader(counters, trusted, readers)
+    pages = build_pages(table_of(settings), settings.server.public_url, read_metrics)
+    schedule = build_schedule(settings, parts.gateway)
+
+    async def shut_down() -> None:
+        if schedule is not None:
+            await schedule.close()
+        await parts.close()
+
+    access_log = AccessLog(readable=is_readable(settings.server.log_format))
+    start = None if schedule is None else schedule.start
+    return App(parts.gateway, pages, access_log, trusted, shut_down, start=start, counters=counters)
+
+
+def build_schedule(settings: Settings, gateway: Gateway) -> KeepWarm | None:
+    """What keeps images warm beside the requests, if any are to be."""
+    if not settings.warm.images:
+        return None
+    images = [parse_tagged(text, settings.upstreams, settings.default_upstream) for text in settings.warm.images]
+    platforms = parse_platforms(settings.warm.platforms, platform.machine())
+    lock = Path(settings.cache.dir) / "warm.lock"
+    return KeepWarm(gateway.warmer(), images, platforms, every_s=settings.warm.every.seconds, lock=lock)
+
+
+def build_parts(
+    settings: Settings,
+    sealer: Sealer,
+    log: EventLog,
+    counters: "Counters | None" = None,
+    *,
+    evicted: Callable[[Removed], None],
+) -> Parts:
+    """What answers requests, over sockets and a folder. Raises ConfigError for a file that cannot be read."""
+    clock = SystemClock()
     upstream = SocketUpstream(settings.upstreams, clock, counters)
     suffixes = PublicSuffixList()
     keep, index, house, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)
-        index = SqliteIndex(folder, Events(), counters)
+        index = SqliteIndex(folder, log, counters)
         limits = Limits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
-        ledger = Ledger(Layout(folder), index.transact, limits, evicted=report_evicted(counters))
+        ledger = Ledger(Layout(folder), index.transact, limits, evicted=evicted)
         house = Housekeeping(Layout(folder), ledger, index.transact)
         house.start()
-        blobs = BlobStore(folder, ledger, Events())
+        blobs = BlobStore(folder, ledger, log)
         unwatched_bytes = settings.cache.max_unwatched.size_bytes
-        fills = Fills(blobs, Events(), unwatched_bytes=unwatched_bytes, metrics=counters)
+        fills = Fills(blobs, log, unwatched_bytes=unwatched_bytes, metrics=counters)
         keep = Keep(index, FileStore(folder, ledger), blobs, fills)
     gateway = Gateway(
         settings,
-        table,
+        table_of(settings),
         build_origins(settings),
         upstream=upstream,
         manifests=CheckedManifests(upstream),
-        sealer=JweSealer(key),
+        sealer=sealer,
         clock=clock,
-        log=Events(),
+        log=log,
         registrable_domain=suffixes.privatesuffix,
         keep=keep,
         metrics=counters,
     )
-    trusted = networks(settings.server.trusted_proxies)
-    readers = networks(settings.server.metrics_from)
-    read_metrics = None if counters is None else metrics_reader(counters, trusted, readers)
-    pages = build_pages(table, settings.server.public_url, read_metrics)
 
-    async def shut_down() -> None:
+    async def close() -> None:
         if fills is not None:
             await fills.close()
         if blobs is not None:
@@ -85,8 +130,7 @@ def build_app(settings: Settings, key: bytes) -> App:
         if index is not None:
             await index.close()
 
-    access_log = AccessLog(readable=is_readable(settings.server.log_format))
-    return App(gateway, pages, access_log, trusted, shut_down, counters=counters)
+    return Parts(gateway, close)
 
 
 def networks(texts: Sequence[str]) -> list[Network]:

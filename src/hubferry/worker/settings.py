@@ -14,6 +14,7 @@ MEANT: Mapping[str, frozenset[str]] = {
     "server": frozenset({"public_url", "cors_origins"}),
     "access": frozenset({"login", "token_key"}),
     "cache": frozenset({"enabled", "tag_ttl", "tag_ttls"}),
+    "warm": frozenset(),  # nothing runs between requests
     "upstreams": frozenset(
         {
             "url", "default", "hosts", "library", "mirrors", "username", "password", "allow_private_addresses",

@@ -1,0 +1,281 @@
+"""`hubferry warm`: fill the cache before anybody pulls. Works beside a running server, on the same folder.
+
+Exit status: 0 every image is kept; 1 some are not; 2 the command or the configuration is wrong, nothing was done;
+130 and 143 after Ctrl-C and SIGTERM, with what is there kept. Not here: warming (pull/warm.py), bars (bars.py).
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hubferry.cli.bars import DRAW_S, Bars
+from hubferry.cli.human import human_size, human_time
+from hubferry.cli.load import fail, load_settings
+from hubferry.core.image import ImageName
+from hubferry.core.platforms import Platform, parse_platforms
+from hubferry.core.settings import Settings
+from hubferry.core.values import ConfigError
+from hubferry.core.warm import parse_list, parse_tagged
+
+if TYPE_CHECKING:
+    from hubferry.pull.warm import Warmed, Warmer
+
+
+class Misuse(click.ClickException):
+    """What keeps the work from being begun."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done, checked."""
+
+    settings: Settings
+    images: tuple[ImageName, ...]
+    platforms: tuple[Platform, ...] | None
+
+
+@dataclass
+class Done:
+    """What became of it."""
+
+    results: "list[Warmed]" = field(default_factory=list)
+    stopped_by: signal.Signals | None = None
+    seconds: float = 0.0
+
+
+class Complaints:
+    """The `EventLog` port above the bars."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+
+    def warning(self, event: str, fields: Mapping[str, object]) -> None:
+        """See ports.EventLog."""
+        self._bars.say(f"{event}: {fields.get('problem', '')}")
+
+
+@click.command()
+@click.argument("images", metavar="[IMAGE]...", nargs=-1)
+@click.option(
+    "--file",
+    "-f",
+    "list_file",
+    type=click.File(encoding="utf-8"),
+    help="File with one image in a line; # begins a comment; - is standard input.",
+)
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="PLATFORM",
+    help="linux/amd64, linux/arm64/v8, ... or all; may be repeated. Without: warm.platforms, else this machine's.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on standard output.")
+@click.option("--config", "-c", "config_file", type=click.Path(path_type=Path), help="TOML file that the server uses.")
+def warm(
+    config_file: Path | None,
+    images: tuple[str, ...],
+    list_file: Iterable[str] | None,
+    platforms: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Fetch images into the cache, so that the first pull finds them there; also while the server runs.
+
+    What is there already is not fetched again, and what was begun is continued. Exit status 0: all of them are kept.
+    1: some are not, each with its reason; the others are. 2: nothing was done, because the command or the
+    configuration is wrong.
+    """
+    order = read_order(config_file, images, list_file, platforms)
+    done = run(order, config_file)
+    if as_json:
+        click.echo(json.dumps(document(done)))
+    else:
+        summarise(done, len(order.images))
+    if done.stopped_by is not None:
+        raise SystemExit(128 + done.stopped_by)
+    if any(result.problem for result in done.results):
+        raise SystemExit(1)
+
+
+def read_order(
+    config_file: Path | None, images: Sequence[str], list_file: Iterable[str] | None, platforms: Sequence[str]
+) -> Order:
+    """Everything that can be wrong before anything is done ends here. Raises ClickException with status 2."""
+    try:
+        settings = load_settings(config_file)
+    except ConfigError as error:
+        raise Misuse(fail(error, config_file).message) from None
+    if not settings.cache.enabled:
+        raise Misuse("cache.enabled is false, so nothing would be kept: enable the cache first")
+    named = [("", text) for text in images]
+    if list_file is not None:
+        name = getattr(list_file, "name", "")
+        try:
+            named += [(f"{name}:{number}: ", text) for number, text in parse_list("".join(list_file))]
+        except UnicodeDecodeError:
+            raise click.UsageError(f"{name} is no UTF-8 text: write one image in a line") from None
+    elif not named:
+        raise click.UsageError("no image: name some, or a file of them with -f")
+    wanted = []
+    for where, text in named:
+        try:
+            wanted.append(parse_tagged(text, settings.upstreams, settings.default_upstream))
+        except ValueError as error:
+            raise click.UsageError(f"{where}{error}") from None
+    try:
+        chosen = parse_platforms(platforms or settings.warm.platforms, platform.machine())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return Order(settings, tuple(dict.fromkeys(wanted)), chosen)
+
+
+def run(order: Order, config_file: Path | None) -> Done:
+    """Warm every image, one after the other. Raises ClickException with status 2 for a configuration."""
+    import uvloop  # noqa: PLC0415 - other commands start without it
+
+    bars = Bars(sys.stderr, is_terminal=sys.stderr.isatty())
+    started = time.monotonic()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            done = runner.run(work(order, bars))
+        except ConfigError as error:
+            raise Misuse(fail(error, config_file).message) from None
+    done.seconds = time.monotonic() - started
+    return done
+
+
+async def work(order: Order, bars: Bars) -> Done:
+    """The same on an event loop; a signal ends it. Raises ConfigError."""
+    done = Done()
+    task = asyncio.current_task()
+
+    def stop(number: signal.Signals) -> None:
+        if done.stopped_by is None and task is not None:
+            done.stopped_by = number
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        async with opened(order.settings, bars) as warmer, ticking(bars):
+            for image in order.images:
+                bars.say(str(image))
+                done.results.append(await warmer.warm(image, order.platforms, bars))
+                tell(bars, done.results[-1])
+            await look_again(warmer, done.results)
+    except asyncio.CancelledError:
+        if done.stopped_by is None:
+            raise
+        bars.clear()
+    return done
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, bars: Bars) -> "AsyncIterator[Warmer]":
+    """The parts of a server, without the server. Raises ConfigError."""
+    from hubferry.server.compose import build_parts  # noqa: PLC0415 - other commands start without the server
+    from hubferry.server.seal import JweSealer  # noqa: PLC0415
+
+    parts = build_parts(
+        settings,
+        JweSealer(os.urandom(32)),  # nobody is given a token here
+        Complaints(bars),
+        evicted=lambda _: None,
+    )
+    try:
+        yield parts.gateway.warmer()
+    finally:
+        await parts.close()
+
+
+@contextlib.asynccontextmanager
+async def ticking(bars: Bars) -> AsyncIterator[None]:
+    """Bars move on while nothing arrives."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(DRAW_S * 2)
+            bars.tick()
+
+    task = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def look_again(warmer: "Warmer", results: "Sequence[Warmed]") -> None:
+    """The first images may have had to go for the last ones."""
+    for result in results:
+        if not result.problem and (missing := await warmer.missing(result)):
+            result.problems.append(
+                f"{len(missing)} parts had to make room again: raise cache.max_size, or lower cache.min_free"
+            )
+
+
+def tell(bars: Bars, result: "Warmed") -> None:
+    """One image is over."""
+    for skipped in result.skipped:
+        bars.say(f"  skipped: {skipped}")
+    state = "failed" if result.problem else "warm"
+    counts = f"{result.fetched} layers fetched ({human_size(result.fetched_bytes)}), {result.kept} were there"
+    bars.say(f"  {state}: {counts}")
+
+
+def summarise(done: Done, images: int) -> None:
+    """On standard output: failures last, where they are seen."""
+    results = done.results
+    warm_ones = sum(not result.problem for result in results)
+    fetched, kept = sum(result.fetched for result in results), sum(result.kept for result in results)
+    size = human_size(sum(result.fetched_bytes for result in results))
+    click.echo(
+        f"{warm_ones} of {images} images warm: {fetched} layers fetched, {kept} were there, {size} "
+        f"in {human_time(done.seconds)}"
+    )
+    for result in results:
+        if result.problem:
+            click.echo(f"failed: {result.image}: {result.problem}")
+    if done.stopped_by is not None:
+        click.echo("stopped: what is there is kept, and the same command goes on from there")
+
+
+def document(done: Done) -> dict[str, object]:
+    """The same for scripts."""
+    results = done.results
+    return {
+        "images": [
+            {
+                "image": str(result.image),
+                "digest": result.digest,
+                "warm": not result.problem,
+                "fetched": result.fetched,
+                "kept": result.kept,
+                "bytes": result.fetched_bytes,
+                "skipped": result.skipped,
+                "problems": result.problems,
+            }
+            for result in results
+        ],
+        "warm": sum(not result.problem for result in results),
+        "failed": sum(bool(result.problem) for result in results),
+        "fetched": sum(result.fetched for result in results),
+        "kept": sum(result.kept for result in results),
+        "bytes": sum(result.fetched_bytes for result in results),
+        "seconds": round(done.seconds, 3),
+        "stopped": done.stopped_by is not None,
+    }

@@ -1,0 +1,84 @@
+"""What a manifest or index refers to: descriptors with what is needed to fetch them.
+
+Pure. OCI image specification, "Content Descriptors"; Docker's schema 1 and 2. Not here: whether it is a manifest at
+all (manifest.py).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hubferry.core.documents import parse_json
+from hubferry.core.manifest import ManifestProblem
+from hubferry.core.platforms import Platform, normal_platform
+from hubferry.core.reference import is_digest
+
+_FOREIGN = (".foreign.", ".nondistributable.")
+_REFERENCE_TYPE = "vnd.docker.reference.type"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """Content by its digest. `size_bytes` None: it is not said.
+
+    `is_foreign`: a registry need not hold it, because it may not distribute it; clients have URLs of its maker.
+    """
+
+    digest: str
+    size_bytes: int | None = None
+    platform: Platform | None = None
+    is_foreign: bool = False
+    is_attestation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """An index has manifests, an image has blobs: its config and its layers, each once."""
+
+    manifests: tuple[Descriptor, ...]
+    blobs: tuple[Descriptor, ...]
+
+
+def parse_contents(body: bytes) -> Contents:
+    """Everything that a manifest or index refers to. Raises ManifestProblem when that cannot be told."""
+    try:
+        document = parse_json(body)
+        if "manifests" in document:
+            return Contents(_each_once(_descriptor(entry) for entry in document["manifests"]), ())
+        if "fsLayers" in document:  # schema 1
+            return Contents((), _each_once(Descriptor(_digest(entry["blobSum"])) for entry in document["fsLayers"]))
+        parts = [document["config"], *document.get("layers", ())]
+        return Contents((), _each_once(_descriptor(part) for part in parts))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ManifestProblem("it does not say in any known way what it consists of") from None
+
+
+def _descriptor(entry: Any) -> Descriptor:
+    size, platform, annotations = entry.get("size"), entry.get("platform"), entry.get("annotations") or {}
+    is_known = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+    return Descriptor(
+        _digest(entry["digest"]),
+        size if is_known else None,
+        _platform(platform) if platform else None,
+        is_foreign=bool(entry.get("urls")) and any(mark in entry.get("mediaType", "") for mark in _FOREIGN),
+        # BuildKit's: beside the images that they are about, as if they were for another platform
+        is_attestation=_REFERENCE_TYPE in annotations or _is_nobodys(platform),
+    )
+
+
+def _platform(said: Any) -> Platform:
+    return normal_platform(said["os"], said["architecture"], said.get("variant") or "")
+
+
+def _is_nobodys(said: Any) -> bool:
+    return bool(said) and said["os"] == said["architecture"] == "unknown"
+
+
+def _digest(text: Any) -> str:
+    if not isinstance(text, str) or not is_digest(text):
+        raise ValueError("no digest")
+    return text
+
+
+def _each_once(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    return tuple({descriptor.digest: descriptor for descriptor in descriptors}.values())

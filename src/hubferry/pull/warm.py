@@ -1,0 +1,296 @@
+"""An image, all of it, into the cache: on behalf of the gateway's own account, or of anybody.
+
+It asks as a client would, of the same parts: the manifest, of an index those for the wanted platforms, then config and
+layers, LAYERS at a time. A blob counts when it has its final name: complete, verified, synced. It may be another
+process that fetches it. What is kept already costs nothing, but for a tag beyond its TTL.
+
+A tag that only what is kept answered for (`stale`) is a failure here: whether the image is warm nobody knows.
+Not here: which images and when (core/warm.py, server/keep_warm.py), who looks on (cli/warm.py).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, cast
+
+from hubferry.core import headers as head
+from hubferry.core.descriptors import Contents, Descriptor, parse_contents
+from hubferry.core.errors import OciError
+from hubferry.core.http import Request, get
+from hubferry.core.image import ImageName
+from hubferry.core.manifest import ManifestProblem
+from hubferry.core.platforms import Platform, choose
+from hubferry.ports import BlobStore, Fills, InFile, StoreFailure, UpstreamFailure
+from hubferry.pull.answer import Trail
+from hubferry.pull.fetch import unreachable
+from hubferry.pull.kept_blobs import KeptBlobs
+from hubferry.pull.manifests import ManifestSource
+from hubferry.pull.target import Origin, Target
+
+LAYERS = 4  # at a time: what docker does
+MAX_DEPTH = 3  # an index of indexes is allowed, and no client reads a deeper one
+COMMIT_POLL_S = 0.05
+
+_ACCEPT = (("accept", ", ".join(head.ACCEPT_MANIFESTS)),)
+_GET = Request("GET", "", "", _ACCEPT, "http", "", "")
+
+# fetched, by this process or another; there already; left to the client; not to be had
+Ending = Literal["fetched", "kept", "skipped", "failed"]
+
+
+class Onlooker(Protocol):
+    """Who is told how far it is."""
+
+    def began(self, layer: Descriptor, found_bytes: int) -> None:
+        """A layer, or a config, is being fetched; so much of it was left from before."""
+
+    def grew(self, layer: Descriptor, at_bytes: int) -> None:
+        """So much of it is there now."""
+
+    def ended(self, layer: Descriptor, ending: Ending, problem: str) -> None:
+        """It is over; also told of what did not begin."""
+
+
+class Nobody:
+    """The `Onlooker` of whoever only wants the result."""
+
+    def began(self, layer: Descriptor, found_bytes: int) -> None:
+        """See Onlooker."""
+
+    def grew(self, layer: Descriptor, at_bytes: int) -> None:
+        """See Onlooker."""
+
+    def ended(self, layer: Descriptor, ending: Ending, problem: str) -> None:
+        """See Onlooker."""
+
+
+@dataclass
+class Warmed:
+    """What became of one image; it is warm when there is no problem. `digests` are all that it consists of.
+
+    Configs count as layers. `fetched_bytes` is the size of what was fetched, less what was there of it.
+    """
+
+    image: ImageName
+    digest: str = ""
+    digests: list[str] = field(default_factory=list)
+    fetched: int = 0
+    kept: int = 0
+    fetched_bytes: int = 0
+    skipped: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def problem(self) -> str:
+        """What went wrong first, and how much more; empty: nothing."""
+        if not self.problems:
+            return ""
+        others = len(self.problems) - 1
+        return self.problems[0] + (f" (and {others} more)" if others else "")
+
+
+class NotWarm(Exception):
+    """Why something is not in the cache."""
+
+
+class Warmer:
+    """Fills the cache of one gateway."""
+
+    def __init__(
+        self,
+        origins: Mapping[str, Origin],
+        manifests: ManifestSource,
+        blobs: KeptBlobs,
+        *,
+        store: BlobStore,
+        fills: Fills,
+    ) -> None:
+        """`manifests` and `blobs` are those that answer requests; `store` and `fills` are what they keep things in."""
+        self._origins = origins
+        self._manifests = manifests
+        self._blobs = blobs
+        self._store = store
+        self._fills = fills
+
+    async def warm(
+        self, image: ImageName, platforms: Sequence[Platform] | None, onlooker: Onlooker | None = None
+    ) -> Warmed:
+        """All of an image for these platforms (None: for every one); `image` has a tag or digest.
+
+        Never raises for what is the upstream's or the disk's fault. Cancelled, it leaves what is there.
+        """
+        origin = self._origins[image.upstream]
+        work = _Work(self, Target(origin, image.repository, origin.account), platforms, onlooker or Nobody(), image)
+        try:
+            layers = await work.layers_of(image.reference)
+        except (OciError, UpstreamFailure, StoreFailure, ManifestProblem, NotWarm) as error:
+            work.result.problems.append(f"{image.reference}: {_why(error, origin)}")
+            return work.result
+        gate = asyncio.Semaphore(LAYERS)
+        async with asyncio.TaskGroup() as group:
+            for layer in layers:
+                group.create_task(work.keep_layer(layer, gate))
+        return work.result
+
+    async def missing(self, warmed: Warmed) -> list[str]:
+        """What is no longer kept of an image that was warmed: it had to make room for others."""
+        return [digest for digest in warmed.digests if not await self.is_kept(digest)]
+
+    async def is_kept(self, digest: str) -> bool:
+        """Whether content has its final name, and was found right if it had to be looked at again."""
+        blob = await self._store.open(digest)
+        if blob is None:
+            return False
+        blob.close()
+        return True
+
+    async def manifest(self, target: Target, reference: str) -> tuple[str, bytes]:
+        """A manifest, kept now, with its digest. Raises OciError, NotWarm."""
+        trail = Trail()
+        answer = await self._manifests.answer(_GET, target, reference, trail)
+        digest = get(answer.headers, "docker-content-digest") or ""
+        if trail.outcome == "stale":
+            raise NotWarm(f"only what was kept of it answers: {trail.problem}")
+        if not isinstance(answer.body, bytes) or not await self.is_kept(digest):
+            raise NotWarm("its manifest cannot be kept: the log says why (store_failed)")
+        return digest, answer.body
+
+    async def fetch(self, target: Target, layer: Descriptor, onlooker: Onlooker) -> int | None:
+        """Have a blob kept; how many bytes that took, None when it was there already.
+
+        Raises OciError, UpstreamFailure, StoreFailure, NotWarm.
+        """
+        was_kept = await self.is_kept(layer.digest)
+        trail = Trail()
+        answer = await self._blobs.answer(_GET, target, layer.digest, trail)
+        body = cast("InFile", answer.body)  # of kept blobs, unless it is a bypass, which is only closed
+        try:
+            _refuse_bypass(trail)
+            if was_kept and trail.outcome != "miss":
+                return None
+            found_bytes = await self._found_bytes(target, layer)
+            onlooker.began(layer, found_bytes)
+            size_bytes = await _read_through(body, trail, lambda at: onlooker.grew(layer, at))
+        finally:
+            await body.close()
+        await self._wait_kept(target, layer)
+        return max(size_bytes - found_bytes, 0)
+
+    async def _found_bytes(self, target: Target, layer: Descriptor) -> int:
+        blob = await self._fills.visit(target.origin.name, layer.digest)
+        if blob is None:  # a small one is complete by now
+            return 0
+        try:
+            return blob.found_bytes
+        finally:
+            blob.close()
+
+    async def _wait_kept(self, target: Target, layer: Descriptor) -> None:
+        """Readers have all of a blob before the disk does. Raises NotWarm."""
+        while not await self.is_kept(layer.digest):
+            blob = await self._fills.visit(target.origin.name, layer.digest)
+            if blob is None:
+                if await self.is_kept(layer.digest):  # it got its name between the two questions
+                    return
+                raise NotWarm("it cannot be kept: the log says why (store_failed)")
+            blob.close()
+            await asyncio.sleep(COMMIT_POLL_S)
+
+
+class _Work:
+    """The warming of one image."""
+
+    def __init__(
+        self,
+        warmer: Warmer,
+        target: Target,
+        platforms: Sequence[Platform] | None,
+        onlooker: Onlooker,
+        image: ImageName,
+    ) -> None:
+        self._warmer = warmer
+        self._target = target
+        self._platforms = platforms
+        self._onlooker = onlooker
+        self.result = Warmed(image)
+
+    async def layers_of(self, reference: str, depth: int = 0) -> list[Descriptor]:
+        """The configs and layers below a manifest or index, each once; the manifests are kept then.
+
+        Raises OciError, NotWarm, ManifestProblem.
+        """
+        digest, body = await self._warmer.manifest(self._target, reference)
+        self.result.digest = self.result.digest or digest
+        self.result.digests.append(digest)
+        contents = parse_contents(body)
+        if not contents.manifests:
+            return list(contents.blobs)
+        if depth == MAX_DEPTH:
+            raise NotWarm(f"its indexes are nested more than {MAX_DEPTH} deep")
+        layers: dict[str, Descriptor] = {}
+        for child in self._choose(contents):
+            layers |= {layer.digest: layer for layer in await self.layers_of(child.digest, depth + 1)}
+        return list(layers.values())
+
+    def _choose(self, contents: Contents) -> list[Descriptor]:
+        chosen, missing = choose(contents.manifests, self._platforms)
+        if not chosen:
+            offered = sorted({str(entry.platform) for entry in contents.manifests if not entry.is_attestation})
+            wanted = ", ".join(map(str, self._platforms or ())) or "any platform"
+            raise NotWarm(f"there is none for {wanted}: it is for {', '.join(offered) or 'none'}")
+        self.result.skipped += [f"{platform}: there is none for it" for platform in missing]
+        return chosen
+
+    async def keep_layer(self, layer: Descriptor, gate: asyncio.Semaphore) -> None:
+        """Have one kept, and note what became of it."""
+        ending: Ending = "failed"
+        result, problem = self.result, ""
+        if layer.is_foreign:
+            ending = "skipped"
+            result.skipped.append(f"{layer.digest}: no registry distributes it, clients fetch it from its maker")
+            return self._onlooker.ended(layer, ending, problem)
+        async with gate:
+            try:
+                fetched_bytes = await self._warmer.fetch(self._target, layer, self._onlooker)
+            except (OciError, UpstreamFailure, StoreFailure, NotWarm) as error:
+                problem = f"{layer.digest}: {_why(error, self._target.origin)}"
+                result.problems.append(problem)
+            else:
+                result.digests.append(layer.digest)
+                ending = "kept" if fetched_bytes is None else "fetched"
+                result.kept += fetched_bytes is None
+                result.fetched += fetched_bytes is not None
+                result.fetched_bytes += fetched_bytes or 0
+        return self._onlooker.ended(layer, ending, problem)
+
+
+class _Grew(Protocol):
+    def __call__(self, at_bytes: int, /) -> None: ...
+
+
+async def _read_through(body: InFile, trail: Trail, grew: _Grew) -> int:
+    """Wait for the end of a body, reading only what has to be read; its length. Raises UpstreamFailure, NotWarm."""
+    at = 0
+    while True:
+        region = await body.next_region()
+        if region is not None:
+            at += region.size_bytes
+        else:
+            piece = await body.read()
+            _refuse_bypass(trail)  # what comes past the cache from here on is kept by nobody
+            if piece is None:
+                return at
+            at += len(piece)
+        grew(at)
+        await asyncio.sleep(0)  # regions of what is there are found without waiting
+
+
+def _refuse_bypass(trail: Trail) -> None:
+    if trail.outcome == "bypass":
+        raise NotWarm(f"it cannot be kept: {trail.problem or 'the log says why'}")
+
+
+def _why(error: Exception, origin: Origin) -> str:
+    if isinstance(error, UpstreamFailure):
+        return unreachable(origin.name, error).message
+    return error.message if isinstance(error, OciError) else str(error)
