@@ -273,6 +273,9 @@ class Fills(Protocol):
     async def start(self, upstream: str, digest: str, fetch: Fetch) -> bool:
         """Fill it; whether `fetch` was answered. Raises OciError, UpstreamFailure, StoreFailure."""
 
+    async def ended(self, upstream: str, digest: str) -> None:
+        """Wait until it is no longer being filled, whatever came of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class CachedBlob:

@@ -73,6 +73,12 @@ class Fills:
             return False
         return fill.is_proven
 
+    async def ended(self, upstream: str, digest: str) -> None:
+        """See ports.Fills."""
+        found = self._running.get((upstream, digest))
+        if found is not None:
+            await asyncio.wait({found[1]})
+
     async def close(self) -> None:
         """Stop every fill; what is there is kept for the next process."""
         tasks = [task for _, task in self._running.values()]

@@ -45,6 +45,7 @@ from hubferry.pull.kept_manifests import KeptManifests, timing_of
 from hubferry.pull.limits import Limits
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
+from hubferry.pull.prefetch import Prefetch
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.target import Origin, Target
@@ -109,6 +110,7 @@ class Gateway:
         self._manifests: ManifestSource = direct
         self._blobs: KeptBlobs | CachedBlobs | None = None
         self._keep = keep
+        self._prefetch: Prefetch | None = None
         if keep is not None:
             rights = Rights(keep.index, clock, self._revision)
             self._manifests = KeptManifests(
@@ -122,18 +124,26 @@ class Gateway:
                 log=log,
                 metrics=metrics,
             )
-            self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights()), log)
+            self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights()), log, clock)
         self._login = Login(table, self._origins, self._fetcher, sealer, clock)
 
     def _blobs_of(
-        self, keep: Keep | PassingKeep, rights: Rights, proofs: Proofs, log: EventLog
+        self, keep: Keep | PassingKeep, rights: Rights, proofs: Proofs, log: EventLog, clock: Clock
     ) -> KeptBlobs | CachedBlobs:
         stream = self._content.blob
         if isinstance(keep, PassingKeep):
             return CachedBlobs(keep.blobs, rights, proofs=proofs, stream=stream)
-        return KeptBlobs(
+        kept = KeptBlobs(
             self._fetcher, keep.index, keep.blobs, keep.fills, rights, proofs=proofs, stream=stream, log=log
         )
+        if self._settings.cache.prefetch:
+            self._prefetch = Prefetch(kept.fill, clock)
+        return kept
+
+    async def close(self) -> None:
+        """End what goes on beside the requests."""
+        if self._prefetch is not None:
+            await self._prefetch.close()
 
     async def handle(self, request: Request) -> Answer | None:
         """The answer to a request, or None when its path is not one of the registry protocol.
@@ -208,7 +218,11 @@ class Gateway:
     ) -> Answer:
         target = Target(self._origins[route.upstream], route.repository, credential)
         if endpoint.kind is Kind.MANIFEST:
-            return await self._manifests.answer(request, target, endpoint.reference, trail)
+            answer = await self._manifests.answer(request, target, endpoint.reference, trail)
+            if self._prefetch is not None and answer.status == 200 and isinstance(answer.body, bytes):
+                digest = get(answer.headers, "docker-content-digest") or ""
+                self._prefetch.begin(target, digest, answer.body)
+            return answer
         if endpoint.kind is Kind.BLOB:
             if self._blobs is not None:
                 return await self._blobs.answer(request, target, endpoint.reference, trail)

@@ -32,6 +32,7 @@ from hubferry.pull.target import Target
 
 FAR_AHEAD_BYTES = 8 * 2**20
 MAX_AHEAD = 2  # separate fetches of one blob at a time
+NOBODYS = Request("GET", "", "", (), "http", "", "")
 MAX_ROUNDS = 3  # a fill may fail between its beginning and its first reader
 
 
@@ -96,6 +97,14 @@ class KeptBlobs:
         if not was_filled:  # a file that is there and cannot be used, nor removed
             return await self._pass_through(ask)
         raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
+
+    async def fill(self, target: Target, digest: str) -> None:
+        """Have a blob kept that is not, and wait for the end of that. Raises OciError, StoreFailure."""
+        blob = await self._store.open(digest)
+        if blob is not None:
+            return blob.close()
+        await self._fill(_Ask(NOBODYS, target, digest, Trail(), BlobSource(self._fetcher, target, digest), None))
+        return await self._fills.ended(target.origin.name, digest)
 
     async def _deliver(self, ask: "_Ask", blob: Blob) -> Answer:
         size_bytes = blob.size_bytes

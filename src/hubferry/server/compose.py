@@ -120,6 +120,7 @@ def build_parts(
     )
 
     async def close() -> None:
+        await gateway.close()
         if fills is not None:
             await fills.close()
         if blobs is not None:
