@@ -4,6 +4,7 @@ An address that does not answer costs the others STAGGER_S and no more: the next
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -18,6 +19,10 @@ async def connect_tcp(address: str, port: int) -> socket.socket:
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except OSError as error:
+        sock.close()
+        # the loop's own text says "Connect call failed" and an address, which is nobody's business if it is a proxy's
+        raise OSError(error.errno, os.strerror(error.errno)) if error.errno else error from None
     except BaseException:
         sock.close()
         raise
