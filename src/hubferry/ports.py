@@ -24,7 +24,7 @@ class Cause(StrEnum):
     ADDRESS = "its address is not allowed"
     CUT = "it closed the connection"
     PROTOCOL = "it does not speak HTTP properly"
-    PROXY = "the proxy cannot reach it"
+    PROXY = "the proxy failed"
     WRONG = "it gave other bytes than the digest promises"
 
 

@@ -671,7 +671,7 @@ def test_a_name_that_makes_no_url_is_refused(name: str) -> None:
         resolve([file(f'[upstreams."{name}"]')])
 
 
-@pytest.mark.parametrize("key", ["connect_timeout", "response_timeout", "read_timeout"])
+@pytest.mark.parametrize("key", ["connect_timeout", "tls_timeout", "response_timeout", "read_timeout"])
 def test_a_timeout_of_zero_is_refused(key: str) -> None:
     with pytest.raises(ConfigError):
         resolve([file(f"upstreams.a.{key} = '0s'")])

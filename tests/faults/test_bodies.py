@@ -73,6 +73,37 @@ def test_a_body_that_stalls_is_cut_when_the_read_timeout_is_over(stage: Stage) -
     stage.hub.release_stalls()
 
 
+@pytest.mark.parametrize(("min_rate", "ended"), [("1KiB", "short"), ("0B", "complete")])
+def test_a_body_that_comes_in_drops_is_cut_as_one_that_stalls(
+    tmp_path: Path, hub: Hub, min_rate: str, ended: str
+) -> None:
+    small = Blob.generated(600, seed=3)
+    hub.add_blob(REPOSITORY, small)
+    with open_stage(tmp_path, hub, STREAMED, min_rate=min_rate, read_timeout="1s") as stage:
+        hub.script(faults.throttle(200), role="cdn", times=None)  # never silent for long, and three windows long
+        answer = fetch(stage.blob_url(small), timeout_s=60)
+        assert answer.status == 200
+        assert answer.ended == ended
+        assert _outcome(stage.gateway, small.digest) == ("cut" if ended == "short" else "bypass")
+        problems = [str(record.get("problem", "")) for record in stage.gateway.log_records()]
+    assert any("timeout" in problem and "min_rate" in problem for problem in problems) == (ended == "short")
+
+
+def test_a_slow_client_beside_it_is_not_cut(tmp_path: Path, hub: Hub) -> None:
+    """Nothing is waited for while nobody reads. The rate is one that this client's own time would fall short of."""
+    big, small = Blob.generated(24 * MIB, seed=4), Blob.generated(6000, seed=5)
+    for blob in (big, small):
+        hub.add_blob(REPOSITORY, blob)
+    with open_stage(tmp_path, hub, STREAMED, min_rate="1MiB", read_timeout="1s") as stage:
+        hub.script(faults.throttle(200), role="cdn", times=None, path=small.digest.removeprefix("sha256:"))
+        with open_stream(stage.blob_url(big), receive_buffer=4096) as slow:
+            for _ in range(2):
+                assert slow.read_for(2.5, 1) in (2, 3)
+                assert fetch(stage.blob_url(small), timeout_s=60).ended == "short"
+            slow.read_all()
+            assert (slow.ended, slow.received) == ("complete", big.size)
+
+
 def test_a_body_longer_than_declared_is_not_delivered_beyond_it(stage: Stage) -> None:
     stage.hub.script(faults.declare_length(MIB), role="cdn", times=None)
     answer = fetch(stage.big_url)

@@ -19,6 +19,8 @@ from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import build_image
 from tests.support.processes import free_port
+from tests.support.proxy import ConnectProxy
+from tests.support.raw_server import RawServer
 from tests.support.tls import Authority
 
 if TYPE_CHECKING:
@@ -103,16 +105,44 @@ def test_an_upstream_that_accepts_and_says_nothing_is_a_timeout(start: Start) ->
     assert answer.json()["errors"][0]["detail"]["cause"] == "timeout"
 
 
+def test_a_certificate_for_another_name_is_a_tls_failure(tmp_path: Path, start: Start) -> None:
+    authority = Authority(tmp_path / "ca")
+    with RawServer([b""], certificate=authority.issue(["other.test"])) as server:
+        settings = upstream(f"https://127.0.0.1:{server.port}", ca_file=str(authority.ca_file))
+        with start(settings) as gateway:
+            answer = fetch(f"{gateway.url}/v2/app/manifests/latest")
+    assert answer.status == 503
+    (error,) = answer.json()["errors"]
+    assert error["detail"]["cause"] == "tls"
+    assert "certificate" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 100, b""], ids=["http", "zeros", "nothing"]
+)
+def test_what_is_no_handshake_is_a_tls_failure(start: Start, says: bytes) -> None:
+    """The server's own client: the Worker is not told what it was."""
+    with (
+        ConnectProxy(1, says=[says]) as server,  # it says something to whoever speaks first, and closes
+        start(upstream(f"https://127.0.0.1:{server.port}")) as gateway,
+    ):
+        answer = fetch(f"{gateway.url}/v2/app/manifests/latest")
+    assert answer.status == 503
+    assert answer.json()["errors"][0]["detail"]["cause"] in ("tls", "cut")
+
+
 @pytest.mark.shells
 def test_a_tls_handshake_that_never_ends_is_a_timeout(start: Start, shell: str) -> None:
-    limit = "connect_timeout" if shell == "server" else "response_timeout"  # the Worker sees both as one wait
+    limit = "tls_timeout" if shell == "server" else "response_timeout"  # the Worker sees both as one wait
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         settings = upstream(f"https://127.0.0.1:{port}", **{limit: "500ms"})
         with start(settings) as gateway:
             answer = fetch(f"{gateway.url}/v2/app/manifests/latest")
     assert answer.status == 503
-    assert answer.json()["errors"][0]["detail"]["cause"] == "timeout"
+    (error,) = answer.json()["errors"]
+    assert error["detail"]["cause"] == "timeout"
+    assert shell == "worker" or "no TLS handshake within 0.5s (tls_timeout)" in error["message"]
 
 
 @pytest.mark.shells

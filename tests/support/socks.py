@@ -11,6 +11,7 @@ from tests.support.proxy import ConnectProxy
 __all__ = ["SocksProxy"]
 
 NAME, IPV4 = 3, 1
+PASSWORD = 2
 
 
 class SocksProxy(ConnectProxy):
@@ -18,14 +19,13 @@ class SocksProxy(ConnectProxy):
 
     scheme = "socks5"
 
-    def __init__(self, leads_to: int, login: tuple[str, str] | None = None) -> None:
-        super().__init__(leads_to)
-        self._login = login
-
     def greet(self, client: socket.socket) -> bool:
         """The negotiation of SOCKS5; True when the client may be led on."""
         _version, count = client.recv(2)
-        client.recv(count)
+        methods = client.recv(count)
+        if self._login and PASSWORD not in methods:
+            client.sendall(b"\5\xff")
+            return False
         if self._login:
             client.sendall(b"\5\2")
             _version, length = client.recv(2)

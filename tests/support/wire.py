@@ -207,7 +207,7 @@ class WireServer:
         if request.method == "HEAD" or reply.status in (204, 304):
             return True
         stall_after = reply.stall_after
-        for piece in _split_at(_apply_flip(reply), reply.stall_after, reply.cut_after):
+        for piece in _split_at(_in_drops(_apply_flip(reply), reply.rate_bps), reply.stall_after, reply.cut_after):
             if stall_after == exchange.sent:
                 stall_after = None
                 self._pause(stream, None)
@@ -288,6 +288,14 @@ def _apply_flip(reply: Reply) -> Iterator[bytes | memoryview]:
         else:
             yield piece
         position += len(piece)
+
+
+def _in_drops(pieces: Iterator[bytes | memoryview], rate_bps: int | None) -> Iterator[bytes | memoryview]:
+    """Small pieces at a rate at which whole ones would be minutes apart: slow is not the same as stalled."""
+    for piece in pieces:
+        size = max(1, rate_bps // 10) if rate_bps else len(piece)
+        for start in range(0, len(piece), size):
+            yield piece[start : start + size]
 
 
 def _split_at(pieces: Iterator[bytes | memoryview], *offsets: int | None) -> Iterator[bytes | memoryview]:

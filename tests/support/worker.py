@@ -34,6 +34,7 @@ __all__ = ["Deployment", "Runtime", "Worker", "assembled_bundle", "format_variab
 ROOT = Path(__file__).resolve().parents[2]
 HARNESS = ROOT / "tests" / "worker" / "harness"
 DEPLOYED = '{"event":"deployed"}'
+SERVER_LIMITS = ("connect_timeout", "tls_timeout", "read_timeout", "min_rate")
 TOKEN_KEY = "HUBFERRY_ACCESS__TOKEN_KEY"
 
 
@@ -61,8 +62,7 @@ def without_files(config: Mapping[str, Any]) -> dict[str, Any]:
     tables.get("cache", {}).pop("dir", None)
     for name, values in tables.get("upstreams", {}).items():
         if isinstance(values, dict):
-            kept = {key: value for key, value in values.items() if key not in ("read_timeout", "connect_timeout")}
-            tables["upstreams"][name] = kept
+            tables["upstreams"][name] = {key: value for key, value in values.items() if key not in SERVER_LIMITS}
     return tables
 
 

@@ -3,12 +3,14 @@
 import os
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hubferry.core.layers import Layer, from_environment, resolve
+from hubferry.core.no_proxy import no_proxy_of
 from hubferry.core.settings import BUILT_IN, Settings
 from hubferry.core.values import ConfigError
 
@@ -28,7 +30,7 @@ def load_settings(config: Path | None, overrides: Iterable[tuple[str, object]] =
         section, _, name = key.partition(".")
         command_line.setdefault(section, {})[name] = value
     layers.append(Layer("command line", command_line))
-    return resolve(layers)
+    return replace(resolve(layers), no_proxy=no_proxy_of(os.environ))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

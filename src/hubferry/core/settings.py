@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from hubferry.core.no_proxy import NoProxy
 from hubferry.core.values import MASK, Duration, Size, TagTtls, format_toml, mask_userinfo, toml_key
 
 
@@ -82,9 +83,13 @@ class UpstreamSettings:
         (), "further hosts that its token realm may be on, beside its own registrable domain", check="realm_hosts"
     )
     search_url: str = option("", "where `docker search` is answered from; empty: it is not", check="url")
-    connect_timeout: Duration = option(Duration(5.0), "for DNS, TCP and TLS together", check="span")
+    connect_timeout: Duration = option(Duration(5.0), "for DNS, TCP and the proxy together", check="span")
+    tls_timeout: Duration = option(Duration(5.0), "for the TLS handshake", check="span")
     response_timeout: Duration = option(Duration(20.0), "for the first byte of an answer's header", check="span")
-    read_timeout: Duration = option(Duration(30.0), "between two pieces of a body", check="span")
+    read_timeout: Duration = option(Duration(15.0), "between two pieces of a body", check="span")
+    min_rate: Size = option(
+        Size(1024), "bytes a second that a body gives at least over a read_timeout of waiting for it; 0B: any"
+    )
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ class Settings:
     access: AccessSettings
     cache: CacheSettings
     warm: WarmSettings
+    no_proxy: NoProxy = field(default_factory=NoProxy)  # of the environment, which is not hubferry's alone: no option
 
     @property
     def default_upstream(self) -> str:

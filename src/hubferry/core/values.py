@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from hubferry.core import reference
 from hubferry.core.platforms import parse_platforms
+from hubferry.core.proxy import parse_proxy
 
 
 class ConfigError(ValueError):
@@ -273,13 +274,7 @@ def _check_urls(values: tuple[str, ...]) -> None:
 
 
 def _check_proxy(value: str) -> None:
-    try:
-        parts = urlsplit(value)
-        fine = parts.scheme in ("http", "socks5", "socks5h") and parts.hostname and parts.port
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ValueError("expected http://[user:password@]HOST:PORT or socks5://[user:password@]HOST:PORT")
+    parse_proxy(value)
 
 
 def _check_hosts(values: tuple[str, ...]) -> None:

@@ -91,7 +91,7 @@ def build_parts(
 ) -> Parts:
     """What answers requests, over sockets and a folder. Raises ConfigError for a file that cannot be read."""
     clock = SystemClock()
-    upstream = SocketUpstream(settings.upstreams, clock, counters)
+    upstream = SocketUpstream(settings.upstreams, clock, counters, settings.no_proxy)
     suffixes = PublicSuffixList()
     keep, index, house, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:

@@ -6,41 +6,25 @@ stalls only its own.
 """
 
 import asyncio
-import contextlib
-import socket
-import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
-from python_socks.async_.asyncio import Proxy
-
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers
-from hubferry.core.redirect import literal_problem
+from hubferry.core.no_proxy import NoProxy
 from hubferry.core.redirect import origin as origin_of
 from hubferry.core.settings import UpstreamSettings
+from hubferry.core.trickle import Trickle
 from hubferry.ports import Cause, Clock, Metrics, TooLarge, Uncounted, UpstreamFailure, UpstreamResponse
-from hubferry.upstream.addresses import checked_addresses
-from hubferry.upstream.http1 import Broken, ProtocolError, Reply, exchange
-from hubferry.upstream.wire import Buffers, Wire
+from hubferry.upstream.connect import Connector, Place
+from hubferry.upstream.failures import ANSWER, TROUBLE, Stale, as_failure, limited
+from hubferry.upstream.http1 import Reply, exchange
+from hubferry.upstream.wire import Wire
 
 MAX_IDLE = 64  # connections kept for one origin
 IDLE_S = 30.0
 WHOLE_S = 60.0  # for a manifest, a list or a token
-MAX_ADDRESSES = 3
-HEAD = "no response header"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where connections lead: those to one place may be used in turn."""
-
-    upstream: str
-    scheme: str
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +41,10 @@ class StreamedBody:
         self._place = place
         self._wire: Wire | None = wire
         self._reply = reply
-        wire.patience_s = client.settings(place).read_timeout.seconds
+        settings = client.settings(place)
+        self._read_timeout = settings.read_timeout
+        wire.patience_s = settings.read_timeout.seconds
+        wire.trickle = Trickle(settings.min_rate.size_bytes, settings.read_timeout.seconds)
 
     @property
     def host(self) -> str:
@@ -71,7 +58,7 @@ class StreamedBody:
         try:
             piece = await self._reply.next_piece()
         except TROUBLE as error:
-            raise as_failure(error, self._place.host, "the body stalled") from None
+            raise as_failure(error, self._place.host, "more of the body", "read_timeout", self._read_timeout) from None
         if piece is not None:
             self._client.metrics.upstream_gave(self._place.upstream, len(piece))
         if self._reply.is_over:
@@ -83,7 +70,7 @@ class StreamedBody:
         wire, self._wire = self._wire, None
         if wire is not None:
             self._reply.drop_received()
-            wire.patience_s = None
+            wire.patience_s, wire.trickle = None, None
             if self._reply.is_over and self._reply.keeps_alive:
                 self._client.keep(self._place, wire)
             else:
@@ -102,13 +89,19 @@ class StreamedResponse:
 class SocketUpstream:
     """Performs single HTTP exchanges with the hosts of configured upstreams."""
 
-    def __init__(self, upstreams: Mapping[str, UpstreamSettings], clock: Clock, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        upstreams: Mapping[str, UpstreamSettings],
+        clock: Clock,
+        metrics: Metrics | None = None,
+        no_proxy: NoProxy | None = None,
+    ) -> None:
+        """`no_proxy` are the hosts that are reached without the proxy of their upstream."""
         self._upstreams = upstreams
         self._clock = clock
         self.metrics = metrics or Uncounted()
         self._idle: dict[Place, list[_Idle]] = {}
-        self._contexts: dict[str, ssl.SSLContext] = {}
-        self._buffers = Buffers()
+        self._connector = Connector(upstreams, no_proxy or NoProxy(), clock)
         self._sweep: asyncio.TimerHandle | None = None
 
     def settings(self, place: Place) -> UpstreamSettings:
@@ -131,20 +124,20 @@ class SocketUpstream:
         if kept is not None:
             try:
                 return await self._exchange(place, kept, request)
-            except _Stale:
+            except Stale:
                 pass  # it was closed while it lay idle; nothing was answered, so asking again is safe
-        wire = await self._connect(place)
+        wire = await self._connector.connect(place)
         try:
             return await self._exchange(place, wire, request)
-        except _Stale as error:
+        except Stale as error:
             raise UpstreamFailure(Cause.CUT, place.host, str(error)) from None
 
     async def _exchange(self, place: Place, wire: Wire, request: Send) -> StreamedResponse:
         parts = urlsplit(request.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        timeout_s = self.settings(place).response_timeout.seconds
+        limit = self.settings(place).response_timeout
         try:
-            async with translated(place.host, timeout_s, HEAD):
+            async with limited(place.host, ANSWER, "response_timeout", limit):
                 reply = await exchange(wire, target, parts.netloc, request)
         except BaseException:
             wire.close()
@@ -203,48 +196,6 @@ class SocketUpstream:
                 del self._idle[place]
         self._sweep = asyncio.get_running_loop().call_later(IDLE_S, self._close_idle) if self._idle else None
 
-    async def _connect(self, place: Place) -> Wire:
-        """A new connection, through TLS and the proxy if there is one. Raises UpstreamFailure."""
-        settings = self.settings(place)
-        async with translated(place.host, settings.connect_timeout.seconds, "connecting"):
-            sock = await self._open_socket(place, settings)
-            wire = Wire(sock, self._buffers)
-            try:
-                if place.scheme == "https":
-                    await wire.start_tls(self._context(place.upstream), place.host)
-            except BaseException:
-                wire.close()
-                raise
-            return wire
-
-    async def _open_socket(self, place: Place, settings: UpstreamSettings) -> socket.socket:
-        if settings.proxy:
-            # the proxy resolves the name, because a blocked network lies about names: only literals can be checked
-            if not settings.allow_private_addresses and (problem := literal_problem(place.host)):
-                raise UpstreamFailure(Cause.ADDRESS, place.host, problem)
-            proxy = Proxy.from_url(settings.proxy.replace("socks5h://", "socks5://"), rdns=True)
-            return await proxy.connect(dest_host=place.host, dest_port=place.port)
-        addresses = await checked_addresses(place.host, place.port, allow_private=settings.allow_private_addresses)
-        share_s = settings.connect_timeout.seconds / min(len(addresses), MAX_ADDRESSES)
-        failure: OSError | None = None
-        for address in addresses[:MAX_ADDRESSES]:
-            try:
-                async with asyncio.timeout(share_s):
-                    return await _dial(address, place.port)
-            except OSError as error:  # TimeoutError is one: the next address has its own share
-                failure = error
-        raise failure or OSError("the name has no address")
-
-    def _context(self, upstream: str) -> ssl.SSLContext:
-        context = self._contexts.get(upstream)
-        if context is None:
-            context = ssl.create_default_context()
-            context.set_alpn_protocols(["http/1.1"])
-            if ca_file := self._upstreams[upstream].ca_file:
-                context.load_verify_locations(ca_file)
-            self._contexts[upstream] = context
-        return context
-
     async def close(self) -> None:
         """Close every idle connection."""
         if self._sweep is not None:
@@ -252,55 +203,3 @@ class SocketUpstream:
         idle, self._idle = self._idle, {}
         for kept in (kept for group in idle.values() for kept in group):
             kept.wire.close()
-
-
-class _Stale(Exception):
-    """A connection ended before it answered anything."""
-
-
-async def _dial(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-@contextlib.asynccontextmanager
-async def translated(host: str, timeout_s: float, waiting_for: str) -> AsyncIterator[None]:
-    """Bound a step in time and turn what can go wrong into UpstreamFailure or _Stale."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TROUBLE as error:
-        raise as_failure(error, host, waiting_for) from None
-
-
-TROUBLE = (OSError, ssl.SSLError, Broken, ProtocolError, ProxyTimeoutError, ProxyError, ProxyConnectionError)
-
-
-def as_failure(error: Exception, host: str, waiting_for: str) -> UpstreamFailure | _Stale:
-    """What one of TROUBLE means, without any URL in it."""
-    match error:
-        case TimeoutError() | ProxyTimeoutError():
-            return UpstreamFailure(Cause.TIMEOUT, host, waiting_for)
-        case ssl.SSLCertVerificationError():
-            return UpstreamFailure(Cause.TLS, host, f"certificate: {error.verify_message}")
-        case ssl.SSLError():
-            return UpstreamFailure(Cause.TLS, host, error.reason or "handshake")
-        case Broken():
-            return UpstreamFailure(Cause.CUT, host, str(error)) if error.begun else _Stale(str(error))
-        case ProtocolError():
-            return UpstreamFailure(Cause.PROTOCOL, host, str(error))
-        case ProxyError() | ProxyConnectionError():
-            return UpstreamFailure(Cause.PROXY, host, str(error))
-        case ConnectionResetError() | BrokenPipeError() if waiting_for is HEAD:
-            return _Stale(error.strerror)
-        case ConnectionResetError() | BrokenPipeError():
-            return UpstreamFailure(Cause.CUT, host, error.strerror or "reset")
-        case OSError():
-            return UpstreamFailure(Cause.TCP, host, error.strerror or str(error))
-    raise AssertionError(f"{error!r} is none of TROUBLE")

@@ -9,14 +9,21 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import TypeVar, cast
+
+from hubferry.core.trickle import Trickle
 
 BUFFER_BYTES = 512 * 1024
 SLICE_BYTES = 64 * 1024
 
 A = TypeVar("A")
-T = TypeVar("T")
+T = TypeVar("T", bytes, int)
+
+
+class Trickled(TimeoutError):
+    """So little came in so long a wait that the other side is as good as gone."""
 
 
 class Buffers:
@@ -38,6 +45,7 @@ class Wire:
         self._buffers = buffers
         self._loop = asyncio.get_running_loop()
         self.patience_s: float | None = None  # how long to wait for the next bytes; None: the caller sees to it
+        self.trickle: Trickle | None = None  # judges a body; None: as slow as it likes
         self._tls: ssl.SSLObject | None = None
         self.ended_cleanly = False  # under TLS: the other side said that it is done, nobody cut it off
         self._incoming = ssl.MemoryBIO()
@@ -109,14 +117,21 @@ class Wire:
         return await self._received(self._socket.recv_into, self._buffers.received)
 
     async def _received(self, receive: Callable[[A], T], arg: A) -> T:
-        """What `receive` gives, as soon as it need not wait."""
+        """What `receive` gives, as soon as it need not wait: bytes, or how many."""
+        waited_s = 0.0
         while True:
             try:
-                return receive(arg)
+                got = receive(arg)
             except BlockingIOError:
-                await self._readable()
+                waited_s += await self._readable()
+                continue
+            if self.trickle is not None and self.trickle.is_stalled(_size_of(got), waited_s):
+                raise Trickled
+            return got
 
-    async def _readable(self) -> None:
+    async def _readable(self) -> float:
+        """Wait until there is something; how long that took, in seconds."""
+        began_s = time.monotonic()  # the loop's own time would count what this turn of the loop did before
         ready = self._loop.create_future()
         timer = None if self.patience_s is None else self._loop.call_later(self.patience_s, _time_out, ready)
         # by the socket and not by its number: closed meanwhile, the number is -1 or another's, and would be watched on
@@ -127,6 +142,7 @@ class Wire:
             self._loop.remove_reader(self._socket)
             if timer is not None:
                 timer.cancel()
+        return time.monotonic() - began_s
 
     async def _flush(self) -> None:
         if data := self._outgoing.read():
@@ -153,6 +169,10 @@ class Wire:
     def close(self) -> None:
         """Close at once; may be repeated."""
         self._socket.close()
+
+
+def _size_of(got: bytes | int) -> int:
+    return got if isinstance(got, int) else len(got)
 
 
 def _wake(ready: asyncio.Future[None]) -> None:

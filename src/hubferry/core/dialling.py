@@ -1,0 +1,51 @@
+"""Which addresses of a name are dialled, and in which order.
+
+Pure: takes times as arguments. At most MOST are tried: the one that last served first, those that last failed at the
+end, the two families in turn (RFC 8305 section 4), so that a network whose IPv6 leads nowhere comes to an IPv4 address
+in time. Not here: looking names up (upstream/addresses.py), dialling (upstream/dial.py).
+"""
+
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+MOST = 3
+REMEMBERED_S = 600.0
+MAX_REMEMBERED = 512  # CDNs have many names
+
+
+class Standing:
+    """What became of addresses lately."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[bool, float]] = {}
+
+    def served(self, host: str, address: str, now_s: float) -> None:
+        """A connection was made to it, through TLS where there is TLS."""
+        self._remember(host, address, now_s, is_good=True)
+
+    def failed(self, host: str, address: str, now_s: float) -> None:
+        """None could be made."""
+        self._remember(host, address, now_s, is_good=False)
+
+    def order(self, host: str, addresses: Sequence[str], now_s: float) -> list[str]:
+        """The addresses to dial, the best first; `addresses` are as the resolver prefers them."""
+        ranks = {address: self._rank(host, address, now_s) for address in addresses}
+        return sorted(_in_turn(addresses), key=ranks.__getitem__)[:MOST]
+
+    def _rank(self, host: str, address: str, now_s: float) -> int:
+        is_good, until_s = self._known.get((host, address), (False, now_s))
+        if until_s <= now_s:
+            return 1
+        return 0 if is_good else 2
+
+    def _remember(self, host: str, address: str, now_s: float, *, is_good: bool) -> None:
+        self._known.pop((host, address), None)
+        while len(self._known) >= MAX_REMEMBERED:
+            del self._known[next(iter(self._known))]  # the longest unchanged
+        self._known[host, address] = (is_good, now_s + REMEMBERED_S)
+
+
+def _in_turn(addresses: Sequence[str]) -> list[str]:
+    first = [address for address in addresses if (":" in address) == (":" in addresses[0])]
+    other = [address for address in addresses if (":" in address) != (":" in addresses[0])]
+    return [address for address in chain(*zip_longest(first, other)) if address is not None]

@@ -1,0 +1,117 @@
+"""Which hosts are reached directly although their upstream has a proxy: the NO_PROXY of the environment.
+
+Pure. There is no standard; what docker and containerd do counts, because they read the same variable (Go's
+golang.org/x/net/http/httpproxy), and curl agrees with all of it but for a leading dot:
+- entries are divided by commas or white space, case and a dot at the end do not matter;
+- `*` is every host;
+- `example.com` is that name and all names below it, `.example.com` and `*.example.com` only those below it;
+- an address or a network (`10.0.0.0/8`) means hosts that are written as addresses: no name is looked up for it;
+- `:port` behind a name or an address confines it to that port; IPv6 then needs its brackets.
+What cannot be read is passed over, as every program does: the variable is not hubferry's alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    suffix: str  # with a dot in front
+    with_itself: bool
+    port: int | None
+
+    def covers(self, host: str, port: int) -> bool:
+        if self.port not in (None, port):
+            return False
+        return host.endswith(self.suffix) or (self.with_itself and host == self.suffix[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    network: Network
+    port: int | None
+
+    def covers(self, address: Address, port: int) -> bool:
+        return self.port in (None, port) and address in self.network
+
+
+@dataclass(frozen=True, slots=True)
+class NoProxy:
+    """Hosts that no proxy is used for; without entries there are none."""
+
+    everything: bool = False
+    names: tuple[_Name, ...] = ()
+    networks: tuple[_Network, ...] = ()
+
+    def covers(self, host: str, port: int) -> bool:
+        """Whether a host, as it stands in a URL and without brackets, is reached directly."""
+        if self.everything:
+            return True
+        address = _address(host)
+        if address is not None:
+            return any(entry.covers(address, port) for entry in self.networks)
+        host = host.lower().rstrip(".")
+        return any(entry.covers(host, port) for entry in self.names)
+
+
+def no_proxy_of(environ: Mapping[str, str]) -> NoProxy:
+    """What `NO_PROXY` says or, where that is empty, `no_proxy`."""
+    return parse_no_proxy(environ.get("NO_PROXY") or environ.get("no_proxy") or "")
+
+
+def parse_no_proxy(text: str) -> NoProxy:
+    """The entries of a value; what cannot be read is none."""
+    entries = [entry for entry in text.replace(",", " ").split() if entry]
+    if "*" in entries:
+        return NoProxy(everything=True)
+    names: list[_Name] = []
+    networks: list[_Network] = []
+    for entry in entries:
+        network = _network(entry)
+        host, port = (entry, None) if network else _divided(entry)
+        network = network or _network(host)
+        if network:
+            networks.append(_Network(network, port))
+        elif name := _name(host, port):
+            names.append(name)
+    return NoProxy(names=tuple(names), networks=tuple(networks))
+
+
+def _divided(entry: str) -> tuple[str, int | None]:
+    host, colon, port = entry.rpartition(":")
+    if not colon:
+        return entry, None
+    if not port.isdecimal() or not port.isascii() or len(port) > 5:
+        return "", None
+    return host, int(port)
+
+
+def _name(host: str, port: int | None) -> _Name | None:
+    suffix = host.lower().rstrip(".").removeprefix("*")
+    if not suffix.strip(".") or any(letter in suffix for letter in "*:/[]"):
+        return None
+    return _Name("." + suffix.removeprefix("."), with_itself=not host.startswith((".", "*")), port=port)
+
+
+def _network(text: str) -> Network | None:
+    address = _address(text)
+    if address is not None:
+        return ip_network(address)
+    try:
+        return ip_network(text, strict=False) if "/" in text else None
+    except ValueError:
+        return None
+
+
+def _address(text: str) -> Address | None:
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        address = ip_address(inner)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
