@@ -74,9 +74,7 @@ class Schedule:
 
 def settings(tmp_path: Path, hub: Hub) -> dict[str, Any]:
     limits = {"read_timeout": "400ms", "response_timeout": "1s", "connect_timeout": "1s"}
-    found = kept(tmp_path, hub, "50ms", **limits)
-    # PARALLEL
-    return found
+    return kept(tmp_path, hub, "50ms", **limits)
 
 
 def check(answer: Answer, data: bytes, start: int = 0) -> str:

@@ -30,6 +30,7 @@ from hubferry.pull.target import Origin, Target
 from hubferry.pull.upstream_tokens import limited_as
 
 RETRY_WITHIN_S = 3.0  # a failure that took longer than that is not tried again while a client waits
+PASSING = frozenset({Cause.DNS, Cause.TCP, Cause.TLS, Cause.TIMEOUT, Cause.CUT})  # no wrong password at a proxy
 COSTLY = frozenset({Cause.DNS, Cause.TCP, Cause.TLS, Cause.TIMEOUT, Cause.PROXY, Cause.CUT})
 
 
@@ -238,7 +239,7 @@ class Fetcher:
         except UpstreamFailure as error:
             self._failed(base, error)
             self._log.warning("upstream_failed", {"upstream": origin.name, "problem": str(error)})
-            return _Tried(number, error=unreachable(origin.name, error), may_pass=error.cause in COSTLY)
+            return _Tried(number, error=unreachable(origin.name, error), may_pass=error.cause in PASSING)
         except OciError as error:
             is_final = not number and error.status < 500 and error.status != 429
             if not is_final:
@@ -332,11 +333,13 @@ def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:
             "try again: if it stays, something between gateway and upstream alters content",
             detail=detail,
         )
+    advice = "check the gateway's network, or set a mirror or, on a server, a proxy for this upstream"
+    if failure.cause is Cause.PROXY:
+        advice = "check the proxy that is set for this upstream, with its user name and password"
     return OciError(
         503,
         Code.UNAVAILABLE,
-        f"{upstream} cannot be reached from this gateway: {failure}; "
-        "check the gateway's network, or set a mirror or, on a server, a proxy for this upstream",
+        f"{upstream} cannot be reached from this gateway: {failure}; {advice}",
         detail=detail,
         headers=(("retry-after", "5"),),
     )
