@@ -87,6 +87,6 @@ def test_a_pull_goes_on_where_the_link_was_cut(
         check_content(client, reference, image, tmp_path)
     finally:
         client.remove(reference)
-    assert relay.cuts >= LAYERS[0] // EVERY
+    assert relay.cuts > 3
     size = sum(blob.size for blob in image.blobs.values())
     assert size < relay.down < 1.2 * size, "it goes on and does not begin again"
