@@ -6,10 +6,12 @@ The upstream is a real docker-registry. What the clients have afterwards is expo
 from __future__ import annotations
 
 import tarfile
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.conftest import answers_since
 from tests.support.clients import Containerd, Docker
 from tests.support.content import digest_of
 from tests.support.gateway import Gateway, upstream
@@ -87,6 +89,9 @@ def test_a_pull_goes_on_where_the_link_was_cut(
         check_content(client, reference, image, tmp_path)
     finally:
         client.remove(reference)
+    answers = answers_since(gateway, 0, REPOSITORY, image.blobs)
+    asked = Counter(answer["reference"] for answer in answers if answer["method"] == "GET")
+    assert {digest: asked[digest] for digest in image.blobs} == dict.fromkeys(image.blobs, 1), "no client had to retry"
     assert relay.cuts > 3
     size = sum(blob.size for blob in image.blobs.values())
     assert size < relay.down < 1.2 * size, "it goes on and does not begin again"
