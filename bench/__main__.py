@@ -17,7 +17,7 @@ from bench.table import Table, format_table
 from tests.support.processes import StartError
 
 COPIES = 4  # of a blob, at once: the upstream's, and one with each of three caches
-PROGRAMS = ("nginx", "docker-registry", "wrk")
+PROGRAMS = ("nginx", "docker-registry", "wrk", "skopeo")
 
 
 def main() -> int:

@@ -205,10 +205,15 @@ def registry_proxy(state: Path, upstream_url: str) -> Iterator[Contestant]:
 
 
 @contextlib.contextmanager
-def registry_server(state: Path, repository: str, tag: str, image: Image) -> Iterator[Contestant]:
-    """A real registry to be asked: Debian's docker-registry with one image. It does not log, to be fast."""
-    quiet = {"log": {"level": "error", "accesslog": {"disabled": True}}}
-    with Registry(state, extra=quiet) as registry:
+def registry_server(
+    state: Path, repository: str, tag: str, image: Image, *, logs: bool = False
+) -> Iterator[Contestant]:
+    """A real registry to be asked: Debian's docker-registry with one image.
+
+    To be fast it does not log; with `logs` it has a line for each request (see upstream_log.RegistryLog).
+    """
+    log = {"level": "error", "accesslog": {"disabled": not logs}}
+    with Registry(state, extra={"log": log}) as registry:
         registry.push(repository, tag, image)
         yield Contestant("the upstream itself", registry.port, registry.process)
 

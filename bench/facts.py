@@ -29,6 +29,7 @@ def collect() -> Facts:
         "hubferry": f"{metadata.version('hubferry')} at {_commit()}",
         "nginx": _search(r"nginx/(\S+)", _output("nginx", "-v")) or "?",
         "docker-registry": _search(r" v?(\d\S+)", _output("docker-registry", "--version")) or "?",
+        "skopeo": _search(r"version (\S+)", _output("skopeo", "--version")) or "?",
         "wrk": _search(r"wrk (\S+)", _output("wrk", "-v")) or "?",
     }
 

@@ -1,7 +1,8 @@
-"""What the plain-HTTP upstream was asked for: its access log, read back."""
+"""What an upstream was asked for: its access log, read back."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["UpstreamLog"]
+__all__ = ["RegistryLog", "UpstreamLog"]
 
-SETTLED_S = 0.2  # nginx writes a line when the answer has left
+SETTLED_S = 0.2  # a line is written when the answer has left
+_REQUEST = re.compile(r'"(?:GET|HEAD) (/v2/\S*) HTTP')
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,15 @@ class UpstreamLog:
 
     def _lines(self) -> list[str]:
         return self.path.read_text().splitlines()
+
+
+@dataclass(frozen=True)
+class RegistryLog:
+    """The log of contestants.registry_server with `logs`."""
+
+    path: Path
+
+    def requests(self) -> int:
+        """How many pulling requests were answered so far; an answer that was cut counts."""
+        time.sleep(SETTLED_S)
+        return len(_REQUEST.findall(self.path.read_text(errors="replace")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.parts import cold, firstbyte, memory, pull, readers, stampede, start, stream, tags, warm, worker
+from bench.parts import cold, firstbyte, link, memory, pull, readers, stampede, start, stream, tags, warm, worker
 from bench.run import Run
 from bench.table import Table
 
@@ -20,6 +20,7 @@ PARTS: dict[str, Part] = {
     "stampede": stampede.measure,
     "tags": tags.measure,
     "pull": pull.measure,
+    "link": link.measure,
     "memory": memory.measure,
     "readers": readers.measure,
     "worker": worker.measure,

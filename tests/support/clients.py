@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tests.support.content import digest_of
 from tests.support.processes import Process, find_program, unix_answers
@@ -266,15 +266,22 @@ class Skopeo:
         platform: str = "linux/amd64",
         all_images: bool = False,
         credentials: tuple[str, str] | None = None,
+        transport: Literal["dir", "oci"] = "dir",
     ) -> Path:
-        """Copy to a new folder (the `dir:` transport: manifest.json, and blobs named by their hex digest)."""
+        """Copy to a new folder.
+
+        `dir` has manifest.json and blobs named by their hex digest, and takes one layer after the other; `oci` is an
+        image layout and takes six at a time.
+        """
         self._copies += 1
         target = self._state / f"copy-{self._copies}"
         options = ["--all"] if all_images else []
         options += ["--src-creds", ":".join(credentials)] if credentials else []
         options += _tls_options(reference, self._mirrors, "--src-tls-verify=false")
         source = f"docker://{reference}"
-        self.run(*_override(platform), "copy", "--quiet", "--preserve-digests", *options, source, f"dir:{target}")
+        self.run(
+            *_override(platform), "copy", "--quiet", "--preserve-digests", *options, source, f"{transport}:{target}"
+        )
         return target
 
     def pull(
