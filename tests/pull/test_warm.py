@@ -314,7 +314,7 @@ def test_a_disk_that_fails_in_the_middle(stage: Stage, monkeypatch: pytest.Monke
     write = PartialFile.write
 
     def fail(self: PartialFile, offset: int, pieces: Sequence[bytes]) -> None:
-        if offset >= 100_000:
+        if offset + sum(map(len, pieces)) == len(LAYER):  # the last piece, with whatever waited for it
             raise StoreFailure("the disk broke")
         write(self, offset, pieces)
 
