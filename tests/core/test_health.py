@@ -34,7 +34,10 @@ def test_one_at_a_time_may_try_what_is_failing() -> None:
     assert not health.may_try(0.9)
     assert health.may_try(1.0)
     assert not health.may_try(1.0), "somebody is trying"
-    assert health.may_try(2.0), "whoever tried did not come back"
+    health.failed(1.4)
+    assert health.down_until == 3.4, "and so the next pause is longer"
+    assert health.may_try(3.4)
+    assert health.may_try(5.4), "whoever tried did not come back"
     health.answered()
     assert health.may_try(2.0)
     assert health.may_try(2.0)

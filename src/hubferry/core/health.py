@@ -18,6 +18,7 @@ class Health:
     """What is known of one base."""
 
     failures: int = 0
+    is_tried: bool = False
     down_until: float = 0.0
     distrusted_until: float = 0.0
 
@@ -30,19 +31,22 @@ class Health:
         if self.is_down(now):
             return False
         if self.failures:
+            self.is_tried = True
             self.down_until = now + self._pause_s()  # for everybody else
         return True
 
     def failed(self, now: float) -> None:
         """It could not be reached, or was too slow. Failures at the same time are one."""
-        if now < self.down_until and self.failures:
+        if now < self.down_until and not self.is_tried:
             return
+        self.is_tried = False
         self.failures += 1
         self.down_until = now + self._pause_s()
 
     def answered(self) -> None:
         """It gave an answer."""
         self.failures = 0
+        self.is_tried = False
         self.down_until = 0.0
 
     def distrust(self, now: float) -> None:

@@ -36,11 +36,15 @@ COSTLY = frozenset({Cause.DNS, Cause.TCP, Cause.TLS, Cause.TIMEOUT, Cause.PROXY,
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: when to ask the next base as well, when to ask all again, how long to wait with something kept."""
+    """Seconds: when to ask the next base as well, when to ask all again, how long to wait with something kept.
+
+    `probe_s` is the latter for whoever finds out whether an upstream that is down still is.
+    """
 
     failover_s: float = 1.5
     pauses_s: tuple[float, ...] = (0.25, 1.0)
     covered_s: float = 1.5
+    probe_s: float = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +149,17 @@ class Fetcher:
             return
         name, bases = target.origin.name, target.origin.bases
         now = self._clock.monotonic()
-        if not any(self._health(base).may_try(now) for base in bases):
+        healths = [self._health(base) for base in bases]
+        patience_s = self._patience.probe_s if all(health.failures for health in healths) else self._patience.covered_s
+        if not any(health.may_try(now) for health in healths):
             raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, "a moment ago; it is asked again soon"))
         try:
-            async with asyncio.timeout(self._patience.covered_s):
+            async with asyncio.timeout(patience_s):
                 yield
         except TimeoutError:
-            for base in bases:
-                self._health(base).failed(self._clock.monotonic())
-            detail = f"within {self._patience.covered_s} s"
+            for health in healths:
+                health.failed(self._clock.monotonic())
+            detail = f"within {patience_s} s"
             raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, detail)) from None
 
     def distrust(self, origin: Origin, base: str) -> None:

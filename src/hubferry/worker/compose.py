@@ -12,6 +12,7 @@ from hubferry.core.values import parse_token_key
 from hubferry.pages.home import HomePage
 from hubferry.pull import Gateway, PassingKeep
 from hubferry.pull.checked_manifests import CheckedManifests
+from hubferry.pull.fetch import Patience
 from hubferry.pull.flights import SoloFlights
 from hubferry.pull.kept_manifests import timing_of
 from hubferry.pull.system_clock import SystemClock
@@ -42,6 +43,7 @@ def build_shell(env: Any) -> Shell:
         registrable_domain=registrable_domain,
         keep=_build_keep(settings.cache),
         flights=SoloFlights,
+        patience=PATIENCE,
     )
     return Shell(gateway, HomePage(table, settings.server.public_url))
 
@@ -51,6 +53,10 @@ def _build_keep(settings: CacheSettings) -> PassingKeep | None:
         return None
     cache = EdgeCache()
     return PassingKeep(EdgeIndex(cache, timing_of(settings)), EdgeStore(cache), EdgeBlobs(cache))
+
+
+# here nobody goes on asking for others: whoever finds out whether an upstream is back waits for the answer
+PATIENCE = Patience(probe_s=1.5)
 
 
 def read_bindings(env: Any) -> dict[str, object]:
