@@ -163,11 +163,11 @@ def test_a_silent_upstream_is_given_up_after_the_ttl(
         gateway = offline.start_beside(start_gateway, silent.url)
         for name, client in clients.items():
             index = offline.indexes["registry.test", name]
-            before, dialled = len(gateway.log_records()), silent.connections
+            before = len(gateway.log_records())
             pulled = client.pull(offline.reference("registry.test", name, gateway=gateway))
             client.remove(offline.reference("registry.test", name, gateway=gateway))
             check_amd64(pulled, index)
             answers = answers_since(gateway, before, name_of(name), ["1"])
             assert {answer["outcome"] for answer in answers if answer["reference"] == "1"} == {"stale"}
-            assert silent.connections > dialled
+        assert silent.connections > 0
         gateway.stop()

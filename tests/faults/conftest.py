@@ -103,7 +103,7 @@ def _add_images(hub: Hub) -> tuple[Image, Blob]:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder in which a server that has ended kept `image` and `big`: to be copied, not to be served."""
     place = tmp_path_factory.mktemp("filled")
-    with Hub() as hub, open_stage(place, hub, {}) as stage:
+    with Hub() as hub, open_stage(place, hub, {"prefetch": False}) as stage:
         for url in (stage.manifest_url, stage.big_url):
             assert fetch(url).ended == "complete"
         folder = stage.folder

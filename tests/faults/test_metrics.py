@@ -25,7 +25,7 @@ MISS = 'hubferry_requests_total{outcome="miss",status="200",upstream="docker.io"
 
 def counted(state: Path, hub: Hub, cache: Mapping[str, Any] = {}, **server: Any) -> dict[str, Any]:
     settings = config(state, hub)
-    settings["cache"] |= cache
+    settings["cache"] |= {"prefetch": False, **cache}
     settings["server"] = {"metrics_from": HERE, **server}
     return settings
 

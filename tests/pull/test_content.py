@@ -124,12 +124,15 @@ def test_a_lie_that_cannot_be_encoded_is_502_as_well() -> None:
     play(stage, scene())
 
 
-def test_a_manifest_that_breaks_off_is_503() -> None:
+def test_a_manifest_that_breaks_off_is_asked_for_again_and_then_503() -> None:
     stage = Stage()
 
     async def scene() -> None:
         cut = UpstreamFailure(Cause.CUT, "registry-1.docker.io")
-        stage.upstream.on("GET", TAG_URL, FakeResponse(200, (TYPE,), BYTES, cut=cut))
+        stage.upstream.on("GET", TAG_URL, FakeResponse(200, (TYPE,), BYTES, cut=cut), ok(BYTES, TYPE))
+        assert (await stage.ask(TAG)).status == 200
+        for _ in range(2):
+            stage.upstream.on("GET", TAG_URL, FakeResponse(200, (TYPE,), BYTES, cut=cut))
         assert (await stage.ask(TAG)).status == 503
 
     play(stage, scene())

@@ -162,11 +162,13 @@ class Fetcher:
             detail = f"within {patience_s} s"
             raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, detail)) from None
 
-    def distrust(self, origin: Origin, base: str) -> None:
-        """A base gave other bytes than a digest promises; a mirror is left out for a while."""
-        if base != origin.bases[0]:
-            self._health(base).distrust(self._clock.monotonic())
-            self._log.warning("mirror_distrusted", {"upstream": origin.name, "mirror": base})
+    def distrust(self, origin: Origin, base: str) -> bool:
+        """A base gave other bytes than a digest promises; whether it is a mirror, which is left out for a while."""
+        if base == origin.bases[0]:
+            return False
+        self._health(base).distrust(self._clock.monotonic())
+        self._log.warning("mirror_distrusted", {"upstream": origin.name, "mirror": base})
+        return True
 
     async def prove(self, target: Target) -> Proof:
         """Show a credential to an upstream, as far as it asks for one.

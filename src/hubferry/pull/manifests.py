@@ -12,10 +12,22 @@ from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.manifest import MAX_BYTES, ManifestProblem, WrongDigest
 from hubferry.core.reference import is_digest
-from hubferry.ports import Body, Described, Manifest, ManifestReader, Metrics, TooLarge, Uncounted, UpstreamFailure
+from hubferry.ports import (
+    Body,
+    Described,
+    Manifest,
+    ManifestReader,
+    Metrics,
+    TooLarge,
+    Uncounted,
+    UpstreamFailure,
+    UpstreamResponse,
+)
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.fetch import Fetcher, Question, unreachable
 from hubferry.pull.target import Target
+
+MAX_CUTS = 1  # a manifest that broke off is asked for again: that costs a pull
 
 
 class ManifestSource(Protocol):
@@ -76,21 +88,34 @@ class UpstreamManifests:
     async def get(self, target: Target, reference: str, accept: str) -> Manifest:
         """A verified manifest. Raises OciError, 502 for one that is not what it should be."""
         asked = Asked(target.origin.name, target.repository, reference)
-        response = await self._fetcher.fetch(Question(target, asked, "GET", _path(asked), _headers(accept)))
+        cuts = 0
+        while True:
+            obtained = await self._fetcher.obtain(Question(target, asked, "GET", _path(asked), _headers(accept)))
+            try:
+                return await self._read(asked, obtained.response)
+            except WrongDigest as error:
+                self._metrics.wrong_content(asked.upstream)
+                if not self._fetcher.distrust(target.origin, obtained.base):  # then another base is asked
+                    raise unusable(asked, str(error)) from None
+            except UpstreamFailure as error:
+                cuts += 1
+                if cuts > MAX_CUTS:
+                    raise unreachable(asked.upstream, error) from error
+
+    async def _read(self, asked: Asked, response: UpstreamResponse) -> Manifest:
+        """Raises OciError, WrongDigest, UpstreamFailure."""
         if response.status != 200:
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)
         said = get(response.headers, "docker-content-digest") or ""
         try:
-            return await self._reader.read(response, reference if is_digest(reference) else said)
+            return await self._reader.read(response, asked.reference if is_digest(asked.reference) else said)
         except TooLarge:
             raise unusable(asked, f"it is larger than {MAX_BYTES} bytes") from None
+        except WrongDigest:
+            raise
         except ManifestProblem as error:
-            if isinstance(error, WrongDigest):
-                self._metrics.wrong_content(asked.upstream)
             raise unusable(asked, str(error)) from None
-        except UpstreamFailure as error:
-            raise unreachable(asked.upstream, error) from error
 
 
 def _path(asked: Asked) -> str:
