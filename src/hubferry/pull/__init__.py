@@ -9,8 +9,11 @@
       manifests              manifests from the upstream
         rights               who may have what is kept
       content.Content        blobs, tags, referrers of one route
-        fetch.Fetcher        drives core.exchange against an upstream and its mirrors
-          upstream_tokens    tokens of upstreams: cached, renewed once for all waiters
+        fetch.Fetcher        one request: which base, which account, when to ask again
+          limits             429s, quotas and refused accounts, for everybody who asks
+          exchanges          drives core.exchange against one base
+            upstream_tokens  tokens of upstreams: cached, renewed once for all waiters
+    prefetch                 config and layers of the image whose manifest was just given
     warm                     an image, all of it, into the cache
     flights                  what several want at the same moment: once for all, or by each
 

@@ -31,6 +31,7 @@ from hubferry.pull.upstream_tokens import limited_as
 
 RETRY_WITHIN_S = 3.0  # a failure that took longer than that is not tried again while a client waits
 PASSING = frozenset({Cause.DNS, Cause.TCP, Cause.TLS, Cause.TIMEOUT, Cause.CUT})  # no wrong password at a proxy
+PASSING_STATUSES = frozenset({500, 502, 503, 504})
 COSTLY = frozenset({Cause.DNS, Cause.TCP, Cause.TLS, Cause.TIMEOUT, Cause.PROXY, Cause.CUT})
 
 
@@ -252,7 +253,9 @@ class Fetcher:
             is_final = not number and error.status < 500 and error.status != 429
             if not is_final:
                 self._log.warning("upstream_failed", {"upstream": name, "problem": error.message})
-            return _Tried(number, error=error, is_final=is_final, may_pass=error.status == 503)
+            # the token service's answer; what is refused here (a redirect, a realm) has none
+            said = error.detail.get("status") if isinstance(error.detail, dict) else None
+            return _Tried(number, error=error, is_final=is_final, may_pass=said in PASSING_STATUSES)
         self._health(base).answered()
         status, headers = obtained.response.status, obtained.response.headers
         is_final = status < 400 or status == 416 if number else status < 500
@@ -261,7 +264,7 @@ class Fetcher:
         await obtained.response.body.close()
         self._log.warning("upstream_failed", {"upstream": name, "status": status})
         # a 503 that says when to come back is taken at its word
-        may_pass = status in (500, 502, 504) or (status == 503 and get(headers, "retry-after") is None)
+        may_pass = status in PASSING_STATUSES and not (status == 503 and get(headers, "retry-after"))
         return _Tried(number, error=relay_error(status, headers, question.asked), may_pass=may_pass)
 
     async def _of_upstream(self, question: Question) -> Obtained:
