@@ -5,7 +5,7 @@ enter Python.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
 
@@ -101,11 +101,12 @@ class ManifestReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A manifest as its descriptor: what a HEAD says of it."""
+    """A manifest as its descriptor: what a HEAD says of it. `by_mirror`: only a mirror said so."""
 
     digest: str
     media_type: str
     size_bytes: int
+    by_mirror: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

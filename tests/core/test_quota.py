@@ -12,8 +12,8 @@ LEFT = "ratelimit-remaining"
 QUOTAS: list[tuple[Headers, Quota | None]] = [
     (((LIMIT, "100;w=21600"), (LEFT, "76;w=21600")), Quota(100, 76, 21600.0)),
     (((LIMIT, " 200 ; w=3600"), (LEFT, "0")), Quota(200, 0, 3600.0)),
-    (((LIMIT, "100"), (LEFT, "5")), Quota(100, 5, 21600.0)),
-    (((LIMIT, "100;w=0"), (LEFT, "5")), Quota(100, 5, 21600.0)),
+    (((LIMIT, "100"), (LEFT, "5")), Quota(100, 5, 60.0)),
+    (((LIMIT, "100;w=0"), (LEFT, "5")), Quota(100, 5, 60.0)),
     (((LIMIT, "100;burst=5;w=60"), (LEFT, "5")), Quota(100, 5, 60.0)),
     (((LIMIT, "100;w=21600"),), None),
     (((LEFT, "76"),), None),

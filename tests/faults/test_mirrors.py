@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import REPOSITORY
-from tests.faults.kept import check_folder, is_whole, wait_event
+from tests.faults.kept import check_folder, is_whole, wait_event, wait_until
 from tests.faults.test_kept_manifests import kept, tag
 from tests.support import faults
 from tests.support.content import MIB, Blob
@@ -17,6 +17,7 @@ from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_index
+from tests.support.registry_client import basic
 
 BLOB = Blob.generated(4 * MIB, 77)
 
@@ -140,3 +141,89 @@ def test_a_manifest_that_breaks_off_is_asked_for_again(tmp_path: Path, hub: Hub,
     with Gateway.start(tmp_path / "gateway", mirrored(tmp_path, hub, mirror)) as gateway:
         assert tag(gateway).body == image.manifest
         assert mirror.count() == 0
+
+
+ALICE = [basic("alice", "a-secret")]
+
+
+@pytest.fixture
+def private(hub: Hub) -> Index:
+    """Alice's, on the upstream; the mirror may hold something else under its name."""
+    hub.state.users["alice"] = "a-secret"
+    index = build_index("alice's")
+    hub.add(REPOSITORY, "latest", index, readers={"alice"})
+    return index
+
+
+def test_a_mirror_opens_nothing_that_was_fetched_behind_a_login(
+    tmp_path: Path, hub: Hub, mirror: Hub, private: Index
+) -> None:
+    elsewhere = build_index("public, under the same name")
+    mirror.add(REPOSITORY, "other", elsewhere)
+    child = private.image("amd64")
+    paths = ["manifests/latest", f"manifests/{child.digest}", *(f"blobs/{digest}" for digest in child.blobs)]
+    with Gateway.start(tmp_path / "gateway", mirrored(tmp_path, hub, mirror)) as gateway:
+        urls = [f"{gateway.url}/v2/app/{path}" for path in paths]
+        assert {fetch(url, headers=ALICE).status for url in urls} == {200}
+        assert {fetch(url).status for url in urls} == {401}
+        hub.script(faults.answer(503), role="hub", times=None)
+        assert fetch(f"{gateway.url}/v2/app/manifests/other").status == 503
+        assert 200 not in {fetch(url).status for url in urls}
+        hub.clear()
+        assert {fetch(url).status for url in urls} == {401}
+        assert mirror.count() == 0
+
+
+def test_nobodys_private_image_is_asked_of_a_mirror(tmp_path: Path, hub: Hub, mirror: Hub, private: Index) -> None:
+    mirror.add(REPOSITORY, "latest", build_index("somebody else's"))
+    with Gateway.start(tmp_path / "gateway", mirrored(tmp_path, hub, mirror)) as gateway:
+        hub.script(faults.answer(429, b"", (("Retry-After", "1"),)), role="hub", path="/manifests/")
+        assert tag(gateway, headers=ALICE).status == 429
+        hub.clear()
+        wait_until(lambda: tag(gateway, headers=ALICE).status == 200, "that the limit ends")
+        assert tag(gateway, headers=ALICE).body == private.manifest
+        assert mirror.count() == 0
+
+
+def test_what_only_a_mirror_showed_is_kept_for_everybody_until_somebody_logs_in(
+    tmp_path: Path, hub: Hub, mirror: Hub, image: Index
+) -> None:
+    hub.state.users["alice"] = "a-secret"
+    hub.script(faults.hang_up(), role="hub", times=None)
+    with Gateway.start(tmp_path / "gateway", mirrored(tmp_path, hub, mirror)) as gateway:
+        assert tag(gateway).body == image.manifest
+        asked = mirror.count()
+        assert tag(gateway).body == image.manifest
+        assert mirror.count() == asked, "it is kept, and open"
+        hub.clear()
+        other = build_index("other")
+        hub.add(REPOSITORY, "other", other)
+        assert tag(gateway, "other", headers=ALICE).body == other.manifest
+        # whether it is open to everybody is for the upstream to say from now on, and it does
+        assert tag(gateway).body == image.manifest
+        assert mirror.count() == asked
+
+
+def test_an_upstream_that_was_slow_once_is_asked_again(tmp_path: Path, hub: Hub, mirror: Hub, image: Index) -> None:
+    mirror.add(REPOSITORY, "latest", build_index("an older one"))
+    settings = mirrored(tmp_path, hub, mirror, response_timeout="20s")
+    settings["cache"]["tag_ttl"] = "50ms"
+    with Gateway.start(tmp_path / "gateway", settings) as gateway:
+        assert tag(gateway).body == image.manifest
+        hub.script(faults.slow_first_byte(3), role="hub")
+        wait_until(lambda: tag(gateway).body != image.manifest, "that the mirror is asked")
+        wait_until(lambda: tag(gateway).body == image.manifest, "that the upstream is asked again")
+
+
+def test_a_mirror_that_is_only_a_page_any_more_is_passed_over(
+    tmp_path: Path, hub: Hub, mirror: Hub, image: Index
+) -> None:
+    page = faults.answer(200, b"<html>gone</html>", (("Content-Type", "text/html; charset=utf-8"),))
+    hub.script(faults.answer(503), role="hub", times=None)
+    with Hub() as gone:
+        gone.script(page, role="hub", times=None)
+        settings = mirrored(tmp_path, hub, mirror)
+        settings["upstreams"]["docker.io"]["mirrors"] = [gone.url, mirror.url]
+        with Gateway.start(tmp_path / "gateway", settings) as gateway:
+            assert tag(gateway).body == image.manifest
+            assert is_whole(fetch(blob_url(gateway)), BLOB)

@@ -16,6 +16,7 @@ from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_index
+from tests.support.registry_client import RegistryClient
 
 TAGS = 40
 SLOW: dict[str, Any] = {"response_timeout": "25s", "connect_timeout": "25s"}
@@ -87,3 +88,30 @@ def test_it_starts_and_serves_without_its_upstream_and_recovers(tmp_path: Path) 
             answer = tag(gateway, "unknown")
             assert answer.status == 503
             assert "cannot be reached from this gateway" in answer.json()["errors"][0]["message"]
+
+
+def test_a_head_leaves_nothing_that_a_get_would_not_wait_for(tmp_path: Path, hub: Hub) -> None:
+    """What a HEAD said is kept without the content: it covers no failure, so that a slow upstream is waited for."""
+    index = build_index("only its head")
+    hub.add(REPOSITORY, "latest", index)
+    with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub, **SLOW)) as gateway:
+        assert tag(gateway, method="HEAD").status == 200
+        hub.script(faults.slow_first_byte(2.5), role="hub", times=None)
+        assert tag(gateway).body == index.manifest
+
+
+def test_a_login_is_not_waited_for_while_the_upstream_is_silent(tmp_path: Path, hub: Hub) -> None:
+    """Whoever logs in has what is open to everybody meanwhile."""
+    index = build_index("public")
+    hub.state.users["alice"] = "a-secret"
+    hub.add(REPOSITORY, "latest", index)
+    with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub, "100ms", login="upstream", **SLOW)) as gateway:
+        assert RegistryClient(gateway.url).get("/v2/app/manifests/latest").body == index.manifest
+        time.sleep(0.2)
+        hub.script(faults.stall(), times=None)
+        begun = time.monotonic()
+        for _ in range(3):
+            client = RegistryClient(gateway.url, credentials=("alice", "a-secret"))
+            assert client.get("/v2/app/manifests/latest").body == index.manifest
+        assert time.monotonic() - begun < 20, "less than one time-out of the upstream for all of it"
+    hub.release_stalls()

@@ -131,13 +131,13 @@ def by_account(stage: Stage, answers: dict[str, Reply]) -> None:
         return token("of-" + query.get("account", ["nobody"])[0])
 
     async def answer() -> Reply:
-        authorization = stage.upstream.authorizations(URL)[-1]
+        authorization = stage.upstream.authorizations(TAG_URL)[-1]
         return answers.get((authorization or "").removeprefix("Bearer of-"), challenged(BEARER))
 
     for _ in range(4):
         stage.upstream.on_call("GET", REALM, give)
     for _ in range(9):
-        stage.upstream.on_call("GET", URL, answer)
+        stage.upstream.on_call("GET", TAG_URL, answer)
 
 
 def play_loosely(stage: Stage, scene: Any) -> None:
@@ -146,7 +146,7 @@ def play_loosely(stage: Stage, scene: Any) -> None:
 
 
 def used(stage: Stage) -> list[str]:
-    said = stage.upstream.authorizations(URL)
+    said = stage.upstream.authorizations(TAG_URL)
     return [line.removeprefix("Bearer of-") for line in said if line]
 
 
@@ -157,7 +157,7 @@ def test_the_account_with_most_left_is_used() -> None:
     async def scene() -> None:
         by_account(stage, {"alice": FakeResponse(404, quota(40)), "bob": FakeResponse(404, quota(70))})
         for _ in range(3):
-            assert (await stage.ask(BLOB)).status == 404
+            assert (await stage.ask(TAG)).status == 404
 
     play_loosely(stage, scene())
     assert used(stage) == ["alice", "bob", "bob"], "nothing is known of bob at first"
@@ -170,13 +170,13 @@ def test_an_account_that_is_told_to_wait_gives_way_to_another() -> None:
     async def scene() -> None:
         answers: dict[str, Reply] = {"alice": limited(("retry-after", "50")), "bob": FakeResponse(404)}
         by_account(stage, answers)
-        assert (await stage.ask(BLOB)).status == 404
-        assert (await stage.ask(BLOB)).status == 404
+        assert (await stage.ask(TAG)).status == 404
+        assert (await stage.ask(TAG)).status == 404
         answers["bob"] = limited(("retry-after", "30"))
-        heard = await stage.ask(BLOB)
+        heard = await stage.ask(TAG)
         assert heard.status == 429
-        assert "the account" in heard.message
-        assert "a" not in used(stage)
+        assert (heard.header("retry-after"), "an account of this gateway's" in heard.message) == ("30", True)
+        assert "alice" not in heard.message
 
     play_loosely(stage, scene())
     assert used(stage) == ["alice", "bob", "bob", "bob"]
@@ -189,12 +189,13 @@ def test_a_refused_account_is_set_aside_reported_and_tried_again_later() -> None
     async def scene() -> None:
         by_bob = "Bearer of-bob"
         stage.upstream.on("GET", URL, challenged(BEARER))
-        stage.upstream.on("GET", REALM, FakeResponse(401), token("of-bob"))
+        stage.upstream.on("GET", f"{HUB}/v2/", challenged(BEARER))
+        stage.upstream.on("GET", REALM, FakeResponse(401), FakeResponse(401), token("of-bob"))
         stage.upstream.on("GET", URL, challenged(BEARER), ok(b"x"), ok(b"y"))
         assert (await stage.ask(BLOB)).data == b"x"
         assert stage.upstream.authorizations(URL)[-1] == by_bob
         assert (await stage.ask(BLOB)).data == b"y"
-        assert [query["account"] for query in stage.upstream.token_queries()] == [["alice"], ["bob"]]
+        assert [query["account"] for query in stage.upstream.token_queries()] == [["alice"], ["alice"], ["bob"]]
         stage.clock.pass_s(901)
         stage.upstream.on("GET", REALM, token("of-alice"))
         stage.upstream.on("GET", URL, ok(b"z"))
@@ -208,18 +209,46 @@ def test_a_refused_account_is_set_aside_reported_and_tried_again_later() -> None
     assert "'a'" not in str(stage.log.events), "no secret in the log"
 
 
+def test_one_repository_that_an_account_may_not_see_does_not_take_the_account_away() -> None:
+    stage = Stage(OPEN, accounts=(ALICE, BOB))
+
+    async def scene() -> None:
+        for _ in range(2):
+            stage.upstream.on("GET", URL, challenged('Basic realm="x"'), FakeResponse(401))
+            stage.upstream.on("GET", f"{HUB}/v2/", challenged('Basic realm="x"'), ok())
+            heard = await stage.ask(BLOB)
+            assert heard.status == 401
+            assert "alice" not in heard.message
+
+    play(stage, scene())
+    assert "account_refused" not in str(stage.log.events)
+
+
 def test_with_every_account_refused_what_is_public_can_still_be_pulled() -> None:
     stage = Stage(OPEN, accounts=(ALICE,))
 
     async def scene() -> None:
         stage.upstream.on("GET", URL, challenged('Basic realm="x"'), FakeResponse(401), ok(b"x"))
+        stage.upstream.on("GET", f"{HUB}/v2/", challenged('Basic realm="x"'), FakeResponse(401))
         assert (await stage.ask(BLOB)).data == b"x"
 
     play(stage, scene())
     assert stage.upstream.authorizations(URL)[2] is None
 
 
-QUICK = Patience(failover_s=0.02, pauses_s=(), covered_s=0.05)
+def test_a_limit_of_searches_and_lists_is_none_of_pulls() -> None:
+    stage = Stage(OPEN)
+
+    async def scene() -> None:
+        stage.upstream.on("GET", f"{HUB}/v2/library/nginx/tags/list", limited(("retry-after", "3600")))
+        assert (await stage.ask("/v2/nginx/tags/list")).status == 429
+        stage.upstream.on("GET", TAG_URL, FakeResponse(404))
+        assert (await stage.ask(TAG)).status == 404
+
+    play(stage, scene())
+
+
+QUICK = Patience(failover_s=0.02, tag_failover_s=0.02, pauses_s=(), covered_s=0.05)
 
 
 def test_a_silent_upstream_costs_a_moment_once() -> None:

@@ -99,8 +99,12 @@ class Stage(BlobStage):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.manifests = Manifests(FileStore(folder))
-        self.warmer = Warmer({"docker.io": self.origin}, self.manifests, self.blobs, store=self.store, fills=self.fills)
+        self.warmer = Warmer(self.target_of, self.manifests, self.blobs, store=self.store, fills=self.fills)
         self.told = Told()
+
+    async def target_of(self, upstream: str, repository: str) -> Target:
+        assert upstream == "docker.io"
+        return Target(self.origin, repository, self.origin.account)
 
     async def warm(
         self, platforms: Sequence[Platform] | None = (AMD64,), reference: str = "1", told: Told | None = None

@@ -4,6 +4,7 @@ Pure. OCI image specification, "Content Descriptors"; Docker's schema 1 and 2. N
 all (manifest.py).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from hubferry.core.manifest import ManifestProblem
 from hubferry.core.platforms import Platform, normal_platform
 from hubferry.core.reference import is_digest
 
+_WORD = re.compile(r"[A-Za-z0-9._+-]{0,64}")
 _FOREIGN = (".foreign.", ".nondistributable.")
 _REFERENCE_TYPE = "vnd.docker.reference.type"
 
@@ -66,7 +68,10 @@ def _descriptor(entry: Any) -> Descriptor:
     )
 
 
-def _platform(said: Any) -> Platform:
+def _platform(said: Any) -> Platform | None:
+    words = (said["os"], said["architecture"], said.get("variant") or "")
+    if not all(_WORD.fullmatch(word) for word in words):
+        return None  # it is nobody's, and must not reach a terminal
     return normal_platform(said["os"], said["architecture"], said.get("variant") or "")
 
 

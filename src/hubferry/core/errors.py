@@ -124,8 +124,8 @@ def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
 
 
 def limit_error(asked: Asked, account: str, until: str, wait_s: int, headers: Headers) -> OciError:
-    """The 429 for what an upstream's limit forbids: whose limit, and until when (RFC 3339)."""
-    whose = f"the account {account}" if account else "this gateway's address"
+    """The 429 for what an upstream's limit forbids: whose limit (empty: an address's), and until when (RFC 3339)."""
+    whose = account or "this gateway's address"
     more = "" if account else "; an account of that registry raises it"
     return OciError(
         429,

@@ -14,7 +14,7 @@ from email.utils import mktime_tz, parsedate_tz
 
 from hubferry.core.http import Headers, get
 
-DEFAULT_WINDOW_S = 21600.0  # Docker Hub's
+DEFAULT_WINDOW_S = 60.0  # where none is said: what is unknown should not hold for long
 DEFAULT_BLOCK_S = 60.0  # a 429 that does not say for how long; doubled each time it comes again
 MAX_GUESSED_BLOCK_S = 900.0
 MAX_BLOCK_S = 21600.0
@@ -43,16 +43,16 @@ def parse_quota(headers: Headers) -> Quota | None:
     remaining, _ = _parse_item(get(headers, "ratelimit-remaining"))
     if not limit or remaining is None:
         return None
-    return Quota(limit, remaining, window_s)
+    return Quota(limit, remaining, window_s or DEFAULT_WINDOW_S)
 
 
-def _parse_item(value: str | None) -> tuple[int | None, float]:
+def _parse_item(value: str | None) -> tuple[int | None, float | None]:
     """`100;w=21600` -> (100, 21600.0)."""
     number, _, rest = (value or "").partition(";")
     number = number.strip()
     if not (number.isascii() and number.isdecimal() and len(number) <= 9):
-        return None, DEFAULT_WINDOW_S
-    window_s = DEFAULT_WINDOW_S
+        return None, None
+    window_s = None
     for parameter in rest.split(";"):
         name, _, said = parameter.strip().partition("=")
         if name == "w" and said.isascii() and said.isdecimal() and 0 < len(said) <= 9 and int(said):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Headers, Request
 from hubferry.ports import Body
+from hubferry.pull.target import Witness
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Answer:
     body: bytes | Body | None = None
     trail: Trail = field(default_factory=Trail)
     reusable_s: float = 0.0
+    witness: Witness = "upstream"
 
 
 def json_answer(body: bytes, headers: Headers = (), status: int = 200) -> Answer:

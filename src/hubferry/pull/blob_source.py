@@ -15,9 +15,9 @@ from hubferry.core.ranges import ByteRange
 from hubferry.ports import Fetched, Readable, UpstreamResponse
 from hubferry.pull.content import check_partial
 from hubferry.pull.exchanges import Obtained
-from hubferry.pull.fetch import Fetcher, Question
+from hubferry.pull.fetch import Fetcher
 from hubferry.pull.manifests import unusable
-from hubferry.pull.target import Target
+from hubferry.pull.target import Question, Target, Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Proven:
 
     size_bytes: int | None
     media_type: str
+    witness: Witness = "upstream"
 
 
 class BlobSource:
@@ -44,12 +45,14 @@ class BlobSource:
 
         Raises OciError.
         """
-        response = (await self._ask("HEAD", head.UNENCODED)).response
-        if response.status == 405:
-            await response.body.close()
-            response = (await self._ask("GET", head.UNENCODED)).response
+        obtained = await self._ask("HEAD", head.UNENCODED)
+        if obtained.response.status == 405:
+            await obtained.response.body.close()
+            obtained = await self._ask("GET", head.UNENCODED)
+        response = obtained.response
         try:
-            return Proven(self._whole_size(response), get(response.headers, "content-type") or "")
+            media_type = get(response.headers, "content-type") or ""
+            return Proven(self._whole_size(response), media_type, obtained.witness)
         finally:
             await response.body.close()
 
@@ -79,6 +82,11 @@ class BlobSource:
         """What was fetched is not the blob: whoever may be to blame is not asked for a while."""
         for base in self._bases:
             self._fetcher.distrust(self._target.origin, base)
+
+    @property
+    def witness(self) -> Witness:
+        """Who gave the last answer."""
+        return "upstream" if self._obtained is None else self._obtained.witness
 
     async def _respond(self, headers: Headers) -> UpstreamResponse:
         before = self._obtained

@@ -6,6 +6,7 @@ a HEAD. Ranges and heads always come from the upstream. Not here: where and how 
 """
 
 from dataclasses import replace
+from functools import partial
 
 from hubferry.core.http import Request, get
 from hubferry.ports import BlobCache
@@ -55,4 +56,5 @@ class CachedBlobs:
         return Answer(200, identity(digest, kept.size_bytes), kept.body)
 
     async def _ask(self, request: Request, target: Target, digest: str) -> Answer:
-        return await self._proofs.ask_now(target, lambda: self._stream(request, target, digest))
+        stream = partial(self._stream, request, target, digest)
+        return await self._proofs.ask_now(target, stream, lambda answer: answer.witness)

@@ -15,9 +15,9 @@ from hubferry.core.routing import Endpoint, Route
 from hubferry.core.tags import decide_page, next_last, next_query, parse_page, parse_tags
 from hubferry.ports import TooLarge, Upstream, UpstreamFailure, UpstreamResponse
 from hubferry.pull.answer import Answer, json_answer
-from hubferry.pull.fetch import Fetcher, Question, unreachable
+from hubferry.pull.fetch import Fetcher, unreachable
 from hubferry.pull.manifests import unusable
-from hubferry.pull.target import Target
+from hubferry.pull.target import Question, Target
 
 MAX_LIST = 8 * 2**20
 
@@ -44,7 +44,8 @@ class Content:
         if byte_range:
             sent = (("range", byte_range.format()), *sent)
         path = f"/v2/{target.repository}/blobs/{digest}"
-        response = await self._fetcher.fetch(Question(target, asked, request.method, path, sent, "blobs"))
+        obtained = await self._fetcher.obtain(Question(target, asked, request.method, path, sent, "blobs"))
+        response, witness = obtained.response, obtained.witness
         if response.status not in (200, 206):
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)
@@ -68,8 +69,8 @@ class Content:
             known["content-length"] = str(partial.length)
         if request.method == "HEAD":
             await response.body.close()
-            return Answer(response.status, tuple(known.items()))
-        return Answer(response.status, tuple(known.items()), response.body)
+            return Answer(response.status, tuple(known.items()), witness=witness)
+        return Answer(response.status, tuple(known.items()), response.body, witness=witness)
 
     async def tags(self, route: Route, target: Target, endpoint: Endpoint) -> Answer:
         """One page of the tag list, in order, with a relative Link to the next one."""
@@ -117,7 +118,7 @@ class Content:
 
     async def _list(self, target: Target, path: str, extra: Headers, asked: Asked) -> tuple[bytes, Headers]:
         sent = (*extra, *head.UNENCODED)
-        response = await self._fetcher.fetch(Question(target, asked, "GET", path, sent))
+        response = await self._fetcher.fetch(Question(target, asked, "GET", path, sent, "lists"))
         if response.status != 200:
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)

@@ -6,22 +6,24 @@ is refused on its way (403 behind a redirect) is resolved anew, once. Not here: 
 
 from dataclasses import dataclass
 
+from hubferry.core.access import Credential
 from hubferry.core.challenge import Challenge
 from hubferry.core.errors import Code, OciError
 from hubferry.core.exchange import Authenticate, Deliver, Exchange, Fail, Send
 from hubferry.core.http import Headers, get
 from hubferry.ports import EventLog, Upstream, UpstreamResponse
-from hubferry.pull.target import Target
+from hubferry.pull.target import Target, Witness
 from hubferry.pull.upstream_tokens import UpstreamTokens
 
 USER_AGENT = "hubferry (+https://opencontainers.org/distribution-spec)"
 
 
 class AccountRefused(Exception):
-    """The user name or password of the gateway's own account was refused; `refusal` says so to a client."""
+    """The gateway's own account was refused, for this repository or altogether; `refusal` says so to a client."""
 
-    def __init__(self, refusal: OciError) -> None:
+    def __init__(self, account: Credential, refusal: OciError) -> None:
         super().__init__(refusal.message)
+        self.account = account
         self.refusal = refusal
 
 
@@ -32,6 +34,7 @@ class Obtained:
     response: UpstreamResponse
     base: str
     direct_url: str = ""
+    witness: Witness = "upstream"
 
 
 class Exchanges:
@@ -65,8 +68,8 @@ class Exchanges:
             exchange = self._exchange(target, base, method, path, headers)
             obtained = await self._run(target, base, exchange)
         try:
-            if obtained.response.status == 401 and target.is_own and exchange.sent_basic:
-                raise AccountRefused(_refused_account(target))
+            if obtained.response.status == 401 and target.is_own and target.credential and exchange.sent_basic:
+                raise AccountRefused(target.credential, _refused_account(target.origin.name))
             refuse_encoded(target.origin.name, obtained.response.headers)
         except BaseException:
             await obtained.response.body.close()
@@ -109,8 +112,8 @@ class Exchanges:
         try:
             token = await self.tokens.authorization(target.origin, step, target.repository, target.credential)
         except OciError as error:
-            if error.status == 401 and target.is_own and not step.anonymous:
-                raise AccountRefused(error) from None
+            if error.status == 401 and target.is_own and target.credential and not step.anonymous:
+                raise AccountRefused(target.credential, _refused_account(target.origin.name)) from None
             raise
         if token is None:
             return exchange.authorized(None)
@@ -141,11 +144,11 @@ def refused(upstream: str, reason: str) -> OciError:
     )
 
 
-def _refused_account(target: Target) -> OciError:
-    name = "" if target.credential is None else target.credential.username
+def _refused_account(upstream: str) -> OciError:
+    """Without the account's name: whoever asks may be anybody."""
     return OciError(
         401,
         Code.UNAUTHORIZED,
-        f"{target.origin.name} refused the gateway's account {name}: its operator has to look at it",
-        detail={"upstream": target.origin.name},
+        f"{upstream} does not show this to the gateway's own account: log in with one that may see it",
+        detail={"upstream": upstream},
     )

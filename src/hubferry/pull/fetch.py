@@ -7,9 +7,8 @@ last); who does not answer within `failover_s` gets company, and who answers fir
     a mirror               speaks for the upstream only when it has what is asked for (2xx, 416)
 
 When nobody has an answer and that may pass (5xx, not reached), all are asked again after a pause. A mirror gets no
-credential: it is another origin than the one that the credential was given for. What is limited is not asked
-(limits.py); of several accounts of the gateway's own the one with most left is used.
-Not here: the steps of one exchange (exchanges.py), the meaning of the final status for what was asked.
+credential: it is another origin than the one that the credential was given for. What is limited is not asked.
+Not here: as whom one base is asked (one_base.py), the meaning of the final status for what was asked.
 """
 
 import asyncio
@@ -17,16 +16,18 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
-from hubferry.core.access import MIN_LIFETIME_S
-from hubferry.core.errors import Asked, Code, OciError, relay_error
-from hubferry.core.exchange import Authenticate, Exchange, Fail, Send
+from hubferry.core.errors import Code, OciError, relay_error
+from hubferry.core.headers import media_type
 from hubferry.core.health import Health, decide_order
 from hubferry.core.http import Headers, get
+from hubferry.core.reference import is_digest
 from hubferry.ports import Cause, Clock, EventLog, UpstreamFailure, UpstreamResponse
-from hubferry.pull.exchanges import USER_AGENT, AccountRefused, Exchanges, Obtained, refused
-from hubferry.pull.limits import Kind, Limits
-from hubferry.pull.target import Origin, Target
+from hubferry.pull.exchanges import Exchanges, Obtained
+from hubferry.pull.limits import Limits
+from hubferry.pull.one_base import OneBase, Proof
+from hubferry.pull.target import Origin, Question, Target
 from hubferry.pull.upstream_tokens import limited_as
 
 RETRY_WITHIN_S = 3.0  # a failure that took longer than that is not tried again while a client waits
@@ -39,33 +40,16 @@ COSTLY = frozenset({Cause.DNS, Cause.TCP, Cause.TLS, Cause.TIMEOUT, Cause.PROXY,
 class Patience:
     """Seconds: when to ask the next base as well, when to ask all again, how long to wait with something kept.
 
-    `probe_s` is the latter for whoever finds out whether an upstream that is down still is.
+    A tag is the upstream's to tell, and it has longer for that than for content under a digest.
+
+    `probe_s` is the latter for whoever finds out whether an upstream that is down still is. None: as long as it takes.
     """
 
-    failover_s: float = 1.5
+    failover_s: float = 1.0
+    tag_failover_s: float = 2.0
     pauses_s: tuple[float, ...] = (0.25, 1.0)
-    covered_s: float = 1.5
-    probe_s: float = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """Whether an upstream took a credential, and how long that may be relied on (None: it does not say)."""
-
-    accepted: bool
-    lifetime_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, of whom, and what it is called in messages; `path` is appended to the base URL."""
-
-    target: Target
-    asked: Asked
-    method: str
-    path: str
-    headers: Headers
-    kind: Kind = "manifests"
+    covered_s: float | None = 1.5
+    probe_s: float | None = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +75,7 @@ class Fetcher:
         log: EventLog,
         patience: Patience,
     ) -> None:
-        self._exchanges = exchanges
+        self._base = OneBase(exchanges, limits)
         self._limits = limits
         self._clock = clock
         self._log = log
@@ -121,45 +105,36 @@ class Fetcher:
         raise AssertionError("the last pause is none")
 
     async def repeat(self, origin: Origin, url: str, headers: Headers) -> UpstreamResponse | None:
-        """The same again, from where an answer was found before (`Obtained.direct_url`); None: it is not there."""
-        try:
-            response = await self._exchanges.upstream.send(
-                origin.name, Send("GET", url, (*headers, ("user-agent", USER_AGENT)))
-            )
-        except UpstreamFailure:
-            return None  # its host may be the trouble, and the upstream may know another
-        if response.status in (200, 206) and get(response.headers, "content-encoding") in (None, "identity"):
-            return response
-        await response.body.close()
-        return None
+        """See OneBase.repeat."""
+        return await self._base.repeat(origin, url, headers)
 
     def share(self, target: Target) -> float:
         """What is left of the upstream's limit for this caller, from 0 to 1; 1 when nothing is known."""
-        credentials = target.origin.accounts if target.is_own else (target.credential,)
-        return self._limits.share(target.origin.name, credentials)
+        return self._limits.share(target.origin.name, target.credential)
 
     @contextlib.asynccontextmanager
-    async def patience(self, target: Target, *, is_covered: bool) -> AsyncIterator[None]:
+    async def patience(self, target: Target, *, is_covered: bool, slow_s: float | None = None) -> AsyncIterator[None]:
         """Bound what an upstream is asked for, for whoever has something else to answer with.
 
-        Work that is shared goes on without them. Raises OciError 503: at once while the upstream is down, but for
-        one of them in a while, who finds out whether it still is.
+        `slow_s` is how long to wait at least. Work that is shared goes on without them. Raises OciError 503: at once
+        while the upstream is down, but for one of them in a while, who finds out whether it still is.
         """
         if not is_covered:
             yield
             return
-        name, bases = target.origin.name, target.origin.bases
+        name = target.origin.name
         now = self._clock.monotonic()
-        healths = [self._health(base) for base in bases]
-        patience_s = self._patience.probe_s if all(health.failures for health in healths) else self._patience.covered_s
-        if not any(health.may_try(now) for health in healths):
+        healths = [self._health(base) for base in _bases(target)]
+        if not any(health.is_free(now) for health in healths):
             raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, "a moment ago; it is asked again soon"))
+        is_down = all(health.failures for health in healths)
+        patience_s = self._patience.probe_s if is_down else self._patience.covered_s
+        patience_s = patience_s if slow_s is None or patience_s is None else max(patience_s, slow_s)
         try:
             async with asyncio.timeout(patience_s):
                 yield
         except TimeoutError:
-            for health in healths:
-                health.failed(self._clock.monotonic())
+            healths[0].failed(self._clock.monotonic())
             detail = f"within {patience_s} s"
             raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, detail)) from None
 
@@ -172,79 +147,50 @@ class Fetcher:
         return True
 
     async def prove(self, target: Target) -> Proof:
-        """Show a credential to an upstream, as far as it asks for one.
-
-        A token made with it is proof enough: whether it opens a repository shows when that is pulled.
-        Raises OciError as `fetch` does, and what a refusal other than 401 means.
-        """
-        origin = target.origin
-        base = origin.bases[0]
-        # where the challenge is known, a kept token is proof without asking; a login that names no repository asks
-        known = self._exchanges.known(base) if target.repository else None
-        exchange = Exchange("GET", f"{base}/v2/", (("user-agent", USER_AGENT),), origin.trust, known=known)
-        step: object = exchange.begin()
-        status, shown, asked = 0, False, False
-        headers: Headers = ()
+        """See OneBase.prove. Raises OciError."""
         try:
-            while isinstance(step, Send | Authenticate):
-                if isinstance(step, Send):
-                    response = await self._exchanges.upstream.send(origin.name, step)
-                    await response.body.close()
-                    status, headers = response.status, response.headers
-                    step = exchange.received(status, headers)
-                    continue
-                asked = True
-                token = await self._exchanges.tokens.authorization(
-                    origin, step, target.repository, target.credential, min_remaining_s=MIN_LIFETIME_S
-                )
-                shown = shown or not step.anonymous
-                if token and token.lifetime_s is not None and not step.anonymous:
-                    self._exchanges.remember(base, step.challenge)
-                    return Proof(accepted=True, lifetime_s=token.lifetime_s)
-                step = exchange.authorized(token.authorization if token else None)
+            return await self._base.prove(target)
         except UpstreamFailure as error:
-            self._failed(base, error)
-            raise unreachable(origin.name, error) from error
-        if isinstance(step, Fail):
-            raise refused(origin.name, step.reason)
-        if status >= 300 and status != 401:
-            raise relay_error(status, headers, Asked(origin.name, "its login", ""))
-        # an upstream that asks nobody takes everybody; one that asked elsewhere has not seen this credential
-        return Proof(accepted=status < 300 and shown == asked)
+            self._failed(target.origin.bases[0], error)
+            raise unreachable(target.origin.name, error) from error
 
     async def _ask_bases(self, question: Question) -> _Tried:
         """The first answer, or the most telling failure: the upstream's own."""
-        bases = question.target.origin.bases
-        if len(bases) == 1:
-            return await self._try(question, 0)
+        bases = _bases(question.target)
+        failover_s = self._failover_s(question)
         waiting = decide_order([self._health(base) for base in bases], self._clock.monotonic())
+        if len(waiting) == 1:
+            return await self._try(question, waiting[0])
         running: dict[asyncio.Task[_Tried], int] = {}
         failed: list[_Tried] = []
+        winner: _Tried | None = None
         try:
-            while waiting or running:
+            while winner is None and (waiting or running):
                 if waiting:
                     number = waiting.pop(0)
                     running[asyncio.create_task(self._try(question, number))] = number
-                timeout_s = self._patience.failover_s if waiting else None
+                timeout_s = failover_s if waiting else None
                 done, _ = await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
                 for task in sorted(done, key=lambda task: running[task]):
-                    tried = task.result()
-                    if tried.is_final:
+                    if winner is None:
                         del running[task]
-                        self._lost(question, list(running.values()), bases[tried.number])
-                        return tried
-                    del running[task]
-                    failed.append(tried)
+                        tried = task.result()
+                        winner = tried if tried.is_final else None
+                        failed.append(tried)
+            if winner is not None:
+                self._lost(question, list(running.values()))
         finally:
-            await _end(list(running))
+            await _end(list(running), winner)
+        if winner is not None:
+            return winner
         own = min(failed, key=lambda tried: tried.number)
         return replace(own, may_pass=any(tried.may_pass for tried in failed))
 
     async def _try(self, question: Question, number: int) -> _Tried:
         origin, base = question.target.origin, question.target.origin.bases[number]
-        name = origin.name if not number else base
+        name = origin.name if not number else limited_as(origin, base)
         try:
-            obtained = await (self._of_upstream(question) if not number else self._of_mirror(question, base))
+            obtained = await self._base.ask(question, number)
         except UpstreamFailure as error:
             self._failed(base, error)
             self._log.warning("upstream_failed", {"upstream": origin.name, "problem": str(error)})
@@ -258,7 +204,7 @@ class Fetcher:
             return _Tried(number, error=error, is_final=is_final, may_pass=said in PASSING_STATUSES)
         self._health(base).answered()
         status, headers = obtained.response.status, obtained.response.headers
-        is_final = status < 400 or status == 416 if number else status < 500
+        is_final = _speaks_for(question, obtained) if number else status < 500
         if is_final:
             return _Tried(number, obtained, is_final=True)
         await obtained.response.body.close()
@@ -267,70 +213,56 @@ class Fetcher:
         may_pass = status in PASSING_STATUSES and not (status == 503 and get(headers, "retry-after"))
         return _Tried(number, error=relay_error(status, headers, question.asked), may_pass=may_pass)
 
-    async def _of_upstream(self, question: Question) -> Obtained:
-        """From the upstream itself, with one of the gateway's accounts after the other if it is they who question."""
-        origin = question.target.origin
-        for _ in range(len(origin.accounts) + 2):  # each time one of them is set aside or told to wait
-            credential = (
-                self._limits.choose(origin.name, question.kind)
-                if question.target.is_own
-                else question.target.credential
-            )
-            self._limits.check(question.asked, credential, question.kind)
-            asker = replace(question.target, credential=credential)
-            try:
-                obtained = await self._exchanges.run(
-                    asker, origin.bases[0], question.method, question.path, question.headers
-                )
-            except AccountRefused as error:
-                if credential is None:
-                    raise error.refusal from None
-                self._limits.set_aside(origin.name, credential)
-                continue
-            except OciError as error:
-                # the token service's limit; there is an account that it does not limit, or there is none
-                if error.status == 429 and question.target.is_own and self._limits.has_free(origin.name, question.kind):
-                    continue
-                raise
-            status, headers = obtained.response.status, obtained.response.headers
-            self._limits.heard(origin.name, credential, question.kind, status, headers)
-            if status != 429:
-                return obtained
-            await obtained.response.body.close()  # and around again: another account, or `check` says what was heard
-        raise relay_error(429, (), question.asked)
-
-    async def _of_mirror(self, question: Question, base: str) -> Obtained:
-        asked = replace(question.asked, upstream=limited_as(question.target.origin, base))
-        self._limits.check(asked, None, question.kind)
-        asker = replace(question.target, credential=None)
-        obtained = await self._exchanges.run(asker, base, question.method, question.path, question.headers)
-        self._limits.heard(asked.upstream, None, question.kind, obtained.response.status, obtained.response.headers)
-        return obtained
-
     def _health(self, base: str) -> Health:
         return self._healths.setdefault(base, Health())
 
     def _failed(self, base: str, error: UpstreamFailure) -> None:
-        if error.cause in COSTLY:
+        # a token service or CDN that cannot be reached says nothing about the registry
+        if error.cause in COSTLY and error.host == urlsplit(base).hostname:
             self._health(base).failed(self._clock.monotonic())
 
-    def _lost(self, question: Question, slow: Sequence[int], winner: str) -> None:
+    def _failover_s(self, question: Question) -> float:
+        is_fixed = question.kind == "blobs" or is_digest(question.asked.reference)
+        return self._patience.failover_s if is_fixed else self._patience.tag_failover_s
+
+    def _lost(self, question: Question, slow: Sequence[int]) -> None:
         """These had longer, and another answered before them."""
         for number in slow:
             base = question.target.origin.bases[number]
             self._health(base).failed(self._clock.monotonic())
-            problem = f"it did not answer within {self._patience.failover_s} s, and {winner} did"
-            fields = {"upstream": question.target.origin.name if not number else base, "problem": problem}
+            problem = f"it did not answer within {self._failover_s(question)} s, and another did"
+            origin = question.target.origin
+            fields = {"upstream": limited_as(origin, base) if number else origin.name, "problem": problem}
             self._log.warning("upstream_failed", fields)
 
 
-async def _end(running: Sequence[asyncio.Task[_Tried]]) -> None:
-    """Cancel what is still being asked, and close what was answered meanwhile."""
+def _bases(target: Target) -> tuple[str, ...]:
+    return target.origin.bases if target.may_use_mirrors else target.origin.bases[:1]
+
+
+def _speaks_for(question: Question, obtained: Obtained) -> bool:
+    """Whether a mirror's answer may stand for the upstream's: it has what is asked for, as far as its head tells."""
+    status, headers = obtained.response.status, obtained.response.headers
+    if media_type(get(headers, "content-type")) == "text/html" and status < 300:
+        return False  # the page of an accelerator that has gone, a captive portal's
+    digest, reference = get(headers, "docker-content-digest"), question.asked.reference
+    if digest is not None and is_digest(reference) and digest != reference:
+        return False
+    return status < 300 or status == 416
+
+
+async def _end(running: Sequence[asyncio.Task[_Tried]], winner: _Tried | None) -> None:
+    """Cancel what is still being asked, and close what was answered meanwhile; the winner's, if this is cancelled."""
     for task in running:
         task.cancel()
-    for result in await asyncio.gather(*running, return_exceptions=True):
-        if isinstance(result, _Tried) and result.obtained is not None:
-            await result.obtained.response.body.close()
+    try:
+        for result in await asyncio.gather(*running, return_exceptions=True):
+            if isinstance(result, _Tried) and result.obtained is not None:
+                await result.obtained.response.body.close()
+    except asyncio.CancelledError:
+        if winner is not None and winner.obtained is not None:
+            await winner.obtained.response.body.close()
+        raise
 
 
 def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:

@@ -38,7 +38,7 @@ from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.cached_blobs import CachedBlobs
 from hubferry.pull.content import Content
 from hubferry.pull.exchanges import Exchanges
-from hubferry.pull.fetch import Fetcher, Patience, Question, unreachable
+from hubferry.pull.fetch import Fetcher, Patience, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.kept_manifests import KeptManifests, timing_of
@@ -48,7 +48,7 @@ from hubferry.pull.manifests import ManifestSource, UpstreamManifests
 from hubferry.pull.prefetch import Prefetch
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
-from hubferry.pull.target import Origin, Target
+from hubferry.pull.target import Origin, Question, Target
 from hubferry.pull.upstream_tokens import UpstreamTokens
 from hubferry.pull.warm import Warmer
 
@@ -100,7 +100,7 @@ class Gateway:
         self._table = table
         self._origins = {origin.name: origin for origin in origins}
         self._upstream = upstream
-        accounts = {origin.name: origin.accounts for origin in origins if origin.accounts}
+        accounts = {origin.name: origin.accounts for origin in origins}
         limits = Limits(clock, log, metrics or Uncounted(), accounts)
         tokens = UpstreamTokens(upstream, limits, clock, log, registrable_domain=registrable_domain, flights=flights())
         self._fetcher = Fetcher(Exchanges(upstream, tokens, log), limits, clock=clock, log=log, patience=patience)
@@ -111,8 +111,9 @@ class Gateway:
         self._blobs: KeptBlobs | CachedBlobs | None = None
         self._keep = keep
         self._prefetch: Prefetch | None = None
+        self._rights: Rights | None = None
         if keep is not None:
-            rights = Rights(keep.index, clock, self._revision)
+            rights = self._rights = Rights(keep.index, clock, self._revision, believes_mirrors=isinstance(keep, Keep))
             self._manifests = KeptManifests(
                 direct,
                 keep.index,
@@ -170,7 +171,20 @@ class Gateway:
         """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
         if not isinstance(self._blobs, KeptBlobs) or not isinstance(self._keep, Keep):
             raise ValueError("only what is kept can be kept warm")
-        return Warmer(self._origins, self._manifests, self._blobs, store=self._keep.blobs, fills=self._keep.fills)
+        return Warmer(
+            self._account_target, self._manifests, self._blobs, store=self._keep.blobs, fills=self._keep.fills
+        )
+
+    async def _account_target(self, upstream: str, repository: str) -> Target:
+        origin = self._origins[upstream]
+        return await self._target(origin, repository, origin.account)
+
+    async def _target(self, origin: Origin, repository: str, credential: Credential | None) -> Target:
+        target = Target(origin, repository, credential)
+        if not origin.settings.mirrors:
+            return target
+        may = target.is_anonymous if self._rights is None else await self._rights.may_ask_mirrors(target)
+        return replace(target, may_use_mirrors=may)
 
     def revision(self) -> int:
         """A number that is another one whenever an answer that was reusable may no longer be right."""
@@ -216,7 +230,7 @@ class Gateway:
     async def _repository(
         self, request: Request, endpoint: Endpoint, route: Route, credential: Credential | None, trail: Trail
     ) -> Answer:
-        target = Target(self._origins[route.upstream], route.repository, credential)
+        target = await self._target(self._origins[route.upstream], route.repository, credential)
         if endpoint.kind is Kind.MANIFEST:
             answer = await self._manifests.answer(request, target, endpoint.reference, trail)
             if self._prefetch is not None and answer.status == 200 and isinstance(answer.body, bytes):
@@ -280,7 +294,7 @@ class Gateway:
         path = f"?{urlencode(wanted, quote_via=quote)}"
         search = replace(self._origins[name], settings=replace(self._settings.upstreams[name], url=url, mirrors=()))
         asked = Asked(name, "search", "", Code.UNSUPPORTED)
-        response = await self._fetcher.fetch(Question(Target(search), asked, "GET", path, UNENCODED))
+        response = await self._fetcher.fetch(Question(Target(search), asked, "GET", path, UNENCODED, "search"))
         if response.status != 200:
             await response.body.close()
             raise relay_error(response.status, response.headers, asked)

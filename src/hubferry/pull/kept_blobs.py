@@ -14,6 +14,7 @@ A refusal (401, 403) withdraws the right at once. Not here: what the upstream is
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from hubferry.core.http import Request
@@ -28,7 +29,7 @@ from hubferry.pull.kept_bodies import GoingOn, Noticed
 from hubferry.pull.manifests import unusable
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
-from hubferry.pull.target import Target
+from hubferry.pull.target import Target, Witness
 
 FAR_AHEAD_BYTES = 8 * 2**20
 MAX_AHEAD = 2  # separate fetches of one blob at a time
@@ -124,7 +125,9 @@ class KeptBlobs:
         body = cast("InFile", blob.body(start, end))
 
         async def fetch(start: int, end: int | None = None) -> Fetched:
-            return await self._proofs.ask_now(ask.target, lambda: ask.source.fetch(start, end))
+            return await self._proofs.ask_now(
+                ask.target, lambda: ask.source.fetch(start, end), lambda _: ask.source.witness
+            )
 
         return GoingOn(body, start, end, fetch, ask.trail)
 
@@ -149,7 +152,8 @@ class KeptBlobs:
 
     async def _pass_through(self, ask: "_Ask") -> Answer:
         ask.trail.outcome = "bypass"
-        return await self._proofs.ask_now(ask.target, lambda: self._stream(ask.request, ask.target, ask.digest))
+        stream = partial(self._stream, ask.request, ask.target, ask.digest)
+        return await self._proofs.ask_now(ask.target, stream, lambda answer: answer.witness)
 
     async def _is_proven(self, ask: "_Ask") -> bool:
         held = await self._index.blob(repository_of(ask.target), ask.digest)
@@ -162,7 +166,7 @@ class KeptBlobs:
                 await self._index.put_blob(repository_of(ask.target), ask.digest, proven.size_bytes)
             return proven
 
-        return await self._proofs.once(ask.target, ("prove", ask.digest), prove)
+        return await self._proofs.once(ask.target, ("prove", ask.digest), prove, lambda proven: proven.witness)
 
     async def _fill(self, ask: "_Ask") -> bool:
         """See Fills.start; whoever asks with the same credential meanwhile waits for the same answer."""
@@ -179,7 +183,10 @@ class KeptBlobs:
                 blob.close()
             return True
 
-        return await self._proofs.once(ask.target, ("fill", ask.digest), fill, lambda is_proven: is_proven)
+        def witness(is_proven: bool) -> Witness | None:
+            return ask.source.witness if is_proven else None
+
+        return await self._proofs.once(ask.target, ("fill", ask.digest), fill, witness)
 
 
 @dataclass(frozen=True, slots=True)

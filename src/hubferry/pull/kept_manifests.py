@@ -51,9 +51,11 @@ from hubferry.pull.target import Target
 
 MAX_REMEMBERED = 10_000
 REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
+SAVING = "not asked: little is left of the upstream's limit"
 NATURAL = ", ".join(head.ACCEPT_MANIFESTS)  # a manifest as it was pushed, whatever the first client could read
 
-T = TypeVar("T")
+# a manifest, with its content if that is how it was learned
+Learned = TypeVar("Learned", tuple[Described, bytes], tuple[Described, bytes | None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def timing_of(cache: CacheSettings) -> Timing:
 
 @dataclass(frozen=True, slots=True)
 class _KeptTag:
-    """What is kept of a tag for one caller: does it answer, and if not, does it cover a failure?"""
+    """What is kept of a tag for one caller: does it answer, and if not, does it cover a failure, with `content`?"""
 
     entry: TagEntry | None
     age_s: float
@@ -87,6 +89,7 @@ class _KeptTag:
     may: bool
     may_answer: bool
     covers: bool
+    content: bytes | None
 
     @property
     def is_saving(self) -> bool:
@@ -129,22 +132,23 @@ class KeptManifests:
         wants_body = request.method == "GET"
         if is_digest(reference):
             return await self._digest(request, target, repository, reference, trail)
-        kept = await self._look_up(target, repository, reference)
+        kept = await self._look_up(target, repository, reference, wants_body=wants_body)
         entry, extra = kept.entry, cast("Headers", ())
         content: bytes | None = None
         try:
             if entry is not None and kept.may_answer:
                 self._store.touch(entry.manifest.digest)
-                described, trail.outcome = entry.manifest, "hit"
+                described, content, trail.outcome = entry.manifest, kept.content, "hit"
                 if kept.is_saving:
                     trail.outcome, extra = "stale", stale_headers(kept.age_s)
-                    trail.problem = "not asked: little is left of the upstream's limit"
+                    trail.problem = SAVING
             else:
                 async with self._upstream.patience(target, is_covered=kept.covers):
                     # who was never shown anything of it has nothing kept either: a HEAD would only be one request more
                     is_new = wants_body and entry is None and not kept.may
                     described, content = await self._confirm(target, repository, reference, entry, is_new=is_new)
                 known = entry is not None and entry.manifest.digest == described.digest
+                content = kept.content if known else content
                 trail.outcome = "revalidated" if known else "miss"
             if not head.accepts(request.headers, described.media_type):
                 # an old client: what the upstream converts for it is its own, and is not kept
@@ -154,30 +158,26 @@ class KeptManifests:
         except OciError as error:
             if entry is None or not kept.covers or not may_cover(error):
                 raise
-            described, extra = entry.manifest, stale_headers(kept.age_s)
-            content = await self._store.read(described.digest) if wants_body else None
-            if wants_body and content is None:
-                raise
+            described, content, extra = entry.manifest, kept.content, stale_headers(kept.age_s)
             trail.outcome, trail.problem = "stale", error.message
             self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
         reusable_s = min(REUSABLE_S, kept.ttl_s - kept.age_s) if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, content, extra), reusable_s=reusable_s)
 
-    async def _look_up(self, target: Target, repository: Repository, tag: str) -> "_KeptTag":
+    async def _look_up(self, target: Target, repository: Repository, tag: str, *, wants_body: bool) -> "_KeptTag":
         entry = await self._index.tag(repository, tag)
         age_s = 0.0 if entry is None else self._clock.time() - entry.confirmed_at
         may = await self._rights.may(target)
         ttl_s = self._ttl_s(repository.upstream, repository.name, tag)
         stale_s = self._timing.stale_if_error_s
         stretched_s = stretched_ttl_s(ttl_s, self._upstream.share(target), stale_s)
-        return _KeptTag(
-            entry,
-            age_s=age_s,
-            ttl_s=ttl_s,
-            may=may,
-            may_answer=may and decide_freshness(None if entry is None else age_s, stretched_s) is Freshness.FRESH,
-            covers=may and entry is not None and age_s <= stale_s,
-        )
+        may_answer = may and decide_freshness(None if entry is None else age_s, stretched_s) is Freshness.FRESH
+        covers = may and entry is not None and age_s <= stale_s
+        content = None
+        if covers and wants_body and entry is not None:
+            content = await self._store.read(entry.manifest.digest)  # a HEAD may have been all that was asked for it
+            covers = content is not None
+        return _KeptTag(entry, age_s=age_s, ttl_s=ttl_s, may=may, may_answer=may_answer, covers=covers, content=content)
 
     async def _digest(
         self, request: Request, target: Target, repository: Repository, digest: str, trail: Trail
@@ -211,7 +211,8 @@ class KeptManifests:
         async def confirm() -> tuple[Described, bytes | None]:
             learn = self._fetch if is_new else self._learn
             described, content = await learn(target, repository, tag)
-            await self._index.put_tag(repository, tag, TagEntry(described, self._clock.time()))
+            if not described.by_mirror or self._rights.believes_mirrors:
+                await self._index.put_tag(repository, tag, TagEntry(described, self._clock.time()))
             if entry is not None and entry.manifest.digest != described.digest:
                 self._rights.revision.advance()
             return described, content
@@ -232,10 +233,10 @@ class KeptManifests:
         return described, None
 
     async def _fetch(self, target: Target, repository: Repository, reference: str) -> tuple[Described, bytes]:
-        manifest = await self._upstream.get(target, reference, NATURAL)
+        manifest, witness = await self._upstream.get(target, reference, NATURAL)
         if not isinstance(manifest.body, bytes):
             raise TypeError("only a shell that reads manifests can keep them")
-        described = Described(manifest.digest, manifest.media_type, len(manifest.body))
+        described = Described(manifest.digest, manifest.media_type, len(manifest.body), by_mirror=witness == "mirror")
         try:
             await self._store.write(manifest.digest, manifest.body)
         except StoreFailure as error:  # the pull goes on, and the next one asks again
@@ -256,10 +257,10 @@ class KeptManifests:
             _, content = await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
         return content
 
-    async def _guarded(self, target: Target, key: Any, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _guarded(self, target: Target, key: Any, ask: Callable[[], Awaitable[Learned]]) -> Learned:
         """Ask the upstream once for all who ask the same, and remember for a while what it does not know."""
 
-        async def run() -> T:
+        async def run() -> Learned:
             try:
                 return await ask()
             except OciError as error:
@@ -269,7 +270,7 @@ class KeptManifests:
                         self._absent.popitem(last=False)
                 raise
 
-        return await self._proofs.once(target, key, run)
+        return await self._proofs.once(target, key, run, lambda found: "mirror" if found[0].by_mirror else "upstream")
 
     def _refuse_absent(self, key: Any) -> None:
         known = self._absent.get(key)

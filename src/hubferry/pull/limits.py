@@ -10,15 +10,14 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from hubferry.core.access import Credential
 from hubferry.core.errors import KEPT_ON_ERRORS, Asked, limit_error
 from hubferry.core.http import Headers
 from hubferry.core.quota import Quota, block_s, parse_quota
 from hubferry.ports import Clock, EventLog, Metrics
-
-Kind = Literal["manifests", "blobs", "tokens"]
+from hubferry.pull.target import Kind
 
 MAX_REMEMBERED = 10_000
 SET_ASIDE_S = 900.0  # after which a refused account is tried again: it may have been mended
@@ -42,7 +41,7 @@ class Limits:
     def __init__(
         self, clock: Clock, log: EventLog, metrics: Metrics, accounts: Mapping[str, Sequence[Credential]]
     ) -> None:
-        """`accounts` are the gateway's own, by upstream: only theirs, and what needs none, is counted."""
+        """`accounts` are the gateway's own, by the name of each upstream: no others' limits are counted."""
         self._clock = clock
         self._log = log
         self._metrics = metrics
@@ -55,10 +54,11 @@ class Limits:
         """An upstream answered a request that was made with that credential."""
         key = (upstream, credential, kind)
         now = self._clock.monotonic()
-        quota = parse_quota(headers)
+        quota = parse_quota(headers) if kind == "manifests" else None
         if quota is not None:
             _put(self._quotas, (upstream, credential), (now, quota))
-            if credential is None or credential in self._accounts.get(upstream, ()):
+            own = self._accounts.get(upstream)
+            if own is not None and (credential is None or credential in own):
                 self._metrics.quota(upstream, _name(credential), quota.limit, quota.remaining)
         if status != 429:
             if key in self._blocked and now >= self._blocked[key].until:
@@ -79,27 +79,33 @@ class Limits:
         blocked = self._find(asked.upstream, credential, kind)
         if blocked is not None:
             wait_s = max(math.ceil(blocked.until - self._clock.monotonic()), 1)
-            whose = "" if credential is None else credential.username
+            whose = ""
+            if credential is not None:  # of its own accounts nobody need know the names
+                own = credential in self._accounts.get(asked.upstream, ())
+                whose = "an account of this gateway's" if own else f"the account {credential.username}"
             until = datetime.fromtimestamp(self._clock.time() + wait_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             raise limit_error(asked, whose, until, wait_s, blocked.headers)
 
-    def share(self, upstream: str, credentials: Sequence[Credential | None]) -> float:
-        """What is left of the best of these credentials' limits, from 0 to 1; 1 when nothing is known."""
-        return max((self._share(upstream, credential) for credential in credentials), default=1.0)
+    def share(self, upstream: str, credential: Credential | None) -> float:
+        """What is left of a limit, from 0 to 1; of the gateway's own accounts the best; 1 when nothing is known."""
+        if credential not in self._accounts.get(upstream, ()):
+            return self._share(upstream, credential)
+        shares = [self._share(upstream, account) for account in self._accepted(upstream)]
+        return max(shares, default=self._share(upstream, None))
 
     def choose(self, upstream: str, kind: Kind) -> Credential | None:
-        """The gateway's account with most left that is neither refused nor told to wait; None: there is none.
+        """The gateway's account with most left that is neither refused nor told to wait; None: all were refused.
 
-        One that is told to wait is better than none: whoever asks then learns until when.
+        When all are told to wait it is the one that waits the shortest: whoever asks then learns until when.
         """
         good = self._accepted(upstream)
         if len(good) < 2:
             return good[0] if good else None
-        return max(good, key=lambda account: (self._is_free(upstream, account, kind), self._share(upstream, account)))
+        return max(good, key=lambda account: (-self._wait_s(upstream, account, kind), self._share(upstream, account)))
 
     def has_free(self, upstream: str, kind: Kind) -> bool:
         """Whether an account of the gateway's own may be used at once."""
-        return any(self._is_free(upstream, account, kind) for account in self._accepted(upstream))
+        return any(not self._wait_s(upstream, account, kind) for account in self._accepted(upstream))
 
     def _accepted(self, upstream: str) -> list[Credential]:
         now = self._clock.monotonic()
@@ -109,9 +115,10 @@ class Limits:
             if now >= self._set_aside.get((upstream, account), 0.0)
         ]
 
-    def _is_free(self, upstream: str, account: Credential, kind: Kind) -> bool:
+    def _wait_s(self, upstream: str, account: Credential, kind: Kind) -> float:
         kinds: tuple[Kind, ...] = (kind, "tokens")
-        return all(self._find(upstream, account, each) is None for each in kinds)
+        blocked = [found.until for each in kinds if (found := self._find(upstream, account, each)) is not None]
+        return max(max(blocked) - self._clock.monotonic(), 0.0) if blocked else 0.0
 
     def set_aside(self, upstream: str, account: Credential) -> None:
         """The upstream refused its user name or password: not asked with for a while."""

@@ -22,6 +22,7 @@ from hubferry.pull.answer import Answer, Trail, json_answer
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.target import Origin, Target
 
+LOGIN_PATIENCE_S = 3.0  # a challenge and a token, over a slow line
 MAX_REMEMBERED = 10_000
 
 
@@ -95,7 +96,10 @@ class Login:
             return credential
         home = self._home(request, Endpoint(Kind.BASE, namespace=""))
         try:
-            proof = await self._prove(credential, route.upstream, home, [route])
+            async with self._fetcher.patience(
+                Target(self._origins[route.upstream]), is_covered=True, slow_s=LOGIN_PATIENCE_S
+            ):
+                proof = await self._prove(credential, route.upstream, home, [route])
         except OciError as error:
             if error.status == 401:
                 raise
@@ -110,7 +114,10 @@ class Login:
         Otherwise a login would keep its owner from what an anonymous client is given from the cache.
         """
         try:
-            return await self._prove(credential, upstream, home, routes)
+            async with self._fetcher.patience(
+                Target(self._origins[upstream]), is_covered=bool(routes), slow_s=LOGIN_PATIENCE_S
+            ):
+                return await self._prove(credential, upstream, home, routes)
         except OciError as error:
             if not routes or error.status not in COVERED:
                 raise

@@ -24,8 +24,8 @@ from hubferry.ports import (
     UpstreamResponse,
 )
 from hubferry.pull.answer import Answer, Trail
-from hubferry.pull.fetch import Fetcher, Question, unreachable
-from hubferry.pull.target import Target
+from hubferry.pull.fetch import Fetcher, unreachable
+from hubferry.pull.target import Question, Target, Witness
 
 MAX_CUTS = 1  # a manifest that broke off is asked for again: that costs a pull
 
@@ -53,7 +53,7 @@ class UpstreamManifests:
             described = await self.describe(target, reference, accept)
             if described is not None:
                 return manifest_answer(request, described, None)
-        manifest = await self.get(target, reference, accept)
+        manifest, _ = await self.get(target, reference, accept)
         return manifest_answer(request, manifest, manifest.body)
 
     def share(self, target: Target) -> float:
@@ -70,7 +70,8 @@ class UpstreamManifests:
         Clients need all three: go-containerregistry and oras fail without them. Raises OciError.
         """
         asked = Asked(target.origin.name, target.repository, reference)
-        response = await self._fetcher.fetch(Question(target, asked, "HEAD", _path(asked), _headers(accept)))
+        obtained = await self._fetcher.obtain(Question(target, asked, "HEAD", _path(asked), _headers(accept)))
+        response = obtained.response
         await response.body.close()
         if response.status == 405:
             return None
@@ -83,16 +84,19 @@ class UpstreamManifests:
             return None
         if is_digest(reference) and digest != reference:
             raise unusable(asked, f"it names {digest} for it")
-        return Described(digest, media_type, int(size))
+        return Described(digest, media_type, int(size), by_mirror=obtained.witness == "mirror")
 
-    async def get(self, target: Target, reference: str, accept: str) -> Manifest:
-        """A verified manifest. Raises OciError, 502 for one that is not what it should be."""
+    async def get(self, target: Target, reference: str, accept: str) -> tuple[Manifest, Witness]:
+        """A verified manifest, and whose it is.
+
+        Raises OciError, 502 for one that is not what it should be.
+        """
         asked = Asked(target.origin.name, target.repository, reference)
         cuts = 0
         while True:
             obtained = await self._fetcher.obtain(Question(target, asked, "GET", _path(asked), _headers(accept)))
             try:
-                return await self._read(asked, obtained.response)
+                return await self._read(asked, obtained.response), obtained.witness
             except WrongDigest as error:
                 self._metrics.wrong_content(asked.upstream)
                 if not self._fetcher.distrust(target.origin, obtained.base):  # then another base is asked

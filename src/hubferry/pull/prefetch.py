@@ -1,8 +1,8 @@
 """A client was given an image manifest: its config and layers are fetched at once, for it asks for them next.
 
-Bounded: AT_ONCE blobs at a time in the order of the manifest, WAITING in line, and `max_unwatched` of each until
-somebody comes for it (fill/). Nothing of an index: which platform is wanted shows with the next manifest. What cannot
-be fetched is not told to anybody: whoever asks for it is.
+Bounded: AT_ONCE blobs of an upstream at a time in the order of the manifest, WAITING in line, and `max_unwatched` of
+each until somebody comes for it (fill/). Nothing of an index: which platform is wanted shows with the next manifest.
+What cannot be fetched is not told to anybody: whoever asks for it is.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Prefetch:
         self._fill = fill
         self._clock = clock
         self._begun: OrderedDict[tuple[Target, str], float] = OrderedDict()
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gates: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, target: Target, digest: str, manifest: bytes) -> None:
@@ -38,21 +38,20 @@ class Prefetch:
         key, now = (target, digest), self._clock.monotonic()
         if now - self._begun.get(key, -AGAIN_S) < AGAIN_S:
             return
+        try:
+            blobs = [blob for blob in parse_contents(manifest).blobs if not blob.is_foreign]
+        except ManifestProblem:
+            blobs = []
+        if len(self._tasks) + len(blobs) > WAITING:
+            return
         self._begun[key] = now
         self._begun.move_to_end(key)
         if len(self._begun) > MAX_REMEMBERED:
             self._begun.popitem(last=False)
-        try:
-            blobs = parse_contents(manifest).blobs
-        except ManifestProblem:
-            return
         for blob in blobs:
-            if len(self._tasks) >= WAITING:
-                return
-            if not blob.is_foreign:
-                task = asyncio.create_task(self._run(target, blob.digest))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            task = asyncio.create_task(self._run(target, blob.digest))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Fetch nothing more ahead; what is being filled is the fills' to end."""
@@ -63,6 +62,6 @@ class Prefetch:
             await asyncio.wait(tasks)
 
     async def _run(self, target: Target, digest: str) -> None:
-        async with self._gate:
+        async with self._gates.setdefault(target.origin.name, asyncio.Semaphore(AT_ONCE)):
             with contextlib.suppress(OciError, UpstreamFailure, StoreFailure):
                 await self._fill(target, digest)

@@ -11,7 +11,7 @@ from hubferry.ports import UpstreamFailure
 from hubferry.pull.fetch import unreachable
 from hubferry.pull.flights import Flights
 from hubferry.pull.rights import Rights, repository_of
-from hubferry.pull.target import Target
+from hubferry.pull.target import Target, Witness
 
 T = TypeVar("T")
 
@@ -33,16 +33,20 @@ class Proofs:
         target: Target,
         question: Hashable,
         ask: Callable[[], Awaitable[T]],
-        proves: Callable[[T], bool] = lambda _: True,
+        witness: Callable[[T], Witness | None] = lambda _: "upstream",
     ) -> T:
-        """Ask once for all who ask the same."""
+        """Ask once for all who ask the same; `witness` is who answered, None: nobody was asked."""
         key = (repository_of(target), target.credential, question)
-        return await self._flights.once(key, lambda: self.ask_now(target, ask, proves))
+        return await self._flights.once(key, lambda: self.ask_now(target, ask, witness))
 
     async def ask_now(
-        self, target: Target, ask: Callable[[], Awaitable[T]], proves: Callable[[T], bool] = lambda _: True
+        self,
+        target: Target,
+        ask: Callable[[], Awaitable[T]],
+        witness: Callable[[T], Witness | None] = lambda _: "upstream",
     ) -> T:
         """Ask the upstream, and note what its answer says about rights."""
+        await self._rights.prepare(target)
         try:
             found = await ask()
         except UpstreamFailure as error:
@@ -51,6 +55,6 @@ class Proofs:
             if error.status in (401, 403):
                 await self._rights.note(target, may=False)
             raise
-        if proves(found):
-            await self._rights.note(target, may=True)
+        if (who := witness(found)) is not None:
+            await self._rights.note(target, may=True, witness=who)
         return found

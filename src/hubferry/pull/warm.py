@@ -9,7 +9,7 @@ Not here: which images and when (core/warm.py, server/keep_warm.py), who looks o
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast
 
@@ -24,6 +24,7 @@ from hubferry.ports import BlobStore, Fills, InFile, StoreFailure, UpstreamFailu
 from hubferry.pull.answer import Trail
 from hubferry.pull.fetch import unreachable
 from hubferry.pull.kept_blobs import KeptBlobs
+from hubferry.pull.kept_manifests import SAVING
 from hubferry.pull.manifests import ManifestSource
 from hubferry.pull.target import Origin, Target
 
@@ -98,15 +99,18 @@ class Warmer:
 
     def __init__(
         self,
-        origins: Mapping[str, Origin],
+        target_of: Callable[[str, str], Awaitable[Target]],
         manifests: ManifestSource,
         blobs: KeptBlobs,
         *,
         store: BlobStore,
         fills: Fills,
     ) -> None:
-        """`manifests` and `blobs` are those that answer requests; `store` and `fills` are what they keep things in."""
-        self._origins = origins
+        """`target_of` makes one of an upstream's name and a repository.
+
+        `manifests` and `blobs` are those that answer requests; `store` and `fills` are what they keep things in.
+        """
+        self._target_of = target_of
         self._manifests = manifests
         self._blobs = blobs
         self._store = store
@@ -119,12 +123,12 @@ class Warmer:
 
         Never raises for what is the upstream's or the disk's fault. Cancelled, it leaves what is there.
         """
-        origin = self._origins[image.upstream]
-        work = _Work(self, Target(origin, image.repository, origin.account), platforms, onlooker or Nobody(), image)
+        target = await self._target_of(image.upstream, image.repository)
+        work = _Work(self, target, platforms, onlooker or Nobody(), image)
         try:
             layers = await work.layers_of(image.reference)
         except (OciError, UpstreamFailure, StoreFailure, ManifestProblem, NotWarm) as error:
-            work.result.problems.append(f"{image.reference}: {_why(error, origin)}")
+            work.result.problems.append(f"{image.reference}: {_why(error, target.origin)}")
             return work.result
         gate = asyncio.Semaphore(LAYERS)
         async with asyncio.TaskGroup() as group:
@@ -149,7 +153,7 @@ class Warmer:
         trail = Trail()
         answer = await self._manifests.answer(_GET, target, reference, trail)
         digest = get(answer.headers, "docker-content-digest") or ""
-        if trail.outcome == "stale":
+        if trail.outcome == "stale" and trail.problem != SAVING:
             raise NotWarm(f"only what was kept of it answers: {trail.problem}")
         if not isinstance(answer.body, bytes) or not await self.is_kept(digest):
             raise NotWarm("its manifest cannot be kept: the log says why (store_failed)")

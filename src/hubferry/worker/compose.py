@@ -55,8 +55,8 @@ def _build_keep(settings: CacheSettings) -> PassingKeep | None:
     return PassingKeep(EdgeIndex(cache, timing_of(settings)), EdgeStore(cache), EdgeBlobs(cache))
 
 
-# here nobody goes on asking for others: whoever finds out whether an upstream is back waits for the answer
-PATIENCE = Patience(probe_s=1.5)
+# here nobody goes on asking when whoever asked has stopped waiting: then no slow upstream would ever be heard
+PATIENCE = Patience(covered_s=None, probe_s=None)
 
 
 def read_bindings(env: Any) -> dict[str, object]:

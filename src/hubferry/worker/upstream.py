@@ -106,6 +106,9 @@ class FetchUpstream:
         except JsException:
             # what it says differs between runtimes and may quote the URL, with its signature
             raise UpstreamFailure(Cause.TCP, host) from None
+        except asyncio.CancelledError:  # another base answered first
+            aborting.abort()
+            raise
         return StreamedResponse(response.status, js_headers(response.headers), StreamBody(host, response, aborting))
 
     async def read(self, response: UpstreamResponse, limit_bytes: int) -> bytes:
