@@ -198,7 +198,8 @@ def test_what_only_a_mirror_showed_is_kept_for_everybody_until_somebody_logs_in(
         hub.clear()
         other = build_index("other")
         hub.add(REPOSITORY, "other", other)
-        assert tag(gateway, "other", headers=ALICE).body == other.manifest
+        wait_until(lambda: tag(gateway, "other", headers=ALICE).body == other.manifest, "that the upstream is back")
+        asked = mirror.count()
         # whether it is open to everybody is for the upstream to say from now on, and it does
         assert tag(gateway).body == image.manifest
         assert mirror.count() == asked

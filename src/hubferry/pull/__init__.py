@@ -9,7 +9,8 @@
       manifests              manifests from the upstream
         rights               who may have what is kept
       content.Content        blobs, tags, referrers of one route
-        fetch.Fetcher        one request: which base, which account, when to ask again
+        fetch.Fetcher        one request: which base, when to ask again
+          one_base           asks one base: as whom
           limits             429s, quotas and refused accounts, for everybody who asks
           exchanges          drives core.exchange against one base
             upstream_tokens  tokens of upstreams: cached, renewed once for all waiters
