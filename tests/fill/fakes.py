@@ -11,7 +11,7 @@ from typing import Any
 
 from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
-from hubferry.fill.parts import Partials
+from hubferry.fill.parts import Effort, Partials
 from hubferry.ports import Cause, FillResult, Uncounted, UpstreamFailure
 from hubferry.store.blobs import BlobStore
 from tests.pull.fakes import FakeLog
@@ -120,7 +120,12 @@ class Stage:
     """Fills over a real store."""
 
     def __init__(
-        self, folder: Path, *, partials: Callable[[BlobStore], Partials] | None = None, unwatched_bytes: int = 2**30
+        self,
+        folder: Path,
+        *,
+        partials: Callable[[BlobStore], Partials] | None = None,
+        unwatched_bytes: int = 2**30,
+        effort: Effort | None = None,
     ) -> None:
         self.folder = folder
         self.store = BlobStore(folder)
@@ -130,6 +135,7 @@ class Stage:
             partials(self.store) if partials else self.store,
             self.log,
             unwatched_bytes=unwatched_bytes,
+            effort=effort,
             metrics=self.counted,
         )
 

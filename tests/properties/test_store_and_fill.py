@@ -37,6 +37,7 @@ from hubferry.store.layout import Layout, occupied_bytes
 from hubferry.store.ledger import Ledger, Limits
 from hubferry.store.schema import is_counted, total_bytes
 from tests.fill.fakes import HELD_BACK, Fetched, Upstream, content, digest_of
+from tests.fill.own_time import OwnTime
 from tests.pull.fakes import FakeLog
 
 SIZES = (100, HELD_BACK + 1, 200_000)
@@ -59,25 +60,6 @@ faults = st.tuples(
     places,
 )
 moments = st.sampled_from([0, 1, 5, 20, 100])
-
-
-class OwnTime(asyncio.SelectorEventLoop):
-    """An event loop that never waits: when nothing is left to do, it is later."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        self._poll = self._selector.select  # type: ignore[attr-defined]
-        self._selector.select = self._select  # type: ignore[attr-defined]
-        self.set_default_executor(AtOnce())
-
-    def time(self) -> float:
-        return self._now
-
-    def _select(self, timeout: float | None) -> Any:
-        assert timeout is not None, "nothing will ever happen"
-        self._now += max(timeout, 0)
-        return self._poll(0)
 
 
 class AtOnce(ThreadPoolExecutor):
@@ -150,6 +132,7 @@ class StoreAndFill(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = OwnTime()
+        self.loop.set_default_executor(AtOnce())
         ticks = itertools.count(4 * 10**9)  # after every file's time of change
         self.now = lambda: float(next(ticks))
         self.root = Path(tempfile.mkdtemp(prefix="hubferry-properties-"))

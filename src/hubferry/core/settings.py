@@ -113,6 +113,9 @@ class CacheSettings:
     max_size: Size = option(Size(20 * 2**30), "hard cap of what is kept")
     min_free: Size = option(Size(2**30), "what is always left free on the disk")
     max_unwatched: Size = option(Size(2**30), "how much of a blob is fetched on when nobody wants it any longer")
+    patience: Duration = option(
+        Duration(60.0), "how long a download that broke off is tried again without progress", check="span"
+    )
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
     tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")
     stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
 from hubferry.fill.opened import OpenedFile
-from hubferry.fill.parts import Fetch, Fetched, WrongContent
+from hubferry.fill.parts import Effort, Fetch, Fetched, WrongContent
 from hubferry.fill.progress import Progress
 from hubferry.fill.source import Source
 from hubferry.fill.writer import Damaged, Writer, hash_prefix
@@ -42,7 +42,15 @@ class Leader:
     """The leading of one fill."""
 
     def __init__(
-        self, upstream: str, digest: str, fetch: Fetch, *, file: OpenedFile, progress: Progress, report: Report
+        self,
+        upstream: str,
+        digest: str,
+        fetch: Fetch,
+        *,
+        file: OpenedFile,
+        progress: Progress,
+        report: Report,
+        effort: Effort,
     ) -> None:
         self._upstream = upstream
         self._digest = digest
@@ -50,6 +58,7 @@ class Leader:
         self._file = file
         self._progress = progress
         self._report = report
+        self._effort = effort
 
     async def begin(self) -> Beginning:
         """Ask the upstream for what is missing.
@@ -168,4 +177,11 @@ class Leader:
             self._file.partial.declare(size_bytes)
 
     def _source(self, beginning: Beginning) -> Source:
-        return Source(self._fetch, self._upstream, beginning.offset, beginning.size_bytes, beginning.fetched)
+        return Source(
+            self._fetch,
+            self._upstream,
+            beginning.offset,
+            size_bytes=beginning.size_bytes,
+            fetched=beginning.fetched,
+            patience_s=self._effort.patience_s,
+        )

@@ -4,12 +4,21 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from hubferry.ports import Region
 
 HELD_BACK_BYTES = 64 * 1024  # what no reader gets before the digest matches
 PIECE_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard a fill tries."""
+
+    patience_s: float = 60.0  # without progress
+
 
 Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
 

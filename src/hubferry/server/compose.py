@@ -17,6 +17,7 @@ from hubferry.core.routing import table_of
 from hubferry.core.settings import Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, toml_key
 from hubferry.fill.fills import Fills
+from hubferry.fill.parts import Effort
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.checked_manifests import CheckedManifests
 from hubferry.pull.fetch import Origin
@@ -54,7 +55,8 @@ def build_app(settings: Settings, key: bytes) -> App:
         house.start()
         blobs = BlobStore(folder, ledger, Events())
         unwatched_bytes = settings.cache.max_unwatched.size_bytes
-        fills = Fills(blobs, Events(), unwatched_bytes=unwatched_bytes, metrics=counters)
+        effort = Effort(settings.cache.patience.seconds)
+        fills = Fills(blobs, Events(), unwatched_bytes=unwatched_bytes, effort=effort, metrics=counters)
         keep = Keep(index, FileStore(folder, ledger), blobs, fills)
     gateway = Gateway(
         settings,
