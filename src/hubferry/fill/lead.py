@@ -155,7 +155,7 @@ class Leader:
 
     def _resumable(self) -> tuple[int, int | None, bool]:
         """How much of the file can be continued, the size that was declared, and whether it is known what it is."""
-        declared, length_bytes = self._file.partial.declared(), self._file.partial.length_bytes()
+        declared, length_bytes = self._file.partial.declared(), self._file.partial.settle()
         if declared is None:
             return 0, None, length_bytes == 0
         if declared.size_bytes is not None:

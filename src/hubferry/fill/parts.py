@@ -85,7 +85,16 @@ class Partial(Protocol):
         """Whether the blob is kept already."""
 
     def length_bytes(self) -> int:
-        """How far it has grown."""
+        """How far it is whole."""
+
+    def go_ahead(self) -> bool:
+        """Have ranges written beyond that; False when that cannot be."""
+
+    def note_front(self, length_bytes: int) -> None:
+        """So far it is whole."""
+
+    def settle(self) -> int:
+        """Cut off what an earlier writer wrote beyond that; how long it is now."""
 
     def declared(self) -> Declared | None:
         """What is known of it; None: its bytes mean nothing."""
