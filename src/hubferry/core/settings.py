@@ -116,6 +116,10 @@ class CacheSettings:
     patience: Duration = option(
         Duration(60.0), "how long a download that broke off is tried again without progress", check="span"
     )
+    connections: int = option(
+        6, "how many connections fetch one large blob where that is faster; 1: one", check="positive"
+    )
+    parallel_from: Size = option(Size(16 * 2**20), "what is left of a blob that has several connections, at least")
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
     tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")
     stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
 from hubferry.fill.lead import AlreadyKept, Leader
+from hubferry.fill.links import Links
 from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Effort, Fetch, Partials, Standing, WrongContent
 from hubferry.fill.progress import Progress
@@ -50,6 +51,7 @@ class Surroundings:
     metrics: Metrics
     unwatched_bytes: int
     effort: Effort
+    links: Links
 
 
 class Fill:
@@ -73,6 +75,7 @@ class Fill:
             progress=self.progress,
             report=self._report,
             effort=around.effort,
+            links=around.links,
         )
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

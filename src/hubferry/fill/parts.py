@@ -18,6 +18,8 @@ class Effort:
     """How hard a fill tries."""
 
     patience_s: float = 60.0  # without progress
+    connections: int = 6  # at most, for one blob
+    parallel_from_bytes: int = 16 * 2**20  # when less is left of a blob, it has one
 
 
 Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]

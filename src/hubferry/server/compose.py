@@ -55,7 +55,9 @@ def build_app(settings: Settings, key: bytes) -> App:
         house.start()
         blobs = BlobStore(folder, ledger, Events())
         unwatched_bytes = settings.cache.max_unwatched.size_bytes
-        effort = Effort(settings.cache.patience.seconds)
+        effort = Effort(
+            settings.cache.patience.seconds, settings.cache.connections, settings.cache.parallel_from.size_bytes
+        )
         fills = Fills(blobs, Events(), unwatched_bytes=unwatched_bytes, effort=effort, metrics=counters)
         keep = Keep(index, FileStore(folder, ledger), blobs, fills)
     gateway = Gateway(

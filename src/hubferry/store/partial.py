@@ -110,6 +110,8 @@ class PartialFile:
 
     def go_ahead(self) -> bool:
         """Have ranges written beyond what is whole, from now on; False when this file system cannot say so."""
+        if self._front_descriptor >= 0:
+            return bool(self._mode() & AHEAD_MODE)
         with _as_store_failure(self._front):
             self._front_descriptor = os.open(self._front, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             self.note_front(os.fstat(self.descriptor).st_size)
