@@ -127,8 +127,8 @@ class Line:
             await self.gate(at)
         if self.total_bps is not None:
             now_s = asyncio.get_running_loop().time()
-            self._free_s = max(self._free_s, now_s) + size_bytes / self.total_bps
-            await asyncio.sleep(self._free_s - now_s)
+            self._free_s = max(self._free_s, now_s - 0.05) + size_bytes / self.total_bps
+            await asyncio.sleep(max(self._free_s - now_s, 0))
         await asyncio.sleep(size_bytes / self.rate_bps if self.rate_bps is not None else 0)
 
     async def stalled(self) -> None:

@@ -130,7 +130,7 @@ def test_a_wait_that_is_too_long_is_not_begun() -> None:
     upstream = Upstream(DATA, cut_after=300_000, refusals={2: refusal(429, "61")})
 
     async def scene() -> None:
-        with pytest.raises(UpstreamFailure, match=r"asks to wait 61 s, longer than .*60 s.*not now"):
+        with pytest.raises(UpstreamFailure, match=r"asks to wait 61 s, and .* waits 60 s in all: .*not now"):
             await read_out(source(upstream))
 
     assert play(scene()) == 0

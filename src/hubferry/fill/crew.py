@@ -169,9 +169,10 @@ class Crew:
             self._looked = now_s, fetched_bytes
         if self._is_judged or now_s < self._began_s + SETTLE_S:
             return True
-        if self._measured_from is None:
+        is_disturbed = self._links.extra_of(self._intake.upstream) > self._extra
+        if self._measured_from is None or is_disturbed:  # by other blobs, which take a part of what the line gives
             self._measured_from = now_s, fetched_bytes
-        if now_s < self._measured_from[0] + MEASURE_S:
+        if now_s < self._measured_from[0] + MEASURE_S or len(self._tasks) < 2:
             return True
         gain = self._gain()
         self._learn("helps" if gain >= GAIN else "useless")

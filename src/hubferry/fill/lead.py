@@ -164,7 +164,8 @@ class Leader:
 
     def _resumable(self) -> tuple[int, int | None, bool]:
         """How much of the file can be continued, the size that was declared, and whether it is known what it is."""
-        declared, length_bytes = self._file.partial.declared(), self._file.partial.settle()
+        partial = self._file.partial
+        declared, length_bytes = partial.declared(), partial.settle(self._progress.written_bytes)
         if declared is None:
             return 0, None, length_bytes == 0
         if declared.size_bytes is not None:

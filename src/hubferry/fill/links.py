@@ -44,6 +44,10 @@ class Links:
         """Whether any further connection may be opened now."""
         return self._extra[upstream] < MAX_EXTRA
 
+    def extra_of(self, upstream: str) -> int:
+        """How many further connections all fills have now."""
+        return self._extra[upstream]
+
     def take(self, upstream: str, wanted: int) -> int:
         """How many further connections may be opened now, at most so many; to be given back."""
         taken = max(min(wanted, MAX_EXTRA - self._extra[upstream]), 0)

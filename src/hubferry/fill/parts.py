@@ -95,8 +95,8 @@ class Partial(Protocol):
     def note_front(self, length_bytes: int) -> None:
         """So far it is whole."""
 
-    def settle(self) -> int:
-        """Cut off what an earlier writer wrote beyond that; how long it is now."""
+    def settle(self, known_bytes: int = 0) -> int:
+        """Cut off what an earlier writer wrote beyond that, but for what is known to be whole; how long it is now."""
 
     def declared(self) -> Declared | None:
         """What is known of it; None: its bytes mean nothing."""

@@ -128,7 +128,7 @@ class Source:
             # as many as fail together do not come back together, and nothing here is secret
             pause_s = decide_pause(self._tries, random.random()) if told_s is None else told_s  # noqa: S311
             if loop.time() + pause_s > self._failing_since_s + self.patience_s:
-                raise failure
+                raise failure if told_s is None else self._too_long(told_s, failure)
             await asyncio.sleep(pause_s)
             self._tries += 1
             self._resumed_at = self.offset
@@ -155,15 +155,11 @@ class Source:
             raise failure from None
         if isinstance(error.detail, dict) and "cause" in error.detail:
             return failure, None  # nobody answered: what it says is our own advice to clients
-        told_s = parse_retry_after(get(error.headers, "retry-after"), time.time())
-        if told_s is not None and told_s > self.patience_s:
-            raise UpstreamFailure(
-                Cause.CUT,
-                self._upstream,
-                f"and asks to wait {told_s:.0f} s, longer than a download that broke off waits "
-                f"({self.patience_s:.0f} s): {error.message}",
-            ) from None
-        return failure, told_s
+        return failure, parse_retry_after(get(error.headers, "retry-after"), time.time())
+
+    def _too_long(self, told_s: float, failure: UpstreamFailure) -> UpstreamFailure:
+        told = f"asks to wait {told_s:.0f} s, and a download that broke off waits {self.patience_s:.0f} s in all"
+        return UpstreamFailure(failure.cause, self._upstream, f"{told}: {failure.detail}")
 
     async def _accept(self, fetched: Fetched) -> None:
         """Go on with an answer, or close it. Raises WrongContent, UpstreamFailure."""

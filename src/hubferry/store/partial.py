@@ -126,11 +126,15 @@ class PartialFile:
             with _as_store_failure(self._front):
                 os.pwrite(self._front_descriptor, length_bytes.to_bytes(FRONT_BYTES, "big"), 0)
 
-    def settle(self) -> int:
-        """Cut off what was written ahead by whoever wrote this file before, which is ours; how long it is now."""
+    def settle(self, known_bytes: int = 0) -> int:
+        """Cut off what was written ahead by whoever wrote this file before, which is ours; how long it is now.
+
+        `known_bytes` is how far it was seen to be whole by somebody who lives: others may be reading that.
+        """
         with _as_store_failure(self._path):
             if self._mode() & AHEAD_MODE:
-                os.ftruncate(self.descriptor, min(self.length_bytes(), _first_hole(self.descriptor)))
+                kept_bytes = min(self.length_bytes(), _first_hole(self.descriptor))
+                os.ftruncate(self.descriptor, max(kept_bytes, known_bytes))
                 self._end_ahead()
             return os.fstat(self.descriptor).st_size
 
