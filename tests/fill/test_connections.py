@@ -352,6 +352,23 @@ def test_when_nobody_gets_anywhere_it_fails_and_the_next_one_goes_on_from_its_fr
     play(scene(), stage, the_next)
 
 
+def test_when_nothing_comes_at_all_it_fails_although_several_helped_before(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, effort=Effort(0.5, 6, MIB))
+    stage_links = stage.fills._around.links
+    line = Line(DATA, fault=lambda *_: Fault(cut_after=0))
+
+    async def scene() -> None:
+        stage_links.learn(UPSTREAM, "helps", 4 * MIB, asyncio.get_running_loop().time())
+        got, failure = await read_until_cut(await stage.open(DIGEST, line))
+        assert failure is not None
+        assert got == b""
+        assert line.most_at_once > 1
+        await stage.settled()
+        assert stage.events() == ["fill_failed"]
+
+    play(scene(), stage)
+
+
 def test_an_outage_of_all_of_them_is_waited_for(tmp_path: Path) -> None:
     stage, line = Stage(tmp_path, effort=EFFORT), Line(DATA)
     away_until_s: list[float] = []

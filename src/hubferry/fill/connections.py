@@ -52,6 +52,7 @@ class Connections:
         self._links = links
         self._check_wanted = check_wanted
         self._may_share = effort.connections > 1
+        self._is_first = True
 
     async def run(self, source: Source) -> None:
         """Fetch from a source's offset to the blob's end, and give it to the writer.
@@ -99,7 +100,8 @@ class Connections:
         """Fetch a range, all of it: None; or as long as one connection is enough: the rate of it."""
         looked_s, next_s, seen_bytes = 0.0, 0.0, 0
         known = self._links.known(self._upstream, intake.now())
-        is_first = not intake.fetched_bytes  # later it is alone because the others failed: somebody has to be patient
+        # only once: later it is alone because all failed together, and somebody has to be patient
+        is_first, self._is_first = self._is_first, False
         if is_first and known is not None and known.verdict == "helps" and self._is_worth(intake, known.rate_bps):
             return known.rate_bps
         while size_bytes := await intake.next_piece(connection):
