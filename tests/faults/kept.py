@@ -68,9 +68,9 @@ def file_of(folder: Path, blob: Blob) -> Path:
 
 
 def under_way(folder: Path, blob: Blob) -> list[Path]:
-    """The file of a blob under way, without its sidecar."""
+    """The file of a blob under way, without what stands beside it."""
     paths = (folder / "partial").glob(f"{blob.digest.replace(':', '-')}-*")
-    return [path for path in paths if path.suffix != ".json"]
+    return [path for path in paths if path.suffix not in (".json", ".front")]
 
 
 def wait_until(is_met: Callable[[], bool], what: str, timeout_s: float = 15) -> None:

@@ -34,7 +34,10 @@ TOTAL = 4 * MIB
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with Hub() as hub, open_stage(tmp_path_factory.mktemp("kept"), hub, {}, read_timeout="500ms") as stage:
+    with (
+        Hub() as hub,
+        open_stage(tmp_path_factory.mktemp("kept"), hub, {"patience": "3s"}, read_timeout="500ms") as stage,
+    ):
         yield stage
 
 

@@ -21,7 +21,7 @@ def test_a_fill_that_nobody_wants_stops_and_the_next_pull_continues_it(tmp_path:
     hub.add_blob(REPOSITORY, blob)
     hub.script(faults.throttle(8 * MIB), role="cdn")
     settings = config(tmp_path, hub)
-    settings["cache"]["max_unwatched"] = "1MiB"
+    settings["cache"] |= {"max_unwatched": "1MiB", "connections": 1}
     with Gateway.start(tmp_path / "gateway", settings) as gateway:
         url = f"{gateway.url}/v2/app/blobs/{blob.digest}"
         with open_stream(url) as stream:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
-from hubferry.fill.parts import Partials
+from hubferry.fill.parts import Effort, Fetch, Partials
 from hubferry.ports import Cause, FillResult, Uncounted, UpstreamFailure
 from hubferry.store.blobs import BlobStore
 from tests.pull.fakes import FakeLog
@@ -98,6 +98,14 @@ class Upstream:
         return Fetched(start, size, body)
 
 
+class Asked(Protocol):
+    """An upstream as a fill asks it."""
+
+    @property
+    def fetch(self) -> Fetch:
+        """See ports.Fetch."""
+
+
 class Counted(Uncounted):
     """What fills had counted, in order."""
 
@@ -120,7 +128,12 @@ class Stage:
     """Fills over a real store."""
 
     def __init__(
-        self, folder: Path, *, partials: Callable[[BlobStore], Partials] | None = None, unwatched_bytes: int = 2**30
+        self,
+        folder: Path,
+        *,
+        partials: Callable[[BlobStore], Partials] | None = None,
+        unwatched_bytes: int = 2**30,
+        effort: Effort | None = None,
     ) -> None:
         self.folder = folder
         self.store = BlobStore(folder)
@@ -130,10 +143,11 @@ class Stage:
             partials(self.store) if partials else self.store,
             self.log,
             unwatched_bytes=unwatched_bytes,
+            effort=effort,
             metrics=self.counted,
         )
 
-    async def open(self, digest: str, upstream: Upstream, start: int = 0, end: int | None = None) -> Any:
+    async def open(self, digest: str, upstream: Asked, start: int = 0, end: int | None = None) -> Any:
         """A body of a blob that is kept or being filled; filled by this call if nobody does yet."""
         while True:
             blob = await self.store.open(digest) or await self.fills.visit(UPSTREAM, digest)
@@ -143,7 +157,7 @@ class Stage:
                 return body
             await self.fills.start(UPSTREAM, digest, upstream.fetch)
 
-    async def pull(self, digest: str, upstream: Upstream, start: int = 0, end: int | None = None) -> bytes:
+    async def pull(self, digest: str, upstream: Asked, start: int = 0, end: int | None = None) -> bytes:
         return await read_all(await self.open(digest, upstream, start, end))
 
     async def settled(self) -> None:

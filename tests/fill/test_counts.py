@@ -7,6 +7,7 @@ import pytest
 
 from hubferry.core.errors import Code, OciError
 from hubferry.fill import reader
+from hubferry.fill.parts import Effort
 from hubferry.ports import StoreFailure
 from tests.fill.fakes import MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
 from tests.fill.test_disk import FailingDisk
@@ -52,7 +53,7 @@ def test_wrong_content_is_counted_by_its_leader_only(tmp_path: Path) -> None:
 
 
 def test_what_breaks_off_for_good_is_counted_and_a_refusal_is_not(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, effort=Effort(patience_s=0.2))
 
     async def refuse(_: int) -> object:
         raise OciError(404, Code.BLOB_UNKNOWN, "no")

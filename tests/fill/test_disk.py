@@ -83,7 +83,7 @@ def test_a_disk_that_fails_at_the_very_end_harms_no_reader(tmp_path: Path) -> No
     play(scene(), stage)
 
 
-@pytest.mark.parametrize("step", ["declare", "standing", "length_bytes"])
+@pytest.mark.parametrize("step", ["declare", "standing", "settle"])
 def test_a_disk_that_fails_at_the_beginning_is_told_to_whoever_asked(tmp_path: Path, step: str) -> None:
     stage = Stage(tmp_path, partials=lambda store: FailingDisk(store, step=step))
     upstream = Upstream(DATA)

@@ -192,14 +192,21 @@ def test_what_the_leader_found_wrong_cuts_its_followers(tmp_path: Path) -> None:
 
 def test_a_leader_that_stops_leaves_the_rest_to_its_follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "GRACE_S", 0.0)
+    left = asyncio.Event()
+
+    async def gate(given: int) -> None:
+        if given >= MIB:
+            await left.wait()
+
     leader, follower = Stage(tmp_path, unwatched_bytes=MIB), Stage(tmp_path)
-    first, rest = Upstream(DATA, piece=10_000), Upstream(DATA)
+    first, rest = Upstream(DATA, piece=10_000, gate=gate), Upstream(DATA)
 
     async def scene() -> None:
         body = await leader.open(DIGEST, first)
         reading = await follower.open(DIGEST, rest)
         assert not await follower.fills.start(UPSTREAM, DIGEST, rest.fetch)  # following proves nothing
         await body.close()
+        left.set()
         got, failure = await read_until_cut(reading)
         assert failure is None
         assert got == DATA

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hubferry.fill.parts import Effort
 from hubferry.fill.writer import hash_prefix
 from hubferry.store.blobs import BlobStore
 from tests.fill.fakes import (
@@ -161,9 +162,8 @@ def test_a_file_that_nothing_is_known_of_is_begun_anew(tmp_path: Path, sidecar: 
     play(scene(), stage)
 
 
-def test_a_fill_notes_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hubferry.fill.source.BACKOFF_S", (0, 0, 0, 0))
-    stage, upstream = Stage(tmp_path), Upstream(DATA, knows_ranges=False, cut_after=MIB)
+def test_a_fill_notes_how_far_it_is(tmp_path: Path) -> None:
+    stage, upstream = Stage(tmp_path, effort=Effort(patience_s=0.2)), Upstream(DATA, knows_ranges=False, cut_after=MIB)
 
     async def scene() -> None:
         await read_until_cut(await stage.open(DIGEST, upstream))

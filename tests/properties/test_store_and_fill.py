@@ -29,6 +29,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
+from hubferry.fill.parts import Effort
+from hubferry.fill.segments import Segments
 from hubferry.ports import StoreFailure, UpstreamFailure
 from hubferry.store.blobs import BlobStore
 from hubferry.store.housekeeping import SETTLED_S, Housekeeping
@@ -37,6 +39,7 @@ from hubferry.store.layout import Layout, occupied_bytes
 from hubferry.store.ledger import Ledger, Limits
 from hubferry.store.schema import is_counted, total_bytes
 from tests.fill.fakes import HELD_BACK, Fetched, Upstream, content, digest_of
+from tests.fill.own_time import OwnTime
 from tests.pull.fakes import FakeLog
 
 SIZES = (100, HELD_BACK + 1, 200_000)
@@ -61,25 +64,6 @@ faults = st.tuples(
 moments = st.sampled_from([0, 1, 5, 20, 100])
 
 
-class OwnTime(asyncio.SelectorEventLoop):
-    """An event loop that never waits: when nothing is left to do, it is later."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        self._poll = self._selector.select  # type: ignore[attr-defined]
-        self._selector.select = self._select  # type: ignore[attr-defined]
-        self.set_default_executor(AtOnce())
-
-    def time(self) -> float:
-        return self._now
-
-    def _select(self, timeout: float | None) -> Any:
-        assert timeout is not None, "nothing will ever happen"
-        self._now += max(timeout, 0)
-        return self._poll(0)
-
-
 class AtOnce(ThreadPoolExecutor):
     """Does on the caller's thread what is submitted."""
 
@@ -94,14 +78,21 @@ class AtOnce(ThreadPoolExecutor):
 
 @dataclass
 class OneAtATime(Upstream):
-    """A scripted upstream of one blob that is never to be asked for it twice at a time."""
+    """A scripted upstream of one blob: never more connections to it at a time than one fill may have."""
 
+    connections: int = 1
     overlaps: int = 0
+    most: int = 0
 
     async def fetch(self, start: int, end: int | None = None) -> Fetched:
-        self.overlaps += any(not body.closed for body in self.bodies)
+        self.bodies[:] = [body for body in self.bodies if not body.closed]
+        if self.connections > 1:  # not one after the other, but the same every time
+            for _ in range(start * 7 % 13):
+                await asyncio.sleep(0)
         fetched = await super().fetch(start, end)
-        self.bodies[:-1] = []
+        is_open = sum(not body.closed for body in self.bodies)
+        self.most = max(self.most, is_open)
+        self.overlaps += is_open > self.connections
         return fetched
 
 
@@ -121,7 +112,7 @@ async def read_until_its_end(body: Any) -> tuple[bytes, bool]:
 class Process:
     """What one server process has of a folder."""
 
-    def __init__(self, folder: Path, now: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, now: Callable[[], float], effort: Effort) -> None:
         layout = Layout(folder)
         self.log = FakeLog()
         self.index = SqliteIndex(folder, self.log)
@@ -129,7 +120,9 @@ class Process:
         self.house = Housekeeping(layout, self.ledger, self.index.transact, now=lambda: now() + SETTLED_S)
         self.house.count()
         self.store = BlobStore(folder, self.ledger)
-        self.fills = Fills(self.store, self.log, unwatched_bytes=100_000)
+        self.fills = Fills(self.store, self.log, unwatched_bytes=100_000, effort=effort)
+        for upstream in UPSTREAMS:  # these lines are too quick for anybody to measure
+            self.fills._around.links.learn(upstream, "helps", 1000.0, float("inf"))
 
     async def end(self) -> None:
         await self.fills.close()
@@ -147,9 +140,12 @@ class Reader:
 
 
 class StoreAndFill(RuleBasedStateMachine):
+    effort = Effort(connections=1)
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = OwnTime()
+        self.loop.set_default_executor(AtOnce())
         ticks = itertools.count(4 * 10**9)  # after every file's time of change
         self.now = lambda: float(next(ticks))
         self.root = Path(tempfile.mkdtemp(prefix="hubferry-properties-"))
@@ -161,6 +157,9 @@ class StoreAndFill(RuleBasedStateMachine):
         for module in ("fill.fills", "store.index"):
             self.patches.enter_context(mock.patch(f"hubferry.{module}.ThreadPoolExecutor", AtOnce))
         self.patches.enter_context(mock.patch("hubferry.store.housekeeping.PAUSE_S", 0))
+        small = {"min_chunk_bytes": 15_000, "min_share_bytes": 5_000}
+        self.patches.enter_context(mock.patch.object(Segments.__init__, "__kwdefaults__", small))
+        self.patches.enter_context(mock.patch("hubferry.fill.segments.MIN_CHUNK_BYTES", 15_000))
         self.patches.enter_context(mock.patch("os.fsync"))  # power goes, but only between two steps
         self.readers: list[Reader] = []
         self.doubtful: set[str] = set()  # of these a part may be wrong: only the whole is checked
@@ -171,11 +170,11 @@ class StoreAndFill(RuleBasedStateMachine):
     def start(self) -> None:
         for name in UPSTREAMS:
             for digest, data in CONTENTS.items():
-                self.upstreams[name, digest] = OneAtATime(data, piece=PIECE)
+                self.upstreams[name, digest] = OneAtATime(data, piece=PIECE, connections=self.effort.connections)
         self.start_processes()
 
     def start_processes(self) -> None:
-        self.processes = [Process(self.folder, self.now) for _ in range(2)]
+        self.processes = [Process(self.folder, self.now, self.effort) for _ in range(2)]
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(work, QUIET_S))
@@ -427,5 +426,13 @@ class StoreAndFill(RuleBasedStateMachine):
         self.processes.clear()
 
 
+class StoreAndFillOverSeveral(StoreAndFill):
+    """The same when each fill has several connections."""
+
+    effort = Effort(connections=4, parallel_from_bytes=50_000)
+
+
 TestStoreAndFill = StoreAndFill.TestCase
-TestStoreAndFill.settings = settings(max_examples=settings().max_examples // 4, stateful_step_count=25)
+TestStoreAndFillOverSeveral = StoreAndFillOverSeveral.TestCase
+for case in (TestStoreAndFill, TestStoreAndFillOverSeveral):
+    case.settings = settings(max_examples=settings().max_examples // 4, stateful_step_count=25)

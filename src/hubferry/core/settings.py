@@ -121,6 +121,13 @@ class CacheSettings:
     max_size: Size = option(Size(20 * 2**30), "hard cap of what is kept")
     min_free: Size = option(Size(2**30), "what is always left free on the disk")
     max_unwatched: Size = option(Size(2**30), "how much of a blob is fetched on when nobody wants it any longer")
+    patience: Duration = option(
+        Duration(60.0), "how long a download that broke off is tried again without progress", check="span"
+    )
+    connections: int = option(
+        6, "how many connections fetch one large blob where that is faster; 1: one", check="positive"
+    )
+    parallel_from: Size = option(Size(16 * 2**20), "what is left of a blob that has several connections, at least")
     prefetch: bool = option(True, "fetch config and layers as soon as a client was given their manifest")
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
     tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
 from hubferry.fill.lead import AlreadyKept, Leader
+from hubferry.fill.links import Links
 from hubferry.fill.opened import OpenedFile
-from hubferry.fill.parts import Fetch, Partials, Standing, WrongContent
+from hubferry.fill.parts import Effort, Fetch, Partials, Standing, WrongContent
 from hubferry.fill.progress import Progress
 from hubferry.fill.reader import FillVisit, Watchers
 from hubferry.ports import Cause, EventLog, FillResult, Metrics, NoRoom, NotKept, StoreFailure, UpstreamFailure
@@ -49,6 +50,8 @@ class Surroundings:
     log: EventLog
     metrics: Metrics
     unwatched_bytes: int
+    effort: Effort
+    links: Links
 
 
 class Fill:
@@ -64,7 +67,16 @@ class Fill:
         self._is_leading = False
         self._watchers = Watchers(self.progress)
         self._file = OpenedFile(upstream, digest, around.partials, around.pool)
-        self._leader = Leader(upstream, digest, fetch, file=self._file, progress=self.progress, report=self._report)
+        self._leader = Leader(
+            upstream,
+            digest,
+            fetch,
+            file=self._file,
+            progress=self.progress,
+            report=self._report,
+            effort=around.effort,
+            links=around.links,
+        )
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def begun(self) -> None:

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hubferry.core.errors import OciError
 from hubferry.fill.fill import Fill, Surroundings
 from hubferry.fill.lead import AlreadyKept
-from hubferry.fill.parts import Fetch, Partials
+from hubferry.fill.links import Links
+from hubferry.fill.parts import Effort, Fetch, Partials
 from hubferry.fill.reader import FillVisit
 from hubferry.ports import EventLog, Metrics, NoRoom, StoreFailure, Uncounted, UpstreamFailure
 
@@ -29,13 +30,16 @@ class Fills:
         log: EventLog,
         *,
         unwatched_bytes: int = UNWATCHED_BYTES,
+        effort: Effort | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         """`unwatched_bytes` is how much of a blob is fetched on when nobody wants it any longer."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fill")
         self._log = log
         self._metrics = metrics or Uncounted()
-        self._around = Surroundings(partials, self._pool, log, self._metrics, unwatched_bytes)
+        self._around = Surroundings(
+            partials, self._pool, log, self._metrics, unwatched_bytes, effort or Effort(), Links()
+        )
         self._running: dict[tuple[str, str], tuple[Fill, asyncio.Task[None]]] = {}
         self._store_failed: tuple[float, StoreFailure] | None = None
 

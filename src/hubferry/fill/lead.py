@@ -5,13 +5,14 @@ the upstream's blob still has the same size; else another file takes its place, 
 then they are cut (WrongContent). Not here: following another process, what becomes of a failure (fill.py).
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
+from hubferry.fill.connections import Connections
+from hubferry.fill.links import Links
 from hubferry.fill.opened import OpenedFile
-from hubferry.fill.parts import Fetch, Fetched, WrongContent
+from hubferry.fill.parts import Effort, Fetch, Fetched, WrongContent
 from hubferry.fill.progress import Progress
 from hubferry.fill.source import Source
 from hubferry.fill.writer import Damaged, Writer, hash_prefix
@@ -42,7 +43,16 @@ class Leader:
     """The leading of one fill."""
 
     def __init__(
-        self, upstream: str, digest: str, fetch: Fetch, *, file: OpenedFile, progress: Progress, report: Report
+        self,
+        upstream: str,
+        digest: str,
+        fetch: Fetch,
+        *,
+        file: OpenedFile,
+        progress: Progress,
+        report: Report,
+        effort: Effort,
+        links: Links,
     ) -> None:
         self._upstream = upstream
         self._digest = digest
@@ -50,6 +60,8 @@ class Leader:
         self._file = file
         self._progress = progress
         self._report = report
+        self._effort = effort
+        self._links = links
 
     async def begin(self) -> Beginning:
         """Ask the upstream for what is missing.
@@ -66,7 +78,7 @@ class Leader:
         except BaseException:
             await beginning.fetched.body.close()
             raise
-        self._progress.found_bytes = beginning.offset
+        self._progress.found_bytes = self._progress.fetched_bytes = beginning.offset
         return beginning
 
     async def go_on(self, beginning: Beginning, check_wanted: Callable[[], None]) -> None:
@@ -80,7 +92,7 @@ class Leader:
                 hasher = await self._file.on_thread(hash_prefix, self._file.partial, self._digest, beginning.offset)
             except Damaged as error:
                 self._report("partial_damaged", str(error))
-                self._progress.found_bytes = 0
+                self._progress.found_bytes = self._progress.fetched_bytes = 0
                 await source.close()
                 beginning = await self._anew(str(error))
                 source = self._source(beginning)
@@ -103,11 +115,17 @@ class Leader:
     async def _pump(self, source: Source, writer: Writer, check_wanted: Callable[[], None]) -> None:
         is_right = False
         try:
-            while (piece := await source.next_piece()) is not None:
-                self._progress.fetched_bytes = source.offset
-                await writer.put(piece)
-                check_wanted()
-                await asyncio.sleep(0)  # when both sides are fast nothing above waits, and everybody else would
+            connections = Connections(
+                self._upstream,
+                self._fetch,
+                file=self._file,
+                writer=writer,
+                progress=self._progress,
+                effort=self._effort,
+                links=self._links,
+                check_wanted=check_wanted,
+            )
+            await connections.run(source)
             actual = f"{self._digest.partition(':')[0]}:{await writer.drain()}"
             if actual != self._digest:
                 raise WrongContent(f"its bytes have the digest {actual}")
@@ -146,7 +164,8 @@ class Leader:
 
     def _resumable(self) -> tuple[int, int | None, bool]:
         """How much of the file can be continued, the size that was declared, and whether it is known what it is."""
-        declared, length_bytes = self._file.partial.declared(), self._file.partial.length_bytes()
+        partial = self._file.partial
+        declared, length_bytes = partial.declared(), partial.settle(self._progress.written_bytes)
         if declared is None:
             return 0, None, length_bytes == 0
         if declared.size_bytes is not None:
@@ -168,4 +187,11 @@ class Leader:
             self._file.partial.declare(size_bytes)
 
     def _source(self, beginning: Beginning) -> Source:
-        return Source(self._fetch, self._upstream, beginning.offset, beginning.size_bytes, beginning.fetched)
+        return Source(
+            self._fetch,
+            self._upstream,
+            beginning.offset,
+            size_bytes=beginning.size_bytes,
+            fetched=beginning.fetched,
+            patience_s=self._effort.patience_s,
+        )

@@ -113,6 +113,8 @@ class OpenedFile:
         return self.shared.partial.standing()
 
     def _look(self) -> Look:
+        # before the lock is looked at: if it is held then, what this says was said by whoever holds it
+        length_bytes = self.partial.length_bytes()
         standing = self.partial.standing()
         declared = self.partial.declared()
-        return Look(standing, self.partial.length_bytes(), declared.size_bytes if declared else None)
+        return Look(standing, length_bytes, declared.size_bytes if declared else None)

@@ -4,12 +4,23 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from hubferry.ports import Region
 
 HELD_BACK_BYTES = 64 * 1024  # what no reader gets before the digest matches
 PIECE_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard a fill tries."""
+
+    patience_s: float = 60.0  # without progress
+    connections: int = 6  # at most, for one blob
+    parallel_from_bytes: int = 16 * 2**20  # when less is left of a blob, it has one
+
 
 Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
 
@@ -76,7 +87,16 @@ class Partial(Protocol):
         """Whether the blob is kept already."""
 
     def length_bytes(self) -> int:
-        """How far it has grown."""
+        """How far it is whole."""
+
+    def go_ahead(self) -> bool:
+        """Have ranges written beyond that; False when that cannot be."""
+
+    def note_front(self, length_bytes: int) -> None:
+        """So far it is whole."""
+
+    def settle(self, known_bytes: int = 0) -> int:
+        """Cut off what an earlier writer wrote beyond that, but for what is known to be whole; how long it is now."""
 
     def declared(self) -> Declared | None:
         """What is known of it; None: its bytes mean nothing."""

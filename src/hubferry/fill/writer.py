@@ -1,4 +1,7 @@
-"""Hash and write the pieces of a blob on a thread, in order, while the next ones arrive.
+"""Hash and write the pieces of a blob on a thread, while the next ones arrive.
+
+Pieces are written where they belong, and hashed in the order of the file: what lies ahead of the front waits in the
+file until the front reaches it, and is read back then, from memory as a rule. `on_written` is told of the front only.
 
 hashlib and pwrite release the interpreter, so that network, hash and disk overlap. At most QUEUE_BYTES wait; a
 producer that is faster waits. From time to time the hash so far goes into the sidecar, for whoever continues.
@@ -7,8 +10,9 @@ Not here: threads are the caller's pool; what the digest should be is decided in
 
 import asyncio
 import hashlib
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -69,20 +73,26 @@ class Writer:
         self._on_written = on_written
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._lock = threading.Lock()  # guards the four below, which both sides change
-        self._queue: list[bytes] = []
+        self._lock = threading.Lock()  # guards the five below, which both sides change
+        self._queue: list[tuple[int | None, bytes]] = []
         self._queued_bytes = 0
         self._is_working = False
         self._failure: StoreFailure | None = None
-        self._offset = offset  # of the thread only, as are the hash and the next
+        self._is_stopped = False
+        self._offset = offset  # of the thread only, as are the hash and the next two
+        self._ahead: dict[int, int] = {}  # where what is written beyond the front begins -> where it ends
         self._checked_bytes = offset
 
-    async def put(self, piece: bytes) -> None:
-        """Give a piece to the thread, and wait while it has enough. Raises StoreFailure."""
+    async def put(self, piece: bytes, at: int | None = None) -> None:
+        """Give a piece to the thread, and wait while it has enough; `at` is where it belongs, None: at the front.
+
+        Of each byte one piece is given. Beyond the front nothing may be given before the file was told (`go_ahead`).
+        Raises StoreFailure.
+        """
         with self._lock:
             if self._failure is not None:  # what follows a piece that was not written has no place
                 raise self._failure
-            self._queue.append(piece)
+            self._queue.append((at, piece))
             self._queued_bytes += len(piece)
             is_first, self._is_working = not self._is_working, True
         if is_first:
@@ -95,7 +105,12 @@ class Writer:
         return self._hasher.hexdigest()
 
     async def stop(self) -> None:
-        """Wait until the thread has let go of the file, whatever became of it. Never raises but CancelledError."""
+        """Wait until the thread has let go of the file, whatever became of it. Never raises but CancelledError.
+
+        What lies ahead is not hashed any more.
+        """
+        with self._lock:
+            self._is_stopped = True
         while self._is_working:
             self._changed.clear()
             await self._changed.wait()
@@ -123,14 +138,14 @@ class Writer:
         """On the thread."""
         for _ in range(ROUNDS):
             with self._lock:
-                pieces, self._queue = self._queue, []
-                if not pieces:
+                items, self._queue = self._queue, []
+                if not items:
                     self._is_working = False
-            if not pieces:
+            if not items:
                 self._loop.call_soon_threadsafe(self._changed.set)
                 return
             try:
-                self._process(pieces)
+                self._process(items)
             except StoreFailure as failure:
                 with self._lock:
                     self._failure = failure
@@ -138,18 +153,59 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._changed.set)
                 return
             with self._lock:
-                self._queued_bytes -= sum(map(len, pieces))
+                self._queued_bytes -= sum(len(piece) for _, piece in items)
             self._loop.call_soon_threadsafe(self._tell, self._offset)
         self._pool.submit(self._work)
 
-    def _process(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            self._hasher.update(piece)
-        self._partial.write(self._offset, pieces)
-        self._offset += sum(map(len, pieces))
+    def _process(self, items: Sequence[tuple[int | None, bytes]]) -> None:
+        for at, pieces in self._runs(items):
+            if at != self._offset:
+                self._partial.write(at, pieces)
+                self._ahead[at] = at + sum(map(len, pieces))
+                continue
+            for piece in pieces:
+                self._hasher.update(piece)
+            self._partial.write(at, pieces)
+            self._advance(sum(map(len, pieces)))
+            self._catch_up()
+
+    def _runs(self, items: Sequence[tuple[int | None, bytes]]) -> Iterator[tuple[int, list[bytes]]]:
+        """Pieces that follow each other in the file, together; None is the front as it is when its turn comes."""
+        for at, run in itertools.groupby(_placed(items), key=lambda item: item[0]):
+            yield self._offset if at is None else at, [piece for _, piece in run]
+
+    def _catch_up(self) -> None:
+        """Hash what is there already."""
+        while (end := self._ahead.pop(self._offset, None)) is not None:
+            while self._offset < end:
+                if self._is_stopped:
+                    return
+                piece = self._partial.read(self._offset, min(PIECE_BYTES, end - self._offset))
+                if not piece:
+                    raise StoreFailure("the file of a blob under way is shorter than it was")
+                self._hasher.update(piece)
+                self._advance(len(piece))
+                self._loop.call_soon_threadsafe(self._tell, self._offset)
+
+    def _advance(self, size_bytes: int) -> None:
+        self._offset += size_bytes
+        self._partial.note_front(self._offset)
         if self._offset - self._checked_bytes >= CHECKED_EVERY_BYTES:
             self.note_progress()
 
     def _tell(self, written_bytes: int) -> None:
         self._changed.set()
         self._on_written(written_bytes)
+
+
+def _placed(items: Sequence[tuple[int | None, bytes]]) -> Iterator[tuple[int | None, bytes]]:
+    """Each with where the run that it goes on begins."""
+    first, end = None, None
+    for at, piece in items:
+        if at is not None:
+            if at != end:
+                first = at
+            end = at + len(piece)
+        else:
+            first, end = None, None
+        yield first, piece

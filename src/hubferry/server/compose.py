@@ -21,6 +21,7 @@ from hubferry.core.settings import Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, parse_accounts, toml_key
 from hubferry.core.warm import parse_tagged
 from hubferry.fill.fills import Fills
+from hubferry.fill.parts import Effort
 from hubferry.ports import EventLog, Sealer
 from hubferry.pull import Gateway, Keep
 from hubferry.pull.checked_manifests import CheckedManifests
@@ -103,7 +104,10 @@ def build_parts(
         house.start()
         blobs = BlobStore(folder, ledger, log)
         unwatched_bytes = settings.cache.max_unwatched.size_bytes
-        fills = Fills(blobs, log, unwatched_bytes=unwatched_bytes, metrics=counters)
+        effort = Effort(
+            settings.cache.patience.seconds, settings.cache.connections, settings.cache.parallel_from.size_bytes
+        )
+        fills = Fills(blobs, log, unwatched_bytes=unwatched_bytes, effort=effort, metrics=counters)
         keep = Keep(index, FileStore(folder, ledger), blobs, fills)
     gateway = Gateway(
         settings,

@@ -14,7 +14,7 @@ from typing import TypeVar
 from hubferry.core.image import ImageName
 from hubferry.core.reference import is_digest
 from hubferry.ports import StoreFailure
-from hubferry.store.layout import Layout
+from hubferry.store.layout import Layout, is_companion
 from hubferry.store.ledger import Ledger, Removed, Transact, remove_unless_locked
 from hubferry.store.schema import total_bytes
 
@@ -105,9 +105,10 @@ class Catalogue:
         removed = Removed()
         gone = []
         for path in self._files(self._layout.partial):
+            if is_companion(path.name) or path.name.startswith("."):
+                continue  # it goes with its file, and may have just now
             size_bytes = path.stat().st_size
-            is_whole = not path.name.endswith(".json") and not path.name.startswith(".")
-            if is_whole and remove_unless_locked(path):
+            if remove_unless_locked(path):
                 gone.append(f"partial/{path.name}")
                 removed += Removed(1, size_bytes)
         self._ledger.forget(gone)

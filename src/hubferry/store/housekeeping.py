@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hubferry.core.manifest import MAX_BYTES
 from hubferry.core.reference import is_digest
-from hubferry.store.layout import BLOCK_BYTES, Layout, is_sidecar, occupied_bytes, sidecar
+from hubferry.store.layout import BLOCK_BYTES, Layout, front, is_companion, occupied_bytes, sidecar
 from hubferry.store.ledger import Ledger, Transact, forget_rows, put_row
 from hubferry.store.partial import expected_bytes
 from hubferry.store.schema import is_counted, note_counted
@@ -68,7 +68,7 @@ class Housekeeping:
                 self._compare(prefix, _listed(shelf, prefix.partition(":")[0] + ":"))
             partials = _listed(self._layout.partial, "partial/")
             self._compare(
-                "partial/", {name: self._grown(name, seen) for name, seen in partials.items() if not is_sidecar(name)}
+                "partial/", {name: self._grown(name, seen) for name, seen in partials.items() if not is_companion(name)}
             )
             self._transact(note_counted)
         self._ledger.shrink()
@@ -108,7 +108,8 @@ class Housekeeping:
         if not sidecar(path).exists():
             return seen  # nothing was written yet, or nobody will go on with it
         length_bytes = max(seen.length_bytes, expected_bytes(path) or 0)
-        return replace(seen, length_bytes=length_bytes + BLOCK_BYTES)
+        companions = 1 + front(path).exists()
+        return replace(seen, length_bytes=length_bytes + companions * BLOCK_BYTES)
 
     def _learn_parts(self, digest: str) -> None:
         """After the index was lost: is this a manifest, and of what? Its digest was verified when it was kept."""

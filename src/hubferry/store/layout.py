@@ -1,7 +1,7 @@
 """Where everything is in a cache folder.
 
     blobs/sha256/ab/abcd...   content under its digest: verified, synced, complete
-    partial/                  blobs under way, each with a sidecar (partial.py)
+    partial/                  blobs under way, each with a sidecar, some with a front (partial.py)
     quarantine/               what `hubferry cache verify` found damaged
     index.sqlite3             what is known of it all; may be lost
 
@@ -54,9 +54,14 @@ def sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def is_sidecar(name: str) -> bool:
-    """Whether a name below `partial/` is that of a sidecar."""
-    return name.endswith(".json")
+def front(path: Path) -> Path:
+    """What says how far a blob under way is whole, while ranges beyond that are being written."""
+    return path.with_name(f"{path.name}.front")
+
+
+def is_companion(name: str) -> bool:
+    """Whether a name below `partial/` is that of a sidecar or a front, which stand beside a blob under way."""
+    return name.endswith((".json", ".front"))
 
 
 def occupied_bytes(size_bytes: int) -> int:

@@ -26,7 +26,7 @@ from typing import Protocol, TypeVar
 from hubferry.core.manifest import parts_of
 from hubferry.core.values import Size
 from hubferry.ports import NoRoom, StoreFailure
-from hubferry.store.layout import Layout, occupied_bytes, sidecar
+from hubferry.store.layout import Layout, front, occupied_bytes, sidecar
 from hubferry.store.schema import is_counted, total_bytes
 
 # where a name stands that is no longer kept
@@ -216,7 +216,7 @@ class Ledger:
 
 
 def remove_unless_locked(path: Path) -> bool:
-    """Remove a file, with its sidecar if it has one; False when somebody holds a lock on it or it cannot be."""
+    """Remove a file, with what stands beside it; False when somebody holds a lock on it or it cannot be."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -224,6 +224,7 @@ def remove_unless_locked(path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         sidecar(path).unlink(missing_ok=True)
+        front(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     except OSError:
         return False

@@ -4,6 +4,10 @@ One file for each (upstream, digest). The sidecar is written before the first by
 it will be, and up to where which hash was seen, so that whoever continues the file knows when it was damaged.
 Whoever holds the flock writes; everybody else may read. The lock goes with its process, and the file stays.
 
+Ranges may be written ahead of what is whole (`go_ahead`). Then the file's length says nothing; a mode bit says so,
+which goes with the file whatever becomes of its names, and a small file beside it says how far it is whole: its front.
+Whoever continues the file cuts it there (`settle`).
+
 A file is never emptied to begin anew: it is unlinked and another one takes its name, so that whoever reads the old
 one notices. `commit` gives the file its final name: checked, synced, renamed, folder synced.
 Every method but read_cached and region may block and is meant for a thread. Not here: hashing (fill/).
@@ -19,15 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hubferry.ports import Region, StoreFailure
+from hubferry.ports import NoRoom, Region, StoreFailure
 from hubferry.store.content import sync_folder
-from hubferry.store.layout import BLOCK_BYTES, Layout, sidecar
+from hubferry.store.layout import BLOCK_BYTES, Layout, front, sidecar
 from hubferry.store.ledger import Ledger
 from hubferry.store.mark import set_mark
 from hubferry.store.page_reads import PageReads
 
+FRONT_BYTES = 8
 ABANDONED_MODE = 0o400  # what is left of a removed file to say something with, to whoever has it open
 RESERVED_AHEAD_BYTES = 64 * 2**20
+AHEAD_MODE = stat.S_IXUSR  # of a file whose length says nothing: no umask ever sets it, and nobody executes it
 
 Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
 
@@ -50,6 +56,8 @@ class PartialFile:
         self._reads = reads
         path = self._path = layout.under_way(upstream, digest)
         self._sidecar = sidecar(path)
+        self._front = front(path)
+        self._front_descriptor = -1
         self._final = layout.content(digest)
         self._upstream = upstream
         self._ledger = ledger
@@ -79,13 +87,14 @@ class PartialFile:
             return "committed"
         if not self._is_named(self._path):
             self.release()
-            return "abandoned" if self._mode() == ABANDONED_MODE else "discarded"
+            return "abandoned" if self._mode() & ~AHEAD_MODE == ABANDONED_MODE else "discarded"
         return "ours"
 
     def reserve(self, length_bytes: int) -> None:
         """Have room for the file to become so long."""
         if self._ledger is not None:
-            self._ledger.reserve(self._name, length_bytes + BLOCK_BYTES)  # the sidecar
+            companions = 1 + (self._front_descriptor >= 0)
+            self._ledger.reserve(self._name, length_bytes + companions * BLOCK_BYTES)
         self._reserved_bytes = length_bytes
 
     def final_exists(self) -> bool:
@@ -93,8 +102,40 @@ class PartialFile:
         return self._final.exists()
 
     def length_bytes(self) -> int:
-        """How far the file has grown."""
+        """How far the file is whole."""
         with _as_store_failure(self._path):
+            seen = os.fstat(self.descriptor)
+        # the front after the file: it is there before the first byte is written ahead
+        return min(seen.st_size, self._front_bytes()) if seen.st_mode & AHEAD_MODE else seen.st_size
+
+    def go_ahead(self) -> bool:
+        """Have ranges written beyond what is whole, from now on; False when this file system cannot say so."""
+        if self._front_descriptor >= 0:
+            return bool(self._mode() & AHEAD_MODE)
+        with _as_store_failure(self._front):
+            self._front_descriptor = os.open(self._front, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self.note_front(os.fstat(self.descriptor).st_size)
+            with contextlib.suppress(PermissionError, NoRoom):
+                self.reserve(self._reserved_bytes)
+                os.fchmod(self.descriptor, self._mode() | AHEAD_MODE)
+            return bool(self._mode() & AHEAD_MODE)
+
+    def note_front(self, length_bytes: int) -> None:
+        """So far the file is whole; nothing to do while its length says that."""
+        if self._front_descriptor >= 0:
+            with _as_store_failure(self._front):
+                os.pwrite(self._front_descriptor, length_bytes.to_bytes(FRONT_BYTES, "big"), 0)
+
+    def settle(self, known_bytes: int = 0) -> int:
+        """Cut off what was written ahead by whoever wrote this file before, which is ours; how long it is now.
+
+        `known_bytes` is how far it was seen to be whole by somebody who lives: others may be reading that.
+        """
+        with _as_store_failure(self._path):
+            if self._mode() & AHEAD_MODE:
+                kept_bytes = min(self.length_bytes(), _first_hole(self.descriptor))
+                os.ftruncate(self.descriptor, max(kept_bytes, known_bytes))
+                self._end_ahead()
             return os.fstat(self.descriptor).st_size
 
     def declared(self) -> Declared | None:
@@ -155,9 +196,10 @@ class PartialFile:
 
     def commit(self, length_bytes: int, actual_digest: str) -> None:
         """Give the blob its final name. Also raises StoreFailure when it is not what it should be."""
-        if actual_digest != self.digest or self.length_bytes() != length_bytes:
-            raise StoreFailure(f"{self._path} is not {self.digest}")
         with _as_store_failure(self._final):
+            if actual_digest != self.digest or os.fstat(self.descriptor).st_size != length_bytes:
+                raise StoreFailure(f"{self._path} is not {self.digest}")
+            self._end_ahead()
             set_mark(self.descriptor, self.digest)
             os.fsync(self.descriptor)
             # before the name is free: afterwards a sidecar of that name may be another's
@@ -174,6 +216,7 @@ class PartialFile:
         with contextlib.suppress(OSError):
             if self._is_named(self._path):  # else both names are another's
                 self._sidecar.unlink(missing_ok=True)
+                self._front.unlink(missing_ok=True)
                 self._path.unlink()
                 if self._ledger is not None:
                     self._ledger.forget([self._name])
@@ -182,7 +225,7 @@ class PartialFile:
         """Remove the file as one that was right so far; whoever reads it still can. Never raises."""
         self.discard()  # first: with that mode and its name nobody could open it any more
         with contextlib.suppress(OSError):  # then whoever follows takes it for wrong, which is safe
-            os.fchmod(self.descriptor, ABANDONED_MODE)
+            os.fchmod(self.descriptor, ABANDONED_MODE | self._mode() & AHEAD_MODE)
 
     def _mode(self) -> int:
         with contextlib.suppress(OSError):
@@ -201,6 +244,26 @@ class PartialFile:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+        self._close_front()
+
+    def _close_front(self) -> None:
+        descriptor, self._front_descriptor = self._front_descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _end_ahead(self) -> None:
+        """The length says again how far the file is whole. Raises OSError."""
+        if self._mode() & AHEAD_MODE:
+            os.fchmod(self.descriptor, self._mode() & ~AHEAD_MODE)
+        self._close_front()
+        self._front.unlink(missing_ok=True)
+
+    def _front_bytes(self) -> int:
+        with contextlib.suppress(OSError):
+            said = self._front.read_bytes()
+            if len(said) == FRONT_BYTES:
+                return int.from_bytes(said, "big")
+        return 0
 
     def _is_named(self, path: Path) -> bool:
         try:
@@ -216,6 +279,14 @@ def expected_bytes(path: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return said if isinstance(said, int) else None
+
+
+def _first_hole(descriptor: int) -> int:
+    """Where a file begins to hold nothing: a machine that lost its power may have kept the front and not the bytes."""
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_HOLE)
+    except OSError:
+        return os.fstat(descriptor).st_size
 
 
 @contextlib.contextmanager
