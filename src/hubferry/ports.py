@@ -4,7 +4,7 @@ Bodies are opaque to the orchestrator: it hands them on and closes them, because
 enter Python.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
@@ -271,8 +271,13 @@ class Fills(Protocol):
     async def visit(self, upstream: str, digest: str) -> FillingBlob | None:
         """None when it is not being filled."""
 
-    async def start(self, upstream: str, digest: str, fetch: Fetch) -> bool:
-        """Fill it; whether `fetch` was answered. Raises OciError, UpstreamFailure, StoreFailure."""
+    async def start(
+        self, upstream: str, digest: str, fetch: Fetch, on_wrong: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Fill it; whether `fetch` was answered; `on_wrong` is told when what came is not the blob.
+
+        Raises OciError, UpstreamFailure, StoreFailure.
+        """
 
     async def ended(self, upstream: str, digest: str) -> None:
         """Wait until it is no longer being filled, whatever came of it."""

@@ -47,7 +47,7 @@ FAULTS: list[tuple[int, Callable[[random.Random], faults.Action]]] = [
     (4, lambda draw: faults.answer(draw.choice([500, 502, 503]))),
     (1, lambda _: faults.answer(429, b"", (("Retry-After", "1"),))),
     (2, lambda draw: faults.slow_first_byte(draw.random() / 2)),
-    (2, lambda draw: faults.throttle(draw.randrange(1, 8) * 256 * KIB)),
+    (2, lambda draw: faults.throttle(draw.randrange(1, 8) * 64 * KIB)),
     (2, lambda _: faults.no_ranges()),
     (1, lambda draw: faults.flip_byte(draw.randrange(400 * KIB))),
     (1, lambda _: faults.chunked()),
@@ -74,7 +74,9 @@ class Schedule:
 
 def settings(tmp_path: Path, hub: Hub) -> dict[str, Any]:
     limits = {"read_timeout": "400ms", "response_timeout": "1s", "connect_timeout": "1s"}
-    return kept(tmp_path, hub, "50ms", **limits)
+    found = kept(tmp_path, hub, "50ms", **limits)
+    found["cache"].update({"connections": 4, "parallel_from": "64KiB", "patience": "5s"})
+    return found
 
 
 def check(answer: Answer, data: bytes, start: int = 0) -> str:

@@ -16,6 +16,7 @@ under them (a new beginning is another file). Not here: leading (lead.py), reade
 """
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -57,13 +58,16 @@ class Surroundings:
 class Fill:
     """The fill of one (upstream, digest) in this process."""
 
-    def __init__(self, upstream: str, digest: str, fetch: Fetch, around: Surroundings) -> None:
+    def __init__(
+        self, upstream: str, digest: str, fetch: Fetch, around: Surroundings, on_wrong: Callable[[], None]
+    ) -> None:
         self.progress = Progress()
         self.store_failure: StoreFailure | None = None
         self.is_proven = False  # the upstream answered the fetch, so that its caller may have the blob
         self._upstream = upstream
         self._digest = digest
         self._around = around
+        self._on_wrong = on_wrong
         self._is_leading = False
         self._watchers = Watchers(self.progress)
         self._file = OpenedFile(upstream, digest, around.partials, around.pool)
@@ -108,6 +112,7 @@ class Fill:
             self._report("fill_wrong", str(error))
             self._count("wrong")
             if self._is_leading:
+                self._on_wrong()
                 await self._file.remove()
             self._end(UpstreamFailure(Cause.WRONG, self._upstream, f"{self._digest}: {error}"), is_wrong=True)
         except _Abandoned as error:

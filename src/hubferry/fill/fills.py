@@ -6,6 +6,7 @@ After the disk failed, nothing is filled for RETRY_STORE_S: pulls go on uncached
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from hubferry.core.errors import OciError
@@ -52,12 +53,15 @@ class Fills:
             await found[0].begun()
         return found[0].visit()
 
-    async def start(self, upstream: str, digest: str, fetch: Fetch) -> bool:
+    async def start(
+        self, upstream: str, digest: str, fetch: Fetch, on_wrong: Callable[[], None] = lambda: None
+    ) -> bool:
         """Begin to fill, unless it is being filled.
 
         True: `fetch` was answered, so that whoever it asked for may have the blob. False: nothing was asked, because
         the blob is being filled already, here or in another process, or it is kept by now.
-        Raises OciError and UpstreamFailure as `fetch` does, StoreFailure when nothing can be kept.
+        `on_wrong` is told when what was fetched is not the blob. Raises OciError and UpstreamFailure as `fetch` does,
+        StoreFailure when nothing can be kept.
         """
         key = (upstream, digest)
         while (found := self._running.get(key)) is not None:
@@ -67,7 +71,7 @@ class Fills:
         if self._store_failed is not None and time.monotonic() < self._store_failed[0]:
             self._metrics.store_failed()
             raise StoreFailure(str(self._store_failed[1]))
-        fill = Fill(upstream, digest, fetch, self._around)
+        fill = Fill(upstream, digest, fetch, self._around, on_wrong)
         task = asyncio.create_task(fill.run())
         self._running[key] = (fill, task)
         task.add_done_callback(lambda _: self._ended(key))

@@ -12,9 +12,9 @@ import asyncio
 import random
 import time
 
-from hubferry.core.backoff import decide_pause, parse_retry_after
+from hubferry.core.backoff import decide_pause
 from hubferry.core.errors import OciError
-from hubferry.core.http import get
+from hubferry.core.quota import retry_after_s
 from hubferry.fill.parts import Fetch, Fetched, WrongContent
 from hubferry.ports import Cause, UpstreamFailure
 
@@ -155,7 +155,7 @@ class Source:
             raise failure from None
         if isinstance(error.detail, dict) and "cause" in error.detail:
             return failure, None  # nobody answered: what it says is our own advice to clients
-        return failure, parse_retry_after(get(error.headers, "retry-after"), time.time())
+        return failure, retry_after_s(error.headers, time.time())
 
     def _too_long(self, told_s: float, failure: UpstreamFailure) -> UpstreamFailure:
         told = f"asks to wait {told_s:.0f} s, and a download that broke off waits {self.patience_s:.0f} s in all"

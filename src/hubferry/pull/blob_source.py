@@ -38,6 +38,7 @@ class BlobSource:
         self._path = f"/v2/{target.repository}/blobs/{digest}"
         self._obtained: Obtained | None = None
         self._bases: set[str] = set()
+        self._begun: dict[int, str] = {}  # where a fetch began, and at which base
         self.asked = Asked(target.origin.name, target.repository, digest, Code.BLOB_UNKNOWN)
 
     async def prove(self) -> Proven:
@@ -62,7 +63,7 @@ class BlobSource:
         wanted = ByteRange(start, None if end is None else end - 1) if start or end is not None else None
         if wanted:
             headers = (("range", wanted.format()), *headers)
-        response = await self._respond(headers)
+        response = await self._respond(start, headers)
         body = cast("Readable", response.body)  # opaque to the orchestrator, readable in a shell that keeps blobs
         try:
             if wanted is None or response.status != 206:
@@ -80,6 +81,7 @@ class BlobSource:
 
     def gave_wrong(self) -> None:
         """What was fetched is not the blob: whoever may be to blame is not asked for a while."""
+        self._obtained = None
         for base in self._bases:
             self._fetcher.distrust(self._target.origin, base)
 
@@ -88,18 +90,23 @@ class BlobSource:
         """Who gave the last answer."""
         return "upstream" if self._obtained is None else self._obtained.witness
 
-    async def _respond(self, headers: Headers) -> UpstreamResponse:
-        before = self._obtained
+    async def _respond(self, start: int, headers: Headers) -> UpstreamResponse:
+        failed = self._begun.get(start, "")  # it got nowhere from here, or not at all
+        before = None if failed else self._obtained
         if before is not None and before.direct_url:
+            self._begun[start] = before.base
             response = await self._fetcher.repeat(self._target.origin, before.direct_url, headers)
             if response is not None:
                 return response
-        self._obtained = await self._ask("GET", headers)
-        self._bases.add(self._obtained.base)
-        return self._obtained.response
+        self._begun[start] = ""
+        obtained = self._obtained = await self._ask("GET", headers, failed)
+        self._begun[start] = obtained.base
+        self._bases.add(obtained.base)
+        return obtained.response
 
-    async def _ask(self, method: str, headers: Headers) -> Obtained:
-        return await self._fetcher.obtain(Question(self._target, self.asked, method, self._path, headers, "blobs"))
+    async def _ask(self, method: str, headers: Headers, ask_last: str = "") -> Obtained:
+        question = Question(self._target, self.asked, method, self._path, headers, "blobs", ask_last)
+        return await self._fetcher.obtain(question)
 
     def _whole_size(self, response: UpstreamResponse) -> int | None:
         if response.status != 200:

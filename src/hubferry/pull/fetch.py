@@ -159,6 +159,7 @@ class Fetcher:
         bases = _bases(question.target)
         failover_s = self._failover_s(question)
         waiting = decide_order([self._health(base) for base in bases], self._clock.monotonic())
+        waiting.sort(key=lambda number: bases[number] == question.ask_last)
         if len(waiting) == 1:
             return await self._try(question, waiting[0])
         running: dict[asyncio.Task[_Tried], int] = {}

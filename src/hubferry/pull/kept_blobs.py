@@ -172,7 +172,7 @@ class KeptBlobs:
         """See Fills.start; whoever asks with the same credential meanwhile waits for the same answer."""
 
         async def fill() -> bool:
-            is_proven = await self._fills.start(*ask.key, ask.source.fetch)
+            is_proven = await self._fills.start(*ask.key, ask.source.fetch, ask.source.gave_wrong)
             if not is_proven:
                 return False
             # a small one may be complete by now

@@ -56,7 +56,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, of whom, and what it is called in messages; `path` is appended to the base URL."""
+    """What is asked, of whom, and what it is called in messages.
+
+    `path` is appended to the base URL; `ask_last` is a base that has just failed at this.
+    """
 
     target: Target
     asked: Asked
@@ -64,3 +67,4 @@ class Question:
     path: str
     headers: Headers
     kind: Kind = "manifests"
+    ask_last: str = ""
