@@ -112,14 +112,12 @@ def test_a_download_goes_on_at_a_mirror_where_the_upstream_left_off(
 def test_a_mirror_that_gives_wrong_bytes_is_left_out(tmp_path: Path, hub: Hub, mirror: Hub, image: Index) -> None:
     assert image.digest
     mirror.script(faults.flip_byte(3 * MIB), role="cdn", times=None)
-    first = hub.script(faults.answer(503), role="hub", path="/blobs/", times=3)
+    hub.script(faults.answer(503), role="hub", path="/blobs/")
     with Gateway.start(tmp_path / "gateway", mirrored(tmp_path, hub, mirror)) as gateway:
         assert not is_whole(fetch(blob_url(gateway)), BLOB)
         event = wait_event(gateway, "mirror_distrusted", upstream="docker.io")
         assert event["mirror"] == mirror.url
         asked = mirror.count("hub")
-        while first.used < 3:
-            assert fetch(blob_url(gateway)).status in (502, 503)
         assert is_whole(fetch(blob_url(gateway)), BLOB)
         assert mirror.count("hub") == asked
     check_folder(tmp_path / "data")
