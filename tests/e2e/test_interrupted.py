@@ -59,6 +59,8 @@ def interrupted(clients: dict[str, Client], state_dir: Path) -> Iterator[Interru
             hub.script(faults.throttle(RATE), role="cdn", method="GET", path=image.layers[0].digest[7:])
         config = {
             "server": {"shutdown_grace": "1s"},
+            # over one: what lay ahead of several is fetched again after a restart
+            "cache": {"connections": 1},
             "upstreams": {"only": True, "docker.io": upstream(hub.url, default=True, library=True)},
         }
         gateway = Gateway.start(state_dir / "interrupted", config)
