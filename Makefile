@@ -8,7 +8,7 @@ run: install
 	.venv/bin/hubferry serve $(ARGS)
 
 test: install install-node
-	$(PY) -m pytest $(ARGS)
+	$(if $(ARGS),$(PY) -m pytest $(ARGS),scripts/test)
 
 # The properties with many more and ever new examples; stop it when you like.
 fuzz: install

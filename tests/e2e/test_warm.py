@@ -177,8 +177,9 @@ def test_within_the_ttl_nothing_is_asked_for_a_login_either(
     hub: Hub, shown: tuple[Gateway, dict[str, Index]], clients: dict[str, Client], name: str
 ) -> None:
     gateway, indexes = shown
-    for repository in indexes:
-        pull_as(clients[name], f"{gateway.host}/{repository}:1", ALICE)
+    for _ in range(2):  # the first time a client may still hold blobs of an image that was removed a moment ago
+        for repository in indexes:
+            pull_as(clients[name], f"{gateway.host}/{repository}:1", ALICE)
     hub.recorder.clear()
     for repository, index in indexes.items():
         check_amd64(pull_as(clients[name], f"{gateway.host}/{repository}:1", ALICE), index)

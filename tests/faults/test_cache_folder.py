@@ -121,7 +121,8 @@ def test_a_folder_that_is_read_only_after_a_restart(tmp_path: Path, hub: Hub) ->
 
 
 def test_a_folder_that_becomes_read_only(tmp_path: Path, hub: Hub) -> None:
-    with mounted(tmp_path / "data", 16 * MIB) as folder, open_stage(tmp_path, hub, {"min_free": "0B"}) as stage:
+    cache = {"min_free": "0B", "prefetch": False}  # nothing is being written when it is mounted anew
+    with mounted(tmp_path / "data", 16 * MIB) as folder, open_stage(tmp_path, hub, cache) as stage:
         assert fetch(stage.manifest_url).body == stage.image.manifest
         with covered_read_only(folder):
             for _ in range(3):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 from tests.faults.conftest import REPOSITORY
 from tests.faults.test_kept_manifests import asked, kept, tag
 from tests.support import faults
-from tests.support.content import Blob
+from tests.support.content import MIB, Blob
+from tests.support.exchange import Received, Reply
 from tests.support.gateway import HUBFERRY, Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
@@ -211,3 +213,29 @@ def test_accounts_files_are_checked_at_the_start(tmp_path: Path, hub: Hub) -> No
         checked = subprocess.run([HUBFERRY, "config", "check", settings], capture_output=True, text=True, check=False)
         assert checked.returncode == 1
         assert f"{file}: {problem}" in checked.stderr
+
+
+def test_a_cdn_that_limits_connections_limits_no_pulls(tmp_path: Path, hub: Hub) -> None:
+    """It serves whole blobs and refuses all ranges: what has begun goes on, what is asked for beside it is served."""
+    big, small = Blob.generated(24 * MIB, 9), Blob.generated(300_000, 10)
+    for blob in (big, small):
+        hub.add_blob(REPOSITORY, blob)
+
+    def serve(request: Received, normal: Callable[[], Reply]) -> Reply:
+        if request.header("range"):
+            return Reply(429, (("Retry-After", "60"),))
+        return replace(normal(), rate_bps=4 * MIB)
+
+    hub.script(serve, role="cdn", times=None)
+    settings = kept(tmp_path, hub)
+    settings["cache"]["parallel_from"] = "1MiB"
+    with Gateway.start(tmp_path / "gateway", settings) as gateway:
+        answers: list[Answer] = []
+        url = f"{gateway.url}/v2/app/blobs/"
+        pulling = threading.Thread(target=lambda: answers.append(fetch(url + big.digest)))
+        pulling.start()
+        hub.recorder.wait_until(lambda: any(e.request.header("range") for e in hub.find("cdn")), timeout_s=20)
+        assert fetch(url + small.digest).body == small.data
+        pulling.join()
+        assert answers[0].body == big.data
+        assert events(gateway, "rate_limited") == []

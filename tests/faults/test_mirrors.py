@@ -226,3 +226,23 @@ def test_a_mirror_that_is_only_a_page_any_more_is_passed_over(
         with Gateway.start(tmp_path / "gateway", settings) as gateway:
             assert tag(gateway).body == image.manifest
             assert is_whole(fetch(blob_url(gateway)), BLOB)
+
+
+def test_what_the_upstream_closed_no_mirror_opens_again(tmp_path: Path, hub: Hub, mirror: Hub) -> None:
+    other = Blob.generated(100_000, 5)
+    for each in (hub, mirror):
+        each.add_blob(REPOSITORY, other)
+    hub.add_blob(REPOSITORY, BLOB)
+    with Gateway.start(tmp_path / "gateway", mirrored(tmp_path, hub, mirror)) as gateway:
+        other_url = f"{gateway.url}/v2/app/blobs/{other.digest}"
+        assert is_whole(fetch(blob_url(gateway)), BLOB)
+        hub.clear()
+        hub.script(faults.answer(401), role="hub", times=None)
+        assert {fetch(other_url).status, fetch(blob_url(gateway)).status} == {401}
+        hub.clear()
+        hub.script(faults.answer(503), role="hub", times=None)
+        assert fetch(other_url).status == 503
+        hub.clear()
+        hub.script(faults.answer(401), role="hub", times=None)
+        assert fetch(blob_url(gateway)).status == 401
+        assert mirror.count() == 0

@@ -37,6 +37,7 @@ class BlobSource:
         self._target = target
         self._path = f"/v2/{target.repository}/blobs/{digest}"
         self._obtained: Obtained | None = None
+        self._witness: Witness | None = None
         self._bases: set[str] = set()
         self._begun: dict[int, str] = {}  # where a fetch began, and at which base
         self.asked = Asked(target.origin.name, target.repository, digest, Code.BLOB_UNKNOWN)
@@ -87,8 +88,8 @@ class BlobSource:
 
     @property
     def witness(self) -> Witness:
-        """Who gave the last answer."""
-        return "upstream" if self._obtained is None else self._obtained.witness
+        """Who gave it first: whose answer it was that whoever asked may have it."""
+        return self._witness or "mirror"
 
     async def _respond(self, start: int, headers: Headers) -> UpstreamResponse:
         failed = self._begun.get(start, "")  # it got nowhere from here, or not at all
@@ -99,9 +100,12 @@ class BlobSource:
             if response is not None:
                 return response
         self._begun[start] = ""
-        obtained = self._obtained = await self._ask("GET", headers, failed)
+        obtained = await self._ask("GET", headers, failed)
         self._begun[start] = obtained.base
-        self._bases.add(obtained.base)
+        if obtained.response.status in (200, 206):  # a refusal is nobody's word that it may be had
+            self._obtained = obtained
+            self._bases.add(obtained.base)
+            self._witness = self._witness or obtained.witness
         return obtained.response
 
     async def _ask(self, method: str, headers: Headers, ask_last: str = "") -> Obtained:

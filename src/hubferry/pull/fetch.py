@@ -162,14 +162,15 @@ class Fetcher:
         waiting.sort(key=lambda number: bases[number] == question.ask_last)
         if len(waiting) == 1:
             return await self._try(question, waiting[0])
-        running: dict[asyncio.Task[_Tried], int] = {}
+        now_s = asyncio.get_running_loop().time
+        running: dict[asyncio.Task[_Tried], tuple[int, float]] = {}
         failed: list[_Tried] = []
         winner: _Tried | None = None
         try:
             while winner is None and (waiting or running):
                 if waiting:
                     number = waiting.pop(0)
-                    running[asyncio.create_task(self._try(question, number))] = number
+                    running[asyncio.create_task(self._try(question, number))] = number, now_s()
                 timeout_s = failover_s if waiting else None
                 done, _ = await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
                 for task in sorted(done, key=lambda task: running[task]):
@@ -178,8 +179,10 @@ class Fetcher:
                         tried = task.result()
                         winner = tried if tried.is_final else None
                         failed.append(tried)
+            late_s = now_s() - failover_s
+            slow = [number for task, (number, since_s) in running.items() if since_s <= late_s and not task.done()]
             if winner is not None:
-                self._lost(question, list(running.values()))
+                self._lost(question, slow)
         finally:
             await _end(list(running), winner)
         if winner is not None:
@@ -205,7 +208,7 @@ class Fetcher:
             return _Tried(number, error=error, is_final=is_final, may_pass=said in PASSING_STATUSES)
         self._health(base).answered()
         status, headers = obtained.response.status, obtained.response.headers
-        is_final = _speaks_for(question, obtained) if number else status < 500
+        is_final = _speaks_for(question, obtained) if number else status < 500 and status != 429
         if is_final:
             return _Tried(number, obtained, is_final=True)
         await obtained.response.body.close()
@@ -227,7 +230,7 @@ class Fetcher:
         return self._patience.failover_s if is_fixed else self._patience.tag_failover_s
 
     def _lost(self, question: Question, slow: Sequence[int]) -> None:
-        """These had longer, and another answered before them."""
+        """These had time enough, and another answered before them."""
         for number in slow:
             base = question.target.origin.bases[number]
             self._health(base).failed(self._clock.monotonic())

@@ -34,7 +34,7 @@ class OneBase:
         self._limits = limits
 
     async def ask(self, question: Question, number: int) -> Obtained:
-        """The final response of the upstream (0) or of a mirror; never a 429.
+        """The final response of the upstream (0) or of a mirror; a 429 only of the host that it redirects to.
 
         Raises UpstreamFailure, OciError: also 429 while it limits this.
         """
@@ -60,7 +60,7 @@ class OneBase:
                 if error.status == 429 and target.is_own and self._limits.has_free(name, kind):
                     continue
                 raise
-            if self._heard(question, name, credential, obtained) != 429:
+            if self._heard(question, name, credential, obtained) != 429 or obtained.direct_url:
                 return obtained
             await obtained.response.body.close()  # and around again: another account, or `check` says what was heard
         raise relay_error(429, (), question.asked)
@@ -72,16 +72,15 @@ class OneBase:
         self._limits.check(replace(question.asked, upstream=name), None, question.kind)
         asker = replace(question.target, credential=None)
         obtained = await self._exchanges.run(asker, base, question.method, question.path, question.headers)
-        if self._heard(question, name, None, obtained) == 429:
+        if self._heard(question, name, None, obtained) == 429 and not obtained.direct_url:
             await obtained.response.body.close()
             self._limits.check(replace(question.asked, upstream=name), None, question.kind)
         return replace(obtained, witness="mirror")
 
     def _heard(self, question: Question, name: str, credential: Credential | None, obtained: Obtained) -> int:
         status, headers = obtained.response.status, obtained.response.headers
-        # a CDN's limits are not the registry's
-        counted: Headers = () if obtained.direct_url and status != 429 else headers
-        self._limits.heard(name, credential, question.kind, status, counted)
+        if not obtained.direct_url:  # a CDN's limits are not the registry's
+            self._limits.heard(name, credential, question.kind, status, headers)
         return status
 
     async def _is_refused(self, asker: Target) -> bool:

@@ -18,7 +18,7 @@ from hubferry.pull.target import Target, Witness
 
 RIGHT_S = 300.0
 AT_MIRRORS = " at its mirrors"  # behind the upstream's name: the same for what mirrors show everybody
-BEHIND_LOGIN = " behind a login"  # something of it was fetched for somebody's credential
+BEHIND_LOGIN = " behind a login"  # something of it was fetched for somebody's credential, or was refused without one
 MAX_REMEMBERED = 10_000
 
 
@@ -66,7 +66,7 @@ class Rights:
     async def prepare(self, target: Target) -> None:
         """Something is about to be fetched for this caller."""
         repository = repository_of(target)
-        if not target.is_anonymous and not await self._index.is_public(repository):
+        if not target.is_anonymous and not await self._index.is_public(_about(repository, BEHIND_LOGIN)):
             await self._index.set_public(_about(repository, BEHIND_LOGIN), public=True)
 
     async def note(self, target: Target, *, may: bool, witness: Witness = "upstream") -> None:
@@ -88,9 +88,11 @@ class Rights:
         repository = repository_of(target)
         if target.is_anonymous:
             await self._index.set_public(repository, public=may)
-            overtaken = _about(repository, BEHIND_LOGIN if may else AT_MIRRORS)
-            if await self._index.is_public(overtaken):
-                await self._index.set_public(overtaken, public=False)
+            # what it refuses stays closed to mirrors until it says otherwise itself
+            if await self._index.is_public(_about(repository, BEHIND_LOGIN)) == may:
+                await self._index.set_public(_about(repository, BEHIND_LOGIN), public=not may)
+            if not may and await self._index.is_public(_about(repository, AT_MIRRORS)):
+                await self._index.set_public(_about(repository, AT_MIRRORS), public=False)
             return
         key = (repository, target.credential or Credential("", ""))
         self._proven.pop(key, None)
