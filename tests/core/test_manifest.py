@@ -47,6 +47,7 @@ LIES: dict[str, tuple[str | None, bytes]] = {
     "index and schema 1 at once": (V2, json.dumps({"manifests": [], "fsLayers": []}).encode()),
     "a mediaType that is no text": (IMAGE, b'{"mediaType": 5}'),
     "an error page": (IMAGE, b"<html>blocked</html>"),
+    "an error that came with 200": ("application/json", b'{"errors": [{"code": "UNAUTHORIZED"}]}'),
     "a list": (IMAGE, b"[]"),
     "a text": (IMAGE, b'"x"'),
     "nothing": (IMAGE, b""),

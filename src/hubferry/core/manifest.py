@@ -50,6 +50,8 @@ def decide_media_type(content_type: str | None, body: bytes) -> str:
         raise ManifestProblem("its mediaType is no media type")
     if own and said not in GENERIC and media_type(own) != said:
         raise ManifestProblem(f"its mediaType is {own[:100]}, but it came as {said[:100]}")
+    if said in GENERIC and not own and not names & {"manifests", "layers", "config", "fslayers"}:
+        raise ManifestProblem("it says nowhere that it is a manifest")  # such as an error that came with 200
     natural = OCI_INDEX if "manifests" in names else OCI_IMAGE
     return (media_type(own) if said in GENERIC else said) or natural
 
