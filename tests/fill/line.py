@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hubferry.core import backoff
-from hubferry.core.errors import Code, OciError
+from hubferry.core.errors import Asked, OciError, relay_error
 from hubferry.fill import connections, crew, relief, segments
 from hubferry.fill.parts import Effort
 from hubferry.ports import Cause, UpstreamFailure
@@ -36,7 +36,8 @@ SOUND = Fault()
 
 
 def refusal(status: int) -> OciError:
-    return OciError(status, Code.UNKNOWN, f"refused with {status}")
+    """As a fill gets it."""
+    return relay_error(status, (), Asked(UPSTREAM, "library/app", "latest"))
 
 
 @dataclass

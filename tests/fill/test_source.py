@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.errors import Code, OciError
+from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.fill.parts import WrongContent
 from hubferry.fill.source import PROGRESS_BYTES, RangesRefused, Source
 from hubferry.ports import Cause, UpstreamFailure
@@ -249,7 +249,8 @@ def test_who_is_alone_skips_what_is_there_when_there_are_no_ranges() -> None:
 
 @pytest.mark.parametrize("refused", [None, 416, 501])
 def test_one_of_several_refuses_an_upstream_without_ranges(refused: int | None) -> None:
-    upstream = Upstream(DATA, knows_ranges=False, refusals={1: refusal(refused)} if refused else {})
+    error = relay_error(refused or 0, (), Asked(UPSTREAM, "library/app", "latest"))
+    upstream = Upstream(DATA, knows_ranges=bool(refused), refusals={1: error} if refused else {})
 
     async def scene() -> None:
         with pytest.raises(RangesRefused):

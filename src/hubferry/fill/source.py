@@ -148,7 +148,9 @@ class Source:
     def _refused(self, error: OciError) -> tuple[UpstreamFailure, float | None]:
         """What a refusal means, and how long the upstream asks to wait. Raises when it will not be different later."""
         failure = UpstreamFailure(Cause.CUT, self._upstream, f"and answered: {error.message}")
-        if error.status in NO_RANGES and not self.is_alone:
+        # what is unknown to clients reaches them as 502, with what the upstream said in its detail
+        said = error.detail.get("status") if isinstance(error.detail, dict) else None
+        if (error.status in NO_RANGES or said in NO_RANGES) and not self.is_alone:
             raise RangesRefused(Cause.PROTOCOL, self._upstream, f"it gives no ranges: {error.message}") from None
         if error.status == 416:
             ends = f"it says that the blob ends before {self.offset}"
