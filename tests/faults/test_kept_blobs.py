@@ -159,13 +159,33 @@ def test_a_range_from_an_upstream_without_ranges(stage: Stage) -> None:
     check_later_pulls(stage)
 
 
-@pytest.mark.parametrize("other", [Blob.generated(TOTAL + CUT, seed=8), Blob.generated(TOTAL - CUT, seed=8)])
-def test_another_total_on_resumption_is_another_blob(stage: Stage, other: Blob) -> None:
+OTHERS = [Blob.generated(TOTAL + CUT, seed=8), Blob.generated(TOTAL - CUT, seed=8)]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_one_answer_with_another_total_on_resumption_is_not_used(stage: Stage, other: Blob) -> None:
+    stage.hub.script(faults.cut(MIB), role="cdn")
+    stage.hub.script(lambda request, _normal: send_blob(request, other), role="cdn")
+    assert is_whole(fetch(stage.big_url), stage.big)
+    assert ranges_asked(stage.hub, stage.big) == ["", *[f"bytes={MIB}-"] * 2]
+    check_kept_at_once(stage, stage.big)
+
+
+def test_one_416_on_resumption_is_not_believed(stage: Stage) -> None:
+    stage.hub.script(faults.cut(MIB), role="cdn")
+    stage.hub.script(faults.answer(416), role="cdn")
+    assert is_whole(fetch(stage.big_url), stage.big)
+    check_kept_at_once(stage, stage.big)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_total_again_and_again_cuts_and_the_next_pull_goes_on_from_there(stage: Stage, other: Blob) -> None:
     stage.hub.script(faults.cut(MIB), role="cdn")
     stage.hub.script(lambda request, _normal: send_blob(request, other), role="cdn", times=None)
     assert not is_whole(fetch(stage.big_url), stage.big)
-    wait_event(stage.gateway, "fill_wrong", digest=stage.big.digest)
+    wait_event(stage.gateway, "fill_failed", digest=stage.big.digest)
     check_later_pulls(stage)
+    assert ranges_asked(stage.hub, stage.big) == [f"bytes={MIB}-"]
 
 
 def test_other_bytes_of_the_same_total_on_resumption_are_found_out(stage: Stage) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hubferry.core import backoff
-from hubferry.core.errors import Code, OciError
-from hubferry.fill import connections, crew, segments
+from hubferry.core.errors import Asked, OciError, relay_error
+from hubferry.fill import connections, crew, relief, segments
 from hubferry.fill.parts import Effort
 from hubferry.ports import Cause, UpstreamFailure
 from tests.fill.fakes import UPSTREAM
@@ -36,7 +36,8 @@ SOUND = Fault()
 
 
 def refusal(status: int) -> OciError:
-    return OciError(status, Code.UNKNOWN, f"refused with {status}")
+    """As a fill gets it."""
+    return relay_error(status, (), Asked(UPSTREAM, "library/app", "latest"))
 
 
 @dataclass
@@ -160,7 +161,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (crew, "MEASURE_S"),
         (crew, "ENOUGH_S"),
         (crew, "PATIENCE_S"),
-        (crew, "STALLED_S"),
+        (relief, "STALLED_S"),
+        (relief, "WINDOW_S"),
+        (relief, "SLOW_S"),
         (crew, "REOPEN_S"),
         (crew, "SLOW_FIRST_S"),
         (crew, "SHARE_S"),
@@ -169,7 +172,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (backoff, "MAX_S"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name) / 10)
-    monkeypatch.setattr(crew, "STALLED_BYTES", 64 * KIB)
+    monkeypatch.setattr(relief, "STALLED_BYTES", 64 * KIB)
     monkeypatch.setattr(segments, "MIN_CHUNK_BYTES", 256 * KIB)
     small = {"min_chunk_bytes": 256 * KIB, "min_share_bytes": 64 * KIB}
     monkeypatch.setattr(segments.Segments.__init__, "__kwdefaults__", small)

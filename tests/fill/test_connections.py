@@ -233,22 +233,39 @@ def test_readers_do_not_wait_for_a_slow_first_connection(tmp_path: Path) -> None
     play(scene(), stage)
 
 
-def test_another_total_in_one_answer_is_another_blob(tmp_path: Path) -> None:
+def test_another_total_in_one_answer_is_not_believed(tmp_path: Path) -> None:
     stage = Stage(tmp_path, effort=EFFORT)
     line = Line(DATA, fault=lambda number, *_: Fault(total_off_by=1) if number == 4 else SOUND)
 
     async def scene() -> None:
-        got, failure = await read_until_cut(await stage.open(DIGEST, line))
-        assert failure is not None
-        assert len(got) < SIZE
-        await stage.settled()
-        assert stage.events() == ["fill_wrong"]
-        assert stage.counted.events == ["wrong", "wrong_content"]
-        assert stage.partials_left() == []
-        assert line.all_closed
-        assert await stage.pull(DIGEST, Line(DATA, None)) == DATA
+        assert await stage.pull(DIGEST, line) == DATA
+        assert not line.requests[4].given_bytes
+        assert line.most_at_once == 6
+        assert stage.events() == []
+        await check_kept(stage, line)
 
     play(scene(), stage)
+
+
+def test_another_total_from_some_moment_on_cuts_readers_and_keeps_the_file(tmp_path: Path) -> None:
+    stage, the_next = Stage(tmp_path, effort=Effort(0.5, 6, MIB)), Stage(tmp_path)
+    line = Line(DATA, fault=lambda number, *_: Fault(total_off_by=1) if number > 6 else Fault(cut_after=MIB))
+
+    async def scene() -> None:
+        got, failure = await read_until_cut(await stage.open(DIGEST, line))
+        assert failure is not None
+        assert failure.cause is Cause.PROTOCOL
+        assert got == DATA[: len(got)]
+        await stage.settled()
+        assert stage.events() == ["fill_failed"]
+        assert not any(request.given_bytes for request in line.requests[7:])
+        assert line.all_closed
+        better = Line(DATA, None)
+        assert await the_next.pull(DIGEST, better) == DATA
+        assert better.starts == [len(got)]
+        await check_kept(the_next, better)
+
+    play(scene(), stage, the_next)
 
 
 @pytest.mark.parametrize("number", [0, 3, 7])

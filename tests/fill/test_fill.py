@@ -185,16 +185,32 @@ def test_wrong_lengths(tmp_path: Path, says: Callable[[int], int | None], is_rig
     play(scene(), stage)
 
 
-def test_another_size_on_resumption_is_another_blob(tmp_path: Path) -> None:
-    stage, upstream = Stage(tmp_path), Upstream(DATA, cut_after=MIB)
-    upstream.says_size = lambda real: real + (1 if len(upstream.offsets) > 1 else 0)
+@pytest.mark.parametrize("honest_from", [3, 99])
+@pytest.mark.parametrize("odd", ["another total", "416"])
+def test_another_size_on_resumption_is_not_believed(tmp_path: Path, odd: str, honest_from: int) -> None:
+    stage, upstream = Stage(tmp_path, effort=Effort(patience_s=1)), Upstream(DATA, cut_after=MIB)
+    if odd == "416":
+        upstream.refusals = dict.fromkeys(range(2, honest_from), OciError(416, Code.UNSUPPORTED, "outside"))
+    else:
+        upstream.says_size = lambda real: real + (1 < len(upstream.offsets) < honest_from)
 
     async def scene() -> None:
-        _, failure = await read_until_cut(await stage.open(DIGEST, upstream))
-        assert failure is not None
+        got, failure = await read_until_cut(await stage.open(DIGEST, upstream))
         await stage.settled()
-        assert stage.partials_left() == []
-        assert await stage.pull(DIGEST, Upstream(DATA)) == DATA
+        if honest_from == 3:
+            assert failure is None
+            assert got == DATA
+            assert upstream.offsets == [0, MIB, MIB, 2 * MIB, 3 * MIB]
+            assert stage.events() == []
+            return
+        assert failure is not None
+        assert failure.cause is Cause.PROTOCOL
+        assert got == DATA[:MIB]
+        assert stage.events() == ["fill_failed"]
+        # what is there is kept, and the next one continues
+        better = Upstream(DATA)
+        assert await stage.pull(DIGEST, better) == DATA
+        assert better.offsets == [MIB]
 
     play(scene(), stage)
 

@@ -1,12 +1,13 @@
 """One range as an unbroken stream: continued at the exact byte, for as long as that gets anywhere."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
-from hubferry.core.errors import Code, OciError
+from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.fill.parts import WrongContent
 from hubferry.fill.source import PROGRESS_BYTES, RangesRefused, Source
 from hubferry.ports import Cause, UpstreamFailure
@@ -175,14 +176,64 @@ def test_an_answer_that_begins_elsewhere_is_not_used(by: int) -> None:
     assert all(body.closed for body in upstream.bodies)
 
 
-@pytest.mark.parametrize("says", [lambda real: real - 1, lambda real: real + 1])
-def test_another_total_is_another_blob(says: Any) -> None:
-    upstream = Upstream(DATA, says_size=says)
+OTHER_TOTALS = [lambda real: real - 1, lambda real: real + 1]
+
+
+@pytest.mark.parametrize("says", OTHER_TOTALS)
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_an_answer_with_another_total_is_not_used(says: Any, is_alone: bool) -> None:
+    upstream = Upstream(DATA)
+    upstream.says_size = lambda real: real if len(upstream.offsets) > 2 else says(real)
 
     async def scene() -> None:
-        with pytest.raises(WrongContent, match="its size was 1000000 and is now"):
+        assert await read_out(source(upstream, 1000, is_alone=is_alone)) == DATA[1000:]
+
+    play_third_time(upstream, scene)
+
+
+def play_third_time(upstream: Upstream, scene: Any) -> None:
+    """Nothing of an answer that is not used is read, and it is closed."""
+    play(scene())
+    assert upstream.offsets == [1000] * 3
+    assert upstream.given_bytes == SIZE - 1000
+    assert all(body.closed for body in upstream.bodies)
+
+
+def test_a_range_that_it_says_to_lie_outside_is_asked_for_again() -> None:
+    upstream = Upstream(DATA, refusals=dict.fromkeys((1, 2), refusal(416)))
+
+    async def scene() -> None:
+        assert await read_out(source(upstream, 1000)) == DATA[1000:]
+
+    play_third_time(upstream, scene)
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [Upstream(DATA, says_size=lambda real: real + 1), Upstream(DATA, refusals=dict.fromkeys(range(99), refusal(416)))],
+    ids=["another total", "416"],
+)
+def test_who_goes_on_saying_another_size_is_given_up(upstream: Upstream) -> None:
+    async def scene() -> None:
+        with pytest.raises(UpstreamFailure, match=r"the size of the blob was 1000000|the blob ends before 1000") as got:
             await read_out(source(upstream, 1000))
+        assert got.value.cause is Cause.PROTOCOL
         assert all(body.closed for body in upstream.bodies)
+
+    assert 40 < play(scene()) <= 60
+    assert not upstream.given_bytes
+
+
+@pytest.mark.parametrize("first", [999, 1001])
+def test_a_size_that_was_not_known_is_what_the_first_possible_answer_says(first: int) -> None:
+    upstream = Upstream(DATA)
+    upstream.says_size = lambda real: first if len(upstream.offsets) == 1 else real
+
+    async def scene() -> None:
+        one = source(upstream, 1000, size_bytes=None, end=5000)
+        with pytest.raises(WrongContent) if first > 1000 else contextlib.nullcontext():
+            assert await read_out(one) == DATA[1000:5000]
+        assert one.size_bytes == (SIZE if first < 1000 else first)
 
     play(scene())
 
@@ -198,7 +249,8 @@ def test_who_is_alone_skips_what_is_there_when_there_are_no_ranges() -> None:
 
 @pytest.mark.parametrize("refused", [None, 416, 501])
 def test_one_of_several_refuses_an_upstream_without_ranges(refused: int | None) -> None:
-    upstream = Upstream(DATA, knows_ranges=False, refusals={1: refusal(refused)} if refused else {})
+    error = relay_error(refused or 0, (), Asked(UPSTREAM, "library/app", "latest"))
+    upstream = Upstream(DATA, knows_ranges=bool(refused), refusals={1: error} if refused else {})
 
     async def scene() -> None:
         with pytest.raises(RangesRefused):

@@ -1,9 +1,10 @@
 """Several connections fetch one blob together, each one range after the other.
 
 Whether they are faster than the one was is measured: where they are not, they stop, and that is remembered. A
-connection that breaks off goes on by itself (source.py). One that gives up, or stalls while others get on, gives its
-range back: it is the next that is fetched, and the others do not stop. A connection that is refused is not opened
-again, for an upstream may allow fewer. `run` returns when everything is fetched, or the rest is better left to one.
+connection that breaks off goes on by itself (source.py). One that gives up, or is much slower than the others
+(relief.py), gives its range back: it is the next that is fetched, and the others do not stop. A connection that is
+refused is not opened again, for an upstream may allow fewer. `run` returns when everything is fetched, or the rest is
+better left to one.
 Invariant: on every way out no task, connection or share of the budget is left. Not here: which range (segments.py).
 """
 
@@ -12,6 +13,7 @@ import asyncio
 from hubferry.fill.intake import Connection, Intake
 from hubferry.fill.links import Links, Verdict
 from hubferry.fill.parts import Effort
+from hubferry.fill.relief import Relief
 from hubferry.fill.segments import Segment, decide_chunk
 from hubferry.fill.source import RangesRefused
 from hubferry.ports import UpstreamFailure
@@ -23,12 +25,11 @@ MEASURE_S = 3.0
 ENOUGH_S = 1.0  # of measuring, when everything is fetched before MEASURE_S
 GAIN = 1.3
 PATIENCE_S = 2.0  # of one of several: others may have more luck with its range
-STALLED_S = 5.0
-STALLED_BYTES = 2**20  # that others got meanwhile
 REOPEN_S = 2.0
 REOPEN_BYTES = 128 * 1024
 SLOW_FIRST_S = 6.0  # readers wait no longer than that for the first range: it is shared
 SHARE_S = 1.0  # what is there sooner is not worth another request
+RELIEFS = 5  # of slow ones, for each connection
 
 
 class Crew:
@@ -49,6 +50,8 @@ class Crew:
         self._began_s = intake.now()
         self._looked = self._began_s, 0
         self._is_judged = is_known
+        self._relief = Relief(RELIEFS * effort.connections)
+        self._was_idle = False  # there was nothing left for one of them
 
     async def run(self, first: Connection) -> None:
         """Fetch what `first` was to fetch alone.
@@ -60,14 +63,15 @@ class Crew:
         first.source.end = first.segment.end
         try:
             self._start(first)
+            self._fill_up()
             while self._tasks:
-                self._fill_up()
                 done, _ = await asyncio.wait(self._tasks, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     self._ended(self._tasks.pop(task), task)
                 if self._segments.is_done or not self._is_faster():
                     break
-                self._stop_stalled()
+                self._relieve()
+                self._fill_up()
         finally:
             await self._stop()
         if not self._is_judged and self._gain() >= GAIN:
@@ -147,8 +151,11 @@ class Crew:
 
     def _ended(self, connection: Connection, task: asyncio.Task[None]) -> None:
         """A connection is closed: there was nothing left for it, or it stalled, or it failed. Raises as `run` does."""
-        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            return
+        error = task.exception()
         if error is None:
+            self._was_idle = True
             return
         if not isinstance(error, UpstreamFailure):
             raise error
@@ -191,11 +198,11 @@ class Crew:
         self._is_judged = True
         self._links.learn(self._intake.upstream, verdict, self._alone_bps, self._intake.now())
 
-    def _stop_stalled(self) -> None:
-        now_s = self._intake.now()
+    def _relieve(self) -> None:
+        is_end = self._was_idle and not self._segments.free_bytes
+        held_up = self._relief.look(self._intake.now(), self._intake.fetched_bytes, self._tasks.values(), is_end=is_end)
         for task, connection in self._tasks.items():
-            others_bytes = self._intake.fetched_bytes - connection.all_bytes
-            if now_s - connection.came_s > STALLED_S and others_bytes > STALLED_BYTES:
+            if connection in held_up:
                 task.cancel()
 
     async def _stop(self) -> None:

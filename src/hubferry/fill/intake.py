@@ -25,8 +25,13 @@ class Connection:
     began_s: float
     came_s: float  # when the last piece came
     fetched_bytes: int | None = None  # of the range, since its first piece
-    is_of_use: bool = False  # it gave something
+    given_bytes: int = 0  # of all its ranges
     all_bytes: int = 0  # what all connections had fetched when the last piece came
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether it gave something."""
+        return self.given_bytes > 0
 
     def rate_bps(self, now_s: float) -> float | None:
         """What it gives of its range; None: too early to say."""
@@ -93,9 +98,10 @@ class Intake:
         at = connection.segment.at
         self.segments.fetched(connection.segment, len(piece))
         if connection.fetched_bytes is None:  # before it there was the round trip
-            connection.began_s, connection.fetched_bytes, connection.is_of_use = self.now(), 0, True
+            connection.began_s, connection.fetched_bytes = self.now(), 0
         else:
             connection.fetched_bytes += len(piece)
+        connection.given_bytes += len(piece)
         await self.put(piece, at)
         connection.came_s, connection.all_bytes = self.now(), self.fetched_bytes
         return len(piece)

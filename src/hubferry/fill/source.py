@@ -2,9 +2,10 @@
 
 What broke off is continued with a Range at the exact byte, after pauses that grow (core/backoff.py), for as long as
 that gets anywhere: it is hopeless after `patience_s` without progress. An upstream that says how long to wait is
-obeyed, or given up when that is too long. The size must stay what it was: another one means another blob. An answer
-that begins elsewhere is never used; one from the beginning, of an upstream that knows no Range, is skipped up to here
-by whoever is alone and refused by whoever is one of several (RangesRefused).
+obeyed, or given up when that is too long. An answer that begins elsewhere, or that says another size than the blob has,
+is never used: it is one more failure, for what one mirror or cache says once is not yet what the blob is. One from the
+beginning, of an upstream that knows no Range, is skipped up to here by whoever is alone and refused by whoever is one
+of several (RangesRefused).
 Not here: what the bytes are (writer.py), who fetches which range (connections.py).
 """
 
@@ -147,10 +148,13 @@ class Source:
     def _refused(self, error: OciError) -> tuple[UpstreamFailure, float | None]:
         """What a refusal means, and how long the upstream asks to wait. Raises when it will not be different later."""
         failure = UpstreamFailure(Cause.CUT, self._upstream, f"and answered: {error.message}")
-        if error.status in NO_RANGES and not self.is_alone:
+        # what is unknown to clients reaches them as 502, with what the upstream said in its detail
+        said = error.detail.get("status") if isinstance(error.detail, dict) else None
+        if (error.status in NO_RANGES or said in NO_RANGES) and not self.is_alone:
             raise RangesRefused(Cause.PROTOCOL, self._upstream, f"it gives no ranges: {error.message}") from None
         if error.status == 416:
-            raise WrongContent(f"the upstream now says that it ends before {self.offset}") from None
+            ends = f"it says that the blob ends before {self.offset}"
+            return UpstreamFailure(Cause.PROTOCOL, self._upstream, ends), None
         if error.status not in LATER:
             raise failure from None
         if isinstance(error.detail, dict) and "cause" in error.detail:
@@ -162,13 +166,15 @@ class Source:
         return UpstreamFailure(failure.cause, self._upstream, f"{told}: {failure.detail}")
 
     async def _accept(self, fetched: Fetched) -> None:
-        """Go on with an answer, or close it. Raises WrongContent, UpstreamFailure."""
+        """Go on with an answer, or close it. Raises UpstreamFailure."""
         size_bytes = fetched.size_bytes
-        problem: Exception | None = None
-        if self.size_bytes is None:
-            self.size_bytes = size_bytes
-        if size_bytes is not None and (size_bytes != self.size_bytes or size_bytes < self.offset):
-            problem = WrongContent(f"its size was {self.size_bytes} and is now {size_bytes}")
+        problem: UpstreamFailure | None = None
+        if size_bytes is not None and self.size_bytes not in (None, size_bytes):
+            said = f"the size of the blob was {self.size_bytes} and is now {size_bytes}"
+            problem = UpstreamFailure(Cause.PROTOCOL, self._upstream, said)
+        elif size_bytes is not None and size_bytes < self.offset:
+            said = f"the size of the blob is {size_bytes}, and {self.offset} bytes of it came before"
+            problem = UpstreamFailure(Cause.PROTOCOL, self._upstream, said)
         elif fetched.start_bytes not in (0, self.offset):
             problem = UpstreamFailure(Cause.PROTOCOL, self._upstream, "it continued from somewhere else")
         elif fetched.start_bytes != self.offset and not self.is_alone:
@@ -176,6 +182,8 @@ class Source:
         if problem is not None:
             await fetched.body.close()
             raise problem
+        if self.size_bytes is None:
+            self.size_bytes = size_bytes
         if fetched.start_bytes != self.offset:
             self.asked_end = None
         self._fetched = fetched

@@ -6,7 +6,8 @@ Whoever holds the flock writes; everybody else may read. The lock goes with its 
 
 Ranges may be written ahead of what is whole (`go_ahead`). Then the file's length says nothing; a mode bit says so,
 which goes with the file whatever becomes of its names, and a small file beside it says how far it is whole: its front.
-Whoever continues the file cuts it there (`settle`).
+Whoever continues the file cuts it there (`settle`). Where every file shows that bit (vfat, CIFS, 9p) it says nothing,
+and nothing is written ahead.
 
 A file is never emptied to begin anew: it is unlinked and another one takes its name, so that whoever reads the old
 one notices. `commit` gives the file its final name: checked, synced, renamed, folder synced.
@@ -58,6 +59,7 @@ class PartialFile:
         self._sidecar = sidecar(path)
         self._front = front(path)
         self._front_descriptor = -1
+        self._has_modes: bool | None = None
         self._final = layout.content(digest)
         self._upstream = upstream
         self._ledger = ledger
@@ -106,19 +108,26 @@ class PartialFile:
         with _as_store_failure(self._path):
             seen = os.fstat(self.descriptor)
         # the front after the file: it is there before the first byte is written ahead
-        return min(seen.st_size, self._front_bytes()) if seen.st_mode & AHEAD_MODE else seen.st_size
+        return min(seen.st_size, self._front_bytes()) if self._says_ahead(seen.st_mode) else seen.st_size
 
     def go_ahead(self) -> bool:
         """Have ranges written beyond what is whole, from now on; False when this file system cannot say so."""
         if self._front_descriptor >= 0:
-            return bool(self._mode() & AHEAD_MODE)
+            return True
+        if (
+            self._mode() & AHEAD_MODE
+        ):  # it says so already, of whatever is there: every file does, or it cannot be cleared
+            return False
         with _as_store_failure(self._front):
             self._front_descriptor = os.open(self._front, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             self.note_front(os.fstat(self.descriptor).st_size)
-            with contextlib.suppress(PermissionError, NoRoom):
+            with contextlib.suppress(NoRoom):
                 self.reserve(self._reserved_bytes)
-                os.fchmod(self.descriptor, self._mode() | AHEAD_MODE)
-            return bool(self._mode() & AHEAD_MODE)
+                self._set_ahead(True)
+            if self._mode() & AHEAD_MODE:
+                return True
+            self._end_ahead()
+            return False
 
     def note_front(self, length_bytes: int) -> None:
         """So far the file is whole; nothing to do while its length says that."""
@@ -132,7 +141,7 @@ class PartialFile:
         `known_bytes` is how far it was seen to be whole by somebody who lives: others may be reading that.
         """
         with _as_store_failure(self._path):
-            if self._mode() & AHEAD_MODE:
+            if self._says_ahead(self._mode()):
                 kept_bytes = min(self.length_bytes(), _first_hole(self.descriptor))
                 os.ftruncate(self.descriptor, max(kept_bytes, known_bytes))
                 self._end_ahead()
@@ -253,10 +262,39 @@ class PartialFile:
 
     def _end_ahead(self) -> None:
         """The length says again how far the file is whole. Raises OSError."""
-        if self._mode() & AHEAD_MODE:
-            os.fchmod(self.descriptor, self._mode() & ~AHEAD_MODE)
+        self._set_ahead(False)
         self._close_front()
         self._front.unlink(missing_ok=True)
+
+    def _set_ahead(self, is_ahead: bool) -> None:
+        """Set or clear the bit; whether it took is seen by looking: a file system may refuse it, or do nothing."""
+        mode = self._mode()
+        wanted = mode | AHEAD_MODE if is_ahead else mode & ~AHEAD_MODE
+        if wanted != mode:
+            with contextlib.suppress(OSError):
+                os.fchmod(self.descriptor, wanted)
+
+    def _says_ahead(self, mode: int) -> bool:
+        """Whether a file of that mode has something written ahead; the bit says it only where not every file has it."""
+        if not mode & AHEAD_MODE:
+            return False
+        if self._front.exists():
+            return True
+        if self._has_modes is None:
+            self._has_modes = self._keeps_modes()
+        return self._has_modes  # then its front was removed, with whatever it said
+
+    def _keeps_modes(self) -> bool:
+        """Whether a new file has the mode that it was made with; true when that cannot be seen, which is safe."""
+        probe = self._front.with_name(f".{self._path.name}.{os.getpid()}.{id(self):x}.front")  # beside it, if it stays
+        with contextlib.suppress(OSError):
+            descriptor = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                return not os.fstat(descriptor).st_mode & AHEAD_MODE
+            finally:
+                os.close(descriptor)
+                probe.unlink(missing_ok=True)
+        return True
 
     def _front_bytes(self) -> int:
         with contextlib.suppress(OSError):
