@@ -170,18 +170,53 @@ def test_ranges_that_are_off_by_one_are_never_used(tmp_path: Path, by: int) -> N
 @pytest.mark.parametrize("status", [429, 403, 503])
 def test_where_further_connections_are_refused_there_are_fewer(tmp_path: Path, status: int) -> None:
     stage, line = Stage(tmp_path, effort=EFFORT), Line(DATA)
-
-    def fault(*_: object) -> Fault:
-        is_enough = sum(request.is_open for request in line.requests) > 3
-        return Fault(raises=refusal(status)) if is_enough else SOUND
-
-    line.fault = fault
+    refused: list[int] = []
+    line.fault = at_most(3, line, refused, status)
 
     async def scene() -> None:
         assert await stage.pull(DIGEST, line) == DATA
+        assert len(refused) == 3
         await check_kept(stage, line)
+        assert_nothing_worse_is_known(stage)
 
     play(scene(), stage)
+
+
+@pytest.mark.parametrize("allowed", [1, 3])
+@pytest.mark.parametrize("status", [429, 503])
+def test_where_fewer_are_allowed_from_some_moment_on_no_other_is_opened(
+    tmp_path: Path, status: int, allowed: int
+) -> None:
+    stage, line = Stage(tmp_path, effort=EFFORT), Line(DATA)
+    refused: list[int] = []
+    refuse = at_most(allowed, line, refused, status)
+    line.fault = lambda *request: refuse(*request) if line.given_bytes > SIZE // 2 else SOUND
+
+    async def scene() -> None:
+        assert await stage.pull(DIGEST, line) == DATA
+        assert line.most_at_once == 6
+        assert len(refused) == 6 - allowed
+        await check_kept(stage, line)
+        assert_nothing_worse_is_known(stage)
+
+    play(scene(), stage)
+
+
+def at_most(allowed: int, line: Line, refused: list[int], status: int) -> Callable[[int, int, int | None], Fault]:
+    """So many requests at once; the numbers of others are noted."""
+
+    def fault(number: int, *_: object) -> Fault:
+        if sum(request.is_open for request in line.requests) < allowed:
+            return SOUND
+        refused.append(number)
+        return Fault(raises=refusal(status))
+
+    return fault
+
+
+def assert_nothing_worse_is_known(stage: Stage) -> None:
+    known = stage.fills._around.links.known(UPSTREAM, asyncio.get_running_loop().time())
+    assert known is None or known.verdict == "helps"
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -10,6 +10,7 @@ Invariant: no connection is left open, on every way out.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hubferry.fill.crew import Crew
 from hubferry.fill.intake import Connection, Intake
@@ -92,6 +93,8 @@ class Connections:
             known = self._links.known(self._upstream, intake.now())
             crew = Crew(intake, self._links, self._effort, rate_bps, is_known=known is not None)
             await crew.run(connection)
+            self._effort = replace(self._effort, connections=crew.allowed)  # for this blob
+            self._may_share = crew.allowed > 1
         else:  # it has to be written in order, then
             self._may_share = False
             intake.segments.finish(connection.segment)

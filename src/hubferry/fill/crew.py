@@ -15,7 +15,7 @@ from hubferry.fill.links import Links, Verdict
 from hubferry.fill.parts import Effort
 from hubferry.fill.relief import Relief
 from hubferry.fill.segments import Segment, decide_chunk
-from hubferry.fill.source import RangesRefused
+from hubferry.fill.source import ConnectionRefused, RangesRefused
 from hubferry.ports import UpstreamFailure
 
 TICK_S = 0.2
@@ -41,6 +41,7 @@ class Crew:
         self._segments = intake.segments
         self._links = links
         self._wanted = effort.connections
+        self.allowed = effort.connections  # as far as the upstream said so
         self._alone_bps = alone_bps
         self._rate_bps = alone_bps  # of each
         self._tasks: dict[asyncio.Task[None], Connection] = {}
@@ -162,6 +163,9 @@ class Crew:
         if isinstance(error, RangesRefused):
             self._links.learn(self._intake.upstream, "refused", self._alone_bps, self._intake.now())
             self._wanted, self._is_judged = 0, True
+        elif isinstance(error, ConnectionRefused):
+            self._wanted = self.allowed = max(len(self._tasks), 1)
+            self._measured_from = None  # of fewer now
         elif not connection.is_of_use:
             self._wanted = max(len(self._tasks), 1)
         self._reopen_s = self._intake.now() + REOPEN_S

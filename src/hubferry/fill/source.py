@@ -5,7 +5,7 @@ that gets anywhere: it is hopeless after `patience_s` without progress. An upstr
 obeyed, or given up when that is too long. An answer that begins elsewhere, or that says another size than the blob has,
 is never used: it is one more failure, for what one mirror or cache says once is not yet what the blob is. One from the
 beginning, of an upstream that knows no Range, is skipped up to here by whoever is alone and refused by whoever is one
-of several (RangesRefused).
+of several (RangesRefused), who does not wait either where there are too many (ConnectionRefused).
 Not here: what the bytes are (writer.py), who fetches which range (connections.py).
 """
 
@@ -21,11 +21,16 @@ from hubferry.ports import Cause, UpstreamFailure
 
 PROGRESS_BYTES = 16 * 1024  # an upstream that gives less than that each time is as good as dead
 LATER = frozenset({408, 429, 502, 503, 504})  # answers to a resumption that may be different the next time
+TOO_MANY = frozenset({429, 503})  # to one of several: it will be so for as long as there are as many
 NO_RANGES = frozenset({416, 501})  # to a range that lies within the blob
 
 
 class RangesRefused(UpstreamFailure):
     """The upstream does not give a part of the blob."""
+
+
+class ConnectionRefused(UpstreamFailure):
+    """The upstream takes no further connection, or no further request, beside those that it has."""
 
 
 class Source:
@@ -136,7 +141,7 @@ class Source:
             try:
                 self.asked_end = self.end
                 await self._accept(await self._fetch(self.offset, self.end))
-            except RangesRefused:
+            except (RangesRefused, ConnectionRefused):
                 raise
             except UpstreamFailure as again:
                 failure, told_s = again, None
@@ -159,6 +164,8 @@ class Source:
             raise failure from None
         if isinstance(error.detail, dict) and "cause" in error.detail:
             return failure, None  # nobody answered: what it says is our own advice to clients
+        if error.status in TOO_MANY and not self.is_alone:
+            raise ConnectionRefused(failure.cause, self._upstream, failure.detail) from None
         return failure, retry_after_s(error.headers, time.time())
 
     def _too_long(self, told_s: float, failure: UpstreamFailure) -> UpstreamFailure:
