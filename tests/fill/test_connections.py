@@ -190,12 +190,13 @@ def test_where_fewer_are_allowed_from_some_moment_on_no_other_is_opened(
     stage, line = Stage(tmp_path, effort=EFFORT), Line(DATA)
     refused: list[int] = []
     refuse = at_most(allowed, line, refused, status)
-    line.fault = lambda *request: refuse(*request) if line.given_bytes > SIZE // 2 else SOUND
+    line.fault = lambda *request: refuse(*request) if line.given_bytes > SIZE // 4 else SOUND
 
     async def scene() -> None:
         assert await stage.pull(DIGEST, line) == DATA
         assert line.most_at_once == 6
-        assert len(refused) == 6 - allowed
+        # one that had ended, because there was nothing left for it, may be opened again once
+        assert 0 < len(refused) <= 6 - allowed + 1
         await check_kept(stage, line)
         assert_nothing_worse_is_known(stage)
 
