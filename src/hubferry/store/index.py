@@ -116,6 +116,9 @@ class SqliteIndex:
         if known is not None and time.monotonic() - known[0] < REREAD_S:
             return known[1]  # type: ignore[no-any-return]
         found = await self._guarded(read)
+        newer = self._recent.get(key)
+        if newer is not None and newer is not known:  # it was written while the file was read
+            return newer[1]  # type: ignore[no-any-return]
         self._remember(key, found)
         return found
 
