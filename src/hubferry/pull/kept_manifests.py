@@ -148,7 +148,8 @@ class KeptManifests:
                     is_new = wants_body and entry is None and not kept.may
                     described, content = await self._confirm(target, repository, reference, entry, is_new=is_new)
                 known = entry is not None and entry.manifest.digest == described.digest
-                content = kept.content if known else content
+                if known and content is None:
+                    content = kept.content
                 trail.outcome = "revalidated" if known else "miss"
             if not head.accepts(request.headers, described.media_type):
                 # an old client: what the upstream converts for it is its own, and is not kept
@@ -184,18 +185,19 @@ class KeptManifests:
     ) -> Answer:
         described = await self._index.manifest(repository, digest)
         key = (repository, digest, target.credential)
-        content: bytes | None = None
-        if described is None and request.method == "GET" and await self._store.read(digest) is None:
+        wants_body = request.method == "GET"
+        content = await self._store.read(digest) if described is None and wants_body else None
+        if described is None and wants_body and content is None:
             trail.outcome = "miss"
             fetched = await self._guarded(target, (*key, "body"), lambda: self._fetch(target, repository, digest))
             return manifest_answer(request, *fetched)
         if described is None or not await self._rights.may(target):
             trail.outcome = "miss" if described is None else "revalidated"
             learned = await self._guarded(target, key, lambda: self._learn(target, repository, digest))
-            described, content = learned[0], learned[1]
+            described, content = learned[0], learned[1] or content
         else:
             trail.outcome = "hit"
-        if request.method == "GET" and content is None:
+        if wants_body and content is None:
             content = await self._body(target, described, trail)
         reusable_s = REUSABLE_S if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, content), reusable_s=reusable_s)
