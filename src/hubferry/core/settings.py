@@ -132,6 +132,11 @@ class CacheSettings:
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
     tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")
     stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")
+    unknown_referrers: str = option(
+        "absent",
+        "when nobody can say what refers to a kept image: absent: 404, so that pulls go on; error: what failed",
+        choices=("absent", "error"),
+    )
 
 
 @dataclass(frozen=True)

@@ -36,18 +36,20 @@ from hubferry.ports import (
 )
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.cached_blobs import CachedBlobs
-from hubferry.pull.content import Content
 from hubferry.pull.exchanges import Exchanges
 from hubferry.pull.fetch import Fetcher, Patience, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
+from hubferry.pull.kept_lists import KeptLists, ReferrersTags
 from hubferry.pull.kept_manifests import KeptManifests, timing_of
 from hubferry.pull.limits import Limits
+from hubferry.pull.lists import ListSource, UpstreamLists, answer_referrers, answer_tags
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
 from hubferry.pull.prefetch import Prefetch
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
+from hubferry.pull.streamed_blobs import StreamedBlobs
 from hubferry.pull.target import Origin, Question, Target
 from hubferry.pull.upstream_tokens import UpstreamTokens
 from hubferry.pull.warm import Warmer
@@ -104,7 +106,8 @@ class Gateway:
         limits = Limits(clock, log, metrics or Uncounted(), accounts)
         tokens = UpstreamTokens(upstream, limits, clock, log, registrable_domain=registrable_domain, flights=flights())
         self._fetcher = Fetcher(Exchanges(upstream, tokens, log), limits, clock=clock, log=log, patience=patience)
-        self._content = Content(self._fetcher, upstream)
+        self._streamed = StreamedBlobs(self._fetcher)
+        self._lists: ListSource = UpstreamLists(self._fetcher, upstream)
         direct = UpstreamManifests(self._fetcher, manifests, metrics)
         self._revision = Revision()
         self._manifests: ManifestSource = direct
@@ -114,24 +117,39 @@ class Gateway:
         self._rights: Rights | None = None
         if keep is not None:
             rights = self._rights = Rights(keep.index, clock, self._revision, believes_mirrors=isinstance(keep, Keep))
+            timing = timing_of(settings.cache)
             self._manifests = KeptManifests(
                 direct,
                 keep.index,
                 keep.store,
                 rights,
-                timing_of(settings.cache),
+                timing,
                 proofs=Proofs(rights, flights()),
                 clock=clock,
                 log=log,
                 metrics=metrics,
             )
+            if isinstance(keep, Keep):
+                self._lists = lists = KeptLists(
+                    UpstreamLists(self._fetcher, upstream),
+                    self._fetcher,
+                    keep.index,
+                    keep.store,
+                    rights=rights,
+                    timing=timing,
+                    proofs=Proofs(rights, flights()),
+                    unknown_referrers_are_absent=settings.cache.unknown_referrers == "absent",
+                    clock=clock,
+                    log=log,
+                )
+                self._manifests = ReferrersTags(self._manifests, lists, keep.index)
             self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights()), log, clock)
         self._login = Login(table, self._origins, self._fetcher, sealer, clock)
 
     def _blobs_of(
         self, keep: Keep | PassingKeep, rights: Rights, proofs: Proofs, log: EventLog, clock: Clock
     ) -> KeptBlobs | CachedBlobs:
-        stream = self._content.blob
+        stream = self._streamed.answer
         if isinstance(keep, PassingKeep):
             return CachedBlobs(keep.blobs, rights, proofs=proofs, stream=stream)
         kept = KeptBlobs(
@@ -240,10 +258,10 @@ class Gateway:
         if endpoint.kind is Kind.BLOB:
             if self._blobs is not None:
                 return await self._blobs.answer(request, target, endpoint.reference, trail)
-            return await self._content.blob(request, target, endpoint.reference)
+            return await self._streamed.answer(request, target, endpoint.reference)
         if endpoint.kind is Kind.TAGS:
-            return await self._content.tags(route, target, endpoint)
-        return await self._content.referrers(route, target, endpoint)
+            return await answer_tags(self._lists, route, target, endpoint, trail)
+        return await answer_referrers(self._lists, route, target, endpoint, trail)
 
     async def _base(self, request: Request, endpoint: Endpoint) -> Answer:
         """`/v2/`: what clients ping to learn how to authenticate; never a redirect."""

@@ -9,7 +9,6 @@ As an upstream's limit is used up, TTLs stretch (core/quota.py).
 A repository gives only what it was itself seen to hold, to whom it was proven to be open (rights.py).
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,7 +17,6 @@ from typing import Any, TypeVar, cast
 from hubferry.core import headers as head
 from hubferry.core.errors import OciError
 from hubferry.core.freshness import (
-    NEGATIVE_TTL_S,
     Freshness,
     TtlRule,
     decide_freshness,
@@ -43,13 +41,13 @@ from hubferry.ports import (
     TagEntry,
     Uncounted,
 )
+from hubferry.pull.absences import MAX_REMEMBERED, Absences
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
 from hubferry.pull.target import Target
 
-MAX_REMEMBERED = 10_000
 REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
 SAVING = "not asked: little is left of the upstream's limit"
 NATURAL = ", ".join(head.ACCEPT_MANIFESTS)  # a manifest as it was pushed, whatever the first client could read
@@ -123,12 +121,14 @@ class KeptManifests:
         self._timing = timing
         self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
         self._proofs = proofs
-        self._absent: OrderedDict[Any, tuple[float, OciError]] = OrderedDict()
+        self._absences = Absences(clock)
 
     async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
         """See ManifestSource."""
         repository = repository_of(target)
-        self._refuse_absent((repository, reference, target.credential))
+        absence = self._absences.find((repository, reference, target.credential))
+        if absence is not None:
+            raise absence
         wants_body = request.method == "GET"
         if is_digest(reference):
             return await self._digest(request, target, repository, reference, trail)
@@ -140,7 +140,7 @@ class KeptManifests:
                 self._store.touch(entry.manifest.digest)
                 described, content, trail.outcome = entry.manifest, kept.content, "hit"
                 if kept.is_saving:
-                    trail.outcome, extra = "stale", stale_headers(kept.age_s)
+                    trail.outcome, extra = "stale", stale_headers(kept.age_s, repository.upstream)
                     trail.problem = SAVING
             else:
                 async with self._upstream.patience(target, is_covered=kept.covers):
@@ -159,7 +159,7 @@ class KeptManifests:
         except OciError as error:
             if entry is None or not kept.covers or not may_cover(error):
                 raise
-            described, content, extra = entry.manifest, kept.content, stale_headers(kept.age_s)
+            described, content, extra = entry.manifest, kept.content, stale_headers(kept.age_s, repository.upstream)
             trail.outcome, trail.problem = "stale", error.message
             self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
         reusable_s = min(REUSABLE_S, kept.ttl_s - kept.age_s) if trail.outcome == "hit" else 0.0
@@ -267,17 +267,7 @@ class KeptManifests:
                 return await ask()
             except OciError as error:
                 if error.status == 404:
-                    self._absent[key[:3]] = (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew())
-                    while len(self._absent) > MAX_REMEMBERED:
-                        self._absent.popitem(last=False)
+                    self._absences.note(key[:3], error)
                 raise
 
         return await self._proofs.once(target, key, run, lambda found: "mirror" if found[0].by_mirror else "upstream")
-
-    def _refuse_absent(self, key: Any) -> None:
-        known = self._absent.get(key)
-        if known is None:
-            return
-        if self._clock.monotonic() < known[0]:
-            raise known[1].anew()
-        del self._absent[key]
