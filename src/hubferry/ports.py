@@ -178,6 +178,9 @@ class BlobIndex(Index, Protocol):
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
         """Remember that the repository holds a blob."""
 
+    async def index_of(self, repository: Repository, digest: str) -> str | None:
+        """The digest of an index of this repository that is kept and refers to this manifest, or None."""
+
     async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
         """The list that its upstream is asked for as `name` (path and query below the repository), or None."""
 

@@ -72,10 +72,6 @@ def fallback(gateway: Gateway, digest: str, end: str = "", **more: Any) -> Answe
     return fetch(f"{gateway.url}/v2/app/manifests/{digest.replace(':', '-')}{end}", **more)
 
 
-def warnings(answer: Answer) -> list[str]:
-    return [value for name, value in answer.headers if name.lower() == "warning"]
-
-
 def break_down(hub: Hub, how: faults.Action) -> None:
     hub.clear()
     hub.script(how, times=None)
@@ -151,7 +147,7 @@ def test_what_is_kept_answers_for_an_upstream_that_fails_also_after_a_restart(
         answer = referrers(gateway, image.digest)
         assert (answer.status, answer.body) == (200, before.body)
         assert answer.header("age") is not None
-        assert [text[:3] for text in warnings(answer)] == ["110", "299"]
+        assert [text[:3] for text in answer.header_list("warning")] == ["110", "299"]
         gone = fallback(gateway, image.digest)
         assert gone.status == 404
         assert gone.json()["errors"][0]["code"] == "MANIFEST_UNKNOWN"
@@ -175,7 +171,7 @@ def test_what_nobody_can_say_counts_as_absent_for_what_is_kept(
     ):
         assert answer.status == 404
         assert answer.json()["errors"][0]["code"] == "MANIFEST_UNKNOWN"
-        (said,) = warnings(answer)
+        (said,) = answer.header_list("warning")
         assert said.startswith('299 - "it is not known what refers to sha256:')
     lines = [line for line in gateway.log_records() if line["event"] == "unknown_referrers"]
     assert len(lines) == 3

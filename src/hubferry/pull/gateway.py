@@ -36,6 +36,7 @@ from hubferry.ports import (
 )
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.cached_blobs import CachedBlobs
+from hubferry.pull.companions import Companions
 from hubferry.pull.exchanges import Exchanges
 from hubferry.pull.fetch import Fetcher, Patience, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
@@ -113,6 +114,7 @@ class Gateway:
         self._manifests: ManifestSource = direct
         self._blobs: KeptBlobs | CachedBlobs | None = None
         self._keep = keep
+        self._companions: Companions | None = None
         self._prefetch: Prefetch | None = None
         self._rights: Rights | None = None
         if keep is not None:
@@ -155,8 +157,21 @@ class Gateway:
         kept = KeptBlobs(
             self._fetcher, keep.index, keep.blobs, keep.fills, rights, proofs=proofs, stream=stream, log=log
         )
-        if self._settings.cache.prefetch:
-            self._prefetch = Prefetch(kept.fill, clock)
+        self._companions = companions = Companions(
+            self._manifests,
+            self._lists,
+            keep.blobs,
+            share=self._fetcher.share,
+            referrers_bytes=self._settings.warm.referrers.size_bytes,
+        )
+        if self._settings.cache.prefetch or self._settings.cache.complete:
+            self._prefetch = Prefetch(
+                kept.fill,
+                keep.index,
+                clock,
+                fetches_layers=self._settings.cache.prefetch,
+                companions=companions if self._settings.cache.complete else None,
+            )
         return kept
 
     async def close(self) -> None:
@@ -187,10 +202,10 @@ class Gateway:
 
     def warmer(self) -> Warmer:
         """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
-        if not isinstance(self._blobs, KeptBlobs) or not isinstance(self._keep, Keep):
+        if not isinstance(self._blobs, KeptBlobs) or not isinstance(self._keep, Keep) or self._companions is None:
             raise ValueError("only what is kept can be kept warm")
         return Warmer(
-            self._account_target, self._manifests, self._blobs, store=self._keep.blobs, fills=self._keep.fills
+            self._account_target, self._companions, self._blobs, store=self._keep.blobs, fills=self._keep.fills
         )
 
     async def _account_target(self, upstream: str, repository: str) -> Target:
@@ -253,9 +268,11 @@ class Gateway:
             answer = await self._manifests.answer(request, target, endpoint.reference, trail)
             if self._prefetch is not None and answer.status == 200 and isinstance(answer.body, bytes):
                 digest = get(answer.headers, "docker-content-digest") or ""
-                self._prefetch.begin(target, digest, answer.body)
+                await self._prefetch.manifest_given(target, request.peer, digest, answer.body)
             return answer
         if endpoint.kind is Kind.BLOB:
+            if self._prefetch is not None and request.method == "GET":
+                self._prefetch.blob_asked(target, request.peer, endpoint.reference)
             if self._blobs is not None:
                 return await self._blobs.answer(request, target, endpoint.reference, trail)
             return await self._streamed.answer(request, target, endpoint.reference)

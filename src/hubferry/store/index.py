@@ -84,6 +84,16 @@ class SqliteIndex:
         row = (repository.upstream, repository.name, digest, size_bytes)
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", row))
 
+    async def index_of(self, repository: Repository, digest: str) -> str | None:
+        """See ports.BlobIndex."""
+        sql = (
+            "SELECT parent FROM parts JOIN manifests ON digest = parent "
+            "WHERE child = ? AND upstream = ? AND repository = ? LIMIT 1"
+        )
+        row = (digest, repository.upstream, repository.name)
+        found = await self._ask((repository, digest, "index"), lambda db: db.execute(sql, row).fetchone())
+        return str(found[0]) if found else None
+
     async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
         """See ports.BlobIndex."""
         return await self._ask((repository, name, "list"), lambda db: _list(db, repository, name))

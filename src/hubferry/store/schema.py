@@ -9,8 +9,8 @@ import sqlite3
 
 from hubferry.store.layout import Layout
 
-VERSION = 2  # 2: lists
-OLDER = (0, 1)  # what is made a VERSION by adding the tables that it lacks; 0 is an empty file
+VERSION = 2  # 2: lists, parts_by_child
+OLDER = (0, 1)  # what is made the latest by adding what it lacks; 0 is an empty file
 BUSY_S = 5.0  # how long another process may hold the file
 
 _TABLES = """
@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS public (
 CREATE TABLE IF NOT EXISTS parts (
     parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS parts_by_child ON parts (child);
 CREATE TABLE IF NOT EXISTS files (
     name TEXT NOT NULL PRIMARY KEY, size_bytes INTEGER NOT NULL, used_at REAL NOT NULL
 ) WITHOUT ROWID;
