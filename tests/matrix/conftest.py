@@ -55,11 +55,15 @@ class Market:
         return Surroundings(self.enclosure, gateway, self.public_key)
 
     def publish(self, name: str) -> Goods:
-        """An image with its referrers and a signature that cosign verifies, and a chart."""
+        """An image with its referrers and a signature that cosign verifies, and a chart.
+
+        Where the referrers API is switched off, all of these can be found by fallback tags.
+        """
         goods = Goods(name, build_published(name), build_chart(name, TAG))
-        goods.image.push(self.switched.push, f"library/{name}", TAG)
+        fallback_tags = self.switched.state == "no referrers API"
+        goods.image.push(self.switched.push, f"library/{name}", TAG, fallback_tags=fallback_tags)
         self.switched.push(f"charts/{name}", TAG, goods.chart)
-        signed = f"{self.switched.direct_host}/library/{name}@{goods.image.index.digest}"
+        signed = f"{self.switched.host}/library/{name}@{goods.image.index.digest}"
         without_services = ("--tlog-upload=false", "--use-signing-config=false", "--allow-http-registry")
         self.cosign.run("sign", "--yes", "--key", self.cosign.state / "cosign.key", *without_services, signed)
         return goods

@@ -30,7 +30,7 @@ __all__ = ["UPSTREAM_STATES", "SwitchedUpstream", "UpstreamState"]
 UpstreamState = Literal["up", "down", "silent", "429", "503", "no referrers API"]
 UPSTREAM_STATES: tuple[UpstreamState, ...] = get_args(UpstreamState)
 
-_HANDED_ON = ("accept", "range", "if-none-match", "if-range")
+_HANDED_ON = ("accept", "content-type", "content-range", "range", "if-none-match", "if-range")
 _NOT_HANDED_BACK = ("connection", "content-length", "date", "transfer-encoding")
 _REFUSALS = {
     429: (b'{"errors":[{"code":"TOOMANYREQUESTS","message":"too many requests"}]}', (("Retry-After", "30"),)),
@@ -40,7 +40,7 @@ _REFUSALS = {
 
 
 class SwitchedUpstream:
-    """`url` is what a gateway is given; images are pushed past the switch, in every state.
+    """`url` is what a gateway is given, and `host` what a client that pushes is told; `push` goes past the switch.
 
     It begins "up". "down" refuses connections and resets those that are open, "silent" accepts and says nothing, "429"
     and "503" are the answer to everything, "no referrers API" is a 404 to /referrers/ only.
@@ -68,9 +68,12 @@ class SwitchedUpstream:
         self._process.stop()
 
     @property
-    def direct_host(self) -> str:
-        """host:port of the registry itself, for clients that push; the switch does not matter there."""
-        return self._registry_url.removeprefix("http://")
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    @property
+    def state(self) -> UpstreamState:
+        return self._state
 
     @property
     def asked(self) -> list[Exchange]:
@@ -92,9 +95,12 @@ class SwitchedUpstream:
     def switch(self, state: UpstreamState) -> None:
         """From now on it is in that state; connections from before are ended."""
         self._state = state
-        self._relay.blackhole(state == "silent")
         self._relay.refuse(state == "down")
-        self._relay.drop()
+        if state == "silent":
+            self._relay.blackhole()
+        self._relay.drop()  # before it speaks again: what it swallowed is not to arrive
+        if state != "silent":
+            self._relay.blackhole(False)
 
     def _answer(self, request: Received) -> Reply:
         referrers = re.fullmatch(r"/v2/.+/referrers/[^/]+", request.path)
@@ -103,7 +109,7 @@ class SwitchedUpstream:
             body, headers = _REFUSALS[status]
             return Reply(status, (("Content-Type", "application/json"), *headers), Blob(body))
         headers = tuple((name, value) for name, value in request.headers if name.lower() in _HANDED_ON)
-        answer = fetch(self._registry_url, request.method, headers, target=request.target)
+        answer = fetch(self._registry_url, request.method, headers, body=request.body, target=request.target)
         if referrers and answer.status == 200:
             return self._with_artifact_types(answer.json(), request.path.rpartition("/referrers/")[0])
         kept = tuple((name, value) for name, value in answer.headers if name.lower() not in _NOT_HANDED_BACK)
