@@ -2,12 +2,13 @@
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: run test test-workerd fuzz check format bench install install-debian install-node lock clean
+.PHONY: run test test-workerd fuzz check format bench clients install install-debian install-node lock clean
 
 run: install
 	.venv/bin/hubferry serve $(ARGS)
 
 test: install install-node
+	scripts/clients --if-able
 	$(if $(ARGS),$(PY) -m pytest $(ARGS),scripts/test)
 
 # The properties with many more and ever new examples; stop it when you like.
@@ -29,6 +30,10 @@ format: install
 
 bench: install install-node
 	$(PY) -m bench $(ARGS)
+
+# Docker 29, containerd 2, BuildKit, helm, ...: built once with Go, into a folder that every clone uses.
+clients:
+	scripts/clients
 
 install: .venv/.installed
 

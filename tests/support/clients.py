@@ -20,7 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["CLIENTS", "Client", "ClientError", "Containerd", "Docker", "Podman", "Pulled", "Skopeo", "write_hosts_toml"]
+    from tests.support.enclosure import Enclosure
+
+__all__ = [
+    "CLIENTS",
+    "Client",
+    "ClientError",
+    "Containerd",
+    "Docker",
+    "Podman",
+    "Pulled",
+    "Skopeo",
+    "run_client",
+    "write_hosts_toml",
+]
 
 CLIENTS = ("docker", "containerd", "podman", "skopeo")
 _TIMEOUT_S = 120
@@ -106,7 +119,7 @@ class Docker:
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """`docker ARGUMENTS`; returns what it printed."""
-        return _run([self._client, *arguments], env=self._env, stdin=stdin)
+        return run_client([self._client, *arguments], env=self._env, stdin=stdin)
 
     def pull(self, reference: str, *, platform: str | None = None) -> Pulled:
         """Pull and look at the result. The digest is the one docker prints, of the index if there is one."""
@@ -166,7 +179,7 @@ class Containerd:
     def run(self, *arguments: str | Path) -> str:
         """`ctr ARGUMENTS`; returns what it printed."""
         command = [self._ctr, "--address", self._socket, "--namespace", "hubferry", *arguments]
-        return _run(command, env={"PATH": os.environ["PATH"], "HOME": str(self._state)})
+        return run_client(command, env={"PATH": os.environ["PATH"], "HOME": str(self._state)})
 
     def pull(
         self,
@@ -208,16 +221,19 @@ class Containerd:
 class Podman:
     """podman with a store and a registries.conf of its own; no daemon."""
 
-    def __init__(self, state: Path, *, mirrors: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, state: Path, *, mirrors: Mapping[str, str] | None = None, enclosure: Enclosure | None = None
+    ) -> None:
         """`mirrors` maps a registry host to host/prefix of its mirror, which is asked over plain HTTP."""
         self._state = state
+        self._enclosure = enclosure
         self._podman = find_program("podman")
         self._mirrors = mirrors or {}
-        self._env = _containers_env(state, self._mirrors)
+        self._env = _containers_env(state, self._mirrors) | (enclosure.trust if enclosure else {})
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """`podman ARGUMENTS`; returns what it printed."""
-        command = [
+        command: list[str | Path] = [
             self._podman,
             f"--root={self._state / 'root'}",
             f"--runroot={self._state / 'run'}",
@@ -227,7 +243,7 @@ class Podman:
             "--events-backend=none",
             *arguments,
         ]
-        return _run(command, env=self._env, stdin=stdin)
+        return run_client(_enclosed(self._enclosure, self._state, command), env=self._env, stdin=stdin)
 
     def pull(self, reference: str, *, platform: str | None = None) -> Pulled:
         """Pull and look at the result; the digest is that of the index if there is one."""
@@ -247,17 +263,21 @@ class Podman:
 class Skopeo:
     """skopeo with an authentication file and a registries.conf of its own."""
 
-    def __init__(self, state: Path, *, mirrors: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, state: Path, *, mirrors: Mapping[str, str] | None = None, enclosure: Enclosure | None = None
+    ) -> None:
         """`mirrors` as for Podman."""
         self._state = state
+        self._enclosure = enclosure
         self._skopeo = find_program("skopeo")
         self._mirrors = mirrors or {}
-        self._env = _containers_env(state, self._mirrors)
+        self._env = _containers_env(state, self._mirrors) | (enclosure.trust if enclosure else {})
         self._copies = 0
 
     def run(self, *arguments: str | Path) -> str:
         """`skopeo ARGUMENTS`; returns what it printed."""
-        return _run([self._skopeo, "--insecure-policy", *arguments], env=self._env)
+        command: list[str | Path] = [self._skopeo, "--insecure-policy", *arguments]
+        return run_client(_enclosed(self._enclosure, self._state, command), env=self._env)
 
     def copy(
         self,
@@ -334,6 +354,10 @@ def write_hosts_toml(hosts_dir: Path, registry: str, gateway_url: str, *, ca_fil
     return hosts_dir
 
 
+def _enclosed(enclosure: Enclosure | None, state: Path, command: list[str | Path]) -> list[str | Path]:
+    return enclosure.enclose(state, command) if enclosure else command
+
+
 def _override(platform: str) -> list[str]:
     system, architecture = platform.split("/")
     return ["--override-os", system, "--override-arch", architecture]
@@ -367,7 +391,8 @@ def _containers_env(state: Path, mirrors: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _run(command: Sequence[str | Path], *, env: Mapping[str, str], stdin: str | None = None) -> str:
+def run_client(command: Sequence[str | Path], *, env: Mapping[str, str], stdin: str | None = None) -> str:
+    """Run a command to its end and return what it printed; ClientError, with its output, when it failed."""
     finished = subprocess.run(
         command,
         env=dict(env),

@@ -172,10 +172,11 @@ def build_artifact(
     subject: Image | Index | None = None,
     artifact_type: str = "application/vnd.example.signature",
     blobs: tuple[bytes, ...] = (b"signature",),
+    blob_type: str = "application/vnd.example.data",
 ) -> Image:
     """An OCI 1.1 artifact with opaque layers (`b""` for a zero-byte blob) and, if wanted, a subject."""
     config = Blob(b"{}", media_type="application/vnd.oci.empty.v1+json")
-    layers = tuple(Blob(data, media_type="application/vnd.example.data") for data in blobs)
+    layers = tuple(Blob(data, media_type=blob_type) for data in blobs)
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,

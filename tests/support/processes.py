@@ -211,6 +211,18 @@ class Process:
         psutil.wait_procs(self.left_behind, timeout=5)
         return code
 
+    def kill(self) -> None:
+        """SIGKILL for the whole tree at once: for daemons that take a second to end and whose state nobody wants."""
+        tree = self.tree()
+        for process in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._child.wait()
+        # An orphan that has ended is there until init looks after it, which may be a second later.
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and any(_runs(process) for process in tree[1:]):
+            time.sleep(0.005)
+
     def output(self) -> str:
         text = self.log.read_text(errors="replace")
         if self.stderr_log != self.log:
@@ -219,6 +231,13 @@ class Process:
 
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.output().splitlines()[-lines:])
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _die_with_parent() -> list[str]:

@@ -16,13 +16,16 @@ from urllib.parse import urljoin
 from tests.support.processes import Process, find_program, free_port, url_answers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.content import Blob
     from tests.support.images import Image, Index
     from tests.support.tls import Authority
 
-__all__ = ["PASSWORD", "USER", "Registry", "push"]
+    Push = Callable[[str, str | None, Image | Index], str]  # repository, tag or None, what; returns its digest
+
+__all__ = ["PASSWORD", "USER", "Push", "Registry", "push"]
 
 USER = "tester"
 PASSWORD = "correct horse"
