@@ -27,6 +27,14 @@ READ: dict[str, tuple[dict[str, Any], Contents]] = {
         {"config": layer(A), "layers": [layer(B), layer(C)]},
         Contents((), (Descriptor(A, 5), Descriptor(B, 5), Descriptor(C, 5)), Descriptor(A, 5)),
     ),
+    "an artifact": (
+        {"config": layer(A), "layers": [], "subject": layer(B)},
+        Contents((), (Descriptor(A, 5),), Descriptor(A, 5), B),
+    ),
+    "an artifact of something that is named wrongly": (
+        {"config": layer(A), "subject": {"digest": 5}},
+        Contents((), (Descriptor(A, 5),), Descriptor(A, 5)),
+    ),
     "a layer that stands there twice": (
         {"config": layer(A), "layers": [layer(B), layer(B)]},
         Contents((), (Descriptor(A, 5), Descriptor(B, 5)), Descriptor(A, 5)),
@@ -89,6 +97,7 @@ UNREADABLE: dict[str, Any] = {
     "no digest": {"config": {"size": 5}},
     "a digest that is none": {"config": layer("sha256:short")},
     "a digest that is a number": {"config": layer(A), "layers": [{"digest": 5}]},
+    "a subject that is none": {"config": layer(A), "subject": "sha256"},
     "layers that are none": {"config": layer(A), "layers": [5]},
     "layers that are a number": {"config": layer(A), "layers": 5},
     "a platform without architecture": {"manifests": [layer(A, platform={"os": "linux"})]},

@@ -119,7 +119,8 @@ def test_after_a_restart_an_index_is_still_known(tmp_path: Path, hub: Hub, image
 
 
 def test_a_manifest_of_thousands_of_layers_is_looked_into_once_and_not_followed(tmp_path: Path, hub: Hub) -> None:
-    layers: list[dict[str, Any]] = [{"mediaType": "a/b", "digest": f"sha256:{number:064x}", "size": 1} for number in range(5000)]
+    digests = [f"sha256:{number:064x}" for number in range(5000)]
+    layers = [{"mediaType": "a/b", "digest": digest, "size": 1} for digest in digests]
     body = json.dumps({"schemaVersion": 2, "mediaType": OCI_IMAGE, "config": layers[0], "layers": layers}).encode()
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
     hub.add(REPOSITORY, "latest", build_image("small"))
@@ -129,7 +130,7 @@ def test_a_manifest_of_thousands_of_layers_is_looked_into_once_and_not_followed(
             assert tag(gateway, digest).body == body
         assert tag(gateway).status == 200
         until(lambda: len(kept_blobs(tmp_path)) > 2)
-        assert not hex_of(layer["digest"] for layer in layers) & {name[-64:] for name in blobs_fetched(hub)}
+        assert not hex_of(digests) & hex_of(blobs_fetched(hub))
 
 
 def test_it_can_be_switched_off(tmp_path: Path, hub: Hub, image: Index) -> None:

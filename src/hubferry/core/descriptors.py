@@ -40,12 +40,14 @@ class Descriptor:
 class Contents:
     """An index has manifests, an image has blobs: its config and its layers, each once.
 
-    `config` is the first of these; None for an index, and for schema 1, which has none.
+    `config` is the first of these; None for an index, and for schema 1, which has none. `subject` is the digest that
+    an artifact refers to, such as the image that it signs; empty for what stands alone.
     """
 
     manifests: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
     config: Descriptor | None = None
+    subject: str = ""
 
 
 def parse_contents(body: bytes) -> Contents:
@@ -58,7 +60,7 @@ def parse_contents(body: bytes) -> Contents:
             return Contents((), _each_once(Descriptor(_digest(entry["blobSum"])) for entry in document["fsLayers"]))
         parts = [document["config"], *document.get("layers", ())]
         blobs = _each_once(_descriptor(part) for part in parts)
-        return Contents((), blobs, blobs[0])
+        return Contents((), blobs, blobs[0], _digest_or_nothing((document.get("subject") or {}).get("digest")))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ManifestProblem("it does not say in any known way what it consists of") from None
 

@@ -19,7 +19,7 @@ from hubferry.core.errors import OciError
 from hubferry.core.http import Request, get
 from hubferry.core.manifest import ManifestProblem
 from hubferry.core.referrers import referrers_tag
-from hubferry.ports import BlobStore
+from hubferry.ports import BlobStore, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
 from hubferry.pull.kept_manifests import SAVING
 from hubferry.pull.lists import ListSource, wanted_referrers
@@ -31,6 +31,7 @@ MAX_DEPTH = 3  # an index of indexes is allowed, and no client reads a deeper on
 MAX_REFERRERS = 50  # of one image
 NO_LISTS = frozenset({400, 401, 403, 404, 405})  # what registries without a referrers API answer
 SPARE_SHARE = 0.5  # of an upstream's limit: what is left below that is for pulls
+LITTLE_LEFT = "little is left of the upstream's limit"
 
 _GET = Request("GET", "", "", (("accept", ", ".join(head.ACCEPT_MANIFESTS)),), "http", "", "")
 
@@ -41,11 +42,15 @@ class NotWarm(Exception):
 
 @dataclass
 class Found:
-    """The companions of an image: manifests by digest, which are kept now; blobs that are to be; what was left out."""
+    """The companions of an image: manifests by digest, which are kept now; blobs that are to be; what was left out.
+
+    `problem` is why not all were found, None when they were.
+    """
 
     manifests: list[str] = field(default_factory=list)
     blobs: dict[str, Descriptor] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    problem: Exception | None = None
 
 
 class Companions:
@@ -79,12 +84,15 @@ class Companions:
         return digest, answer.body
 
     async def find(self, target: Target, root: str, chosen: Sequence[str]) -> Found:
-        """The companions of an index, or an image, of which these images were chosen. Raises OciError, NotWarm."""
-        digest, body = await self.manifest(target, root)
+        """The companions of an index, or an image, of which these images were chosen."""
         found = Found()
-        subjects = [digest, *(one for one in chosen if one != digest)]
-        await self._add_others(target, _contents_of(body), subjects, found)
-        await self._add_referrers(target, subjects, found)
+        try:
+            digest, body = await self.manifest(target, root)
+            subjects = [digest, *(one for one in chosen if one != digest)]
+            await self._add_others(target, _contents_of(body), subjects, found)
+            await self._add_referrers(target, subjects, found)
+        except (OciError, UpstreamFailure, StoreFailure, NotWarm) as error:
+            found.problem = error
         return found
 
     async def _add_others(
@@ -101,7 +109,7 @@ class Companions:
                 continue
             is_own = entry.is_attestation and entry.about in subjects
             if not is_own and await self._must_save(target, entry):
-                found.skipped.append(f"{entry.platform or entry.digest}: little is left of the upstream's limit")
+                found.skipped.append(f"{entry.platform or entry.digest}: {LITTLE_LEFT}")
                 continue
             contents = await self._add_manifest(target, entry.digest, found)
             if is_own:
@@ -137,6 +145,9 @@ class Companions:
         for number, entry in enumerate(listed.values()):
             if number == MAX_REFERRERS or (entry.size_bytes or 0) > left_bytes:
                 found.skipped.append(f"some of what refers to it: more than {MAX_REFERRERS}, or than warm.referrers")
+                return
+            if await self._must_save(target, entry):
+                found.skipped.append(f"what refers to it: {LITTLE_LEFT}")
                 return
             blobs = (await self._add_manifest(target, entry.digest, found)).blobs
             size_bytes = sum(blob.size_bytes or 0 for blob in blobs) + (entry.size_bytes or 0)

@@ -23,7 +23,7 @@ from hubferry.core.descriptors import Contents, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.manifest import ManifestProblem
 from hubferry.ports import BlobIndex, Clock, StoreFailure, UpstreamFailure
-from hubferry.pull.companions import Companions, NotWarm
+from hubferry.pull.companions import Companions
 from hubferry.pull.rights import repository_of
 from hubferry.pull.target import Target
 
@@ -43,6 +43,9 @@ class _Index:
 
     digest: str
     given: set[str] = field(default_factory=set)
+
+
+ATTESTED = _Index("")  # stands for the index of what is no image but an attestation, which nobody waits for
 
 
 @dataclass
@@ -68,13 +71,15 @@ class Prefetch:
     ) -> None:
         """`fill` has a blob kept that is not, to its end (KeptBlobs.fill). `companions` None: images alone."""
         self._fill = fill
-        self._index = index
+        self._kept = index
         self._clock = clock
         self._fetches_layers = fetches_layers
         self._companions = companions
-        # what a client was given: (target, peer, digest of an image) -> its index, (.., of a blob) -> its image
+        # what a client was given: (target, peer, digest of an image) -> its index, (.., of a blob) -> its image,
+        # (.., of an index) -> the same
         self._indexes: _Lately[_Index] = _Lately()
         self._images: _Lately[_Image] = _Lately()
+        self._read: _Lately[_Index] = _Lately()
         self._contents: _Lately[Contents] = _Lately(MAX_PARSED)
         self._begun: _Lately[float] = _Lately()
         self._gates: dict[str, asyncio.Semaphore] = {}
@@ -85,12 +90,13 @@ class Prefetch:
         """Note that a client at the address `peer` was given a manifest."""
         contents = self._parsed(digest, manifest)
         if contents.manifests:
-            index = _Index(digest)
+            index = self._index(target, peer, digest)
             for entry in contents.manifests[:WAITING]:
-                if not entry.is_attestation:
-                    self._indexes.put((target, peer, entry.digest), index)
-        elif contents.blobs:
+                self._indexes.put((target, peer, entry.digest), ATTESTED if entry.is_attestation else index)
+        elif contents.blobs and not contents.subject:  # what refers to an image comes with that
             image = _Image(digest, contents, await self._index_of(target, peer, digest))
+            if image.index is ATTESTED:
+                return
             if image.index is None:
                 self._begin(target, image)
                 return
@@ -106,8 +112,16 @@ class Prefetch:
         given = self._indexes.get((target, peer, digest))
         if given is not None:
             return given
-        kept = await self._index.index_of(repository_of(target), digest)
-        return None if kept is None else _Index(kept)
+        kept = await self._kept.index_of(repository_of(target), digest)
+        return None if kept is None else self._index(target, peer, kept)
+
+    def _index(self, target: Target, peer: str, digest: str) -> _Index:
+        """The index of this digest as far as this client has read it."""
+        index = self._read.get((target, peer, digest))
+        if index is None:
+            index = _Index(digest)
+            self._read.put((target, peer, digest), index)
+        return index
 
     def _parsed(self, digest: str, manifest: bytes) -> Contents:
         """What a manifest refers to; nothing when it is none, or so large that it is not worth looking into."""
@@ -176,10 +190,9 @@ class Prefetch:
         if self._companions is None:
             return
         async with self._completing.setdefault(target.origin.name, asyncio.Semaphore(1)):
-            with contextlib.suppress(OciError, UpstreamFailure, StoreFailure, NotWarm):
-                found = await self._companions.find(target, root, (image,))
-                for digest in found.blobs:
-                    await self._run(target, digest)
+            found = await self._companions.find(target, root, (image,))
+            for digest in found.blobs:
+                await self._run(target, digest)
 
 
 class _Lately(Generic[V]):

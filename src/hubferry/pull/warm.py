@@ -133,7 +133,7 @@ class Warmer:
         return await self._companions.manifest(target, reference)
 
     async def find_companions(self, target: Target, root: str, images: Sequence[str]) -> Found:
-        """What belongs to these images of an index, kept as far as it is manifests. Raises OciError, NotWarm."""
+        """What belongs to these images of an index, kept as far as it is manifests."""
         return await self._companions.find(target, root, images)
 
     async def fetch(self, target: Target, layer: Descriptor, onlooker: Onlooker) -> int | None:
@@ -201,12 +201,15 @@ class _Work:
         try:
             layers = await find()
         except (OciError, UpstreamFailure, StoreFailure, ManifestProblem, NotWarm) as error:
-            self.result.problems.append(f"{self.result.image.reference}: {_why(error, self._target.origin)}")
-            return
+            return self._note_problem(error)
         gate = asyncio.Semaphore(LAYERS)
         async with asyncio.TaskGroup() as group:
             for layer in layers:
                 group.create_task(self.keep_layer(layer, gate))
+        return None
+
+    def _note_problem(self, error: Exception) -> None:
+        self.result.problems.append(f"{self.result.image.reference}: {_why(error, self._target.origin)}")
 
     async def image(self) -> list[Descriptor]:
         """The configs and layers of the image for the wanted platforms. Raises OciError, NotWarm, ManifestProblem."""
@@ -232,10 +235,12 @@ class _Work:
         return list(layers.values())
 
     async def companions(self) -> list[Descriptor]:
-        """The blobs that belong to the image beside those of `image`. Raises OciError, NotWarm."""
+        """The blobs that belong to the image beside those of `image`."""
         found = await self._warmer.find_companions(self._target, self.result.digest, self.images)
         self.result.digests += [digest for digest in found.manifests if digest not in self.result.digests]
         self.result.skipped += found.skipped
+        if found.problem is not None:
+            self._note_problem(found.problem)
         return [blob for digest, blob in found.blobs.items() if digest not in self.result.digests]
 
     def _choose(self, contents: Contents) -> list[Descriptor]:
