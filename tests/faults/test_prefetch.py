@@ -113,8 +113,9 @@ def test_after_a_restart_an_index_is_still_known(tmp_path: Path, hub: Hub, image
     with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub)) as gateway:
         for one in ("amd64", "arm64"):
             assert tag(gateway, image.image(one).digest).status == 200
-        assert blobs_fetched(hub) == []
         assert blob(gateway, child.config.digest).status == 200
+        assert blobs_fetched(hub) == [child.config.digest], "both were read"
+        assert blob(gateway, child.layers[0].digest).status == 200
         until(lambda: hex_of(child.blobs) <= kept_blobs(tmp_path))
 
 
