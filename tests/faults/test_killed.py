@@ -37,9 +37,11 @@ LOST = 2 * MIB  # what may be on its way through a process: its queue, its buffe
 
 
 def kill(stage: Stage) -> None:
+    """Kill the server; what it had asked for until then is recorded."""
     stage.gateway.process.signal(signal.SIGKILL)
     stage.gateway.process.wait(10)
     stage.gateway.stopped = True
+    stage.hub.wait_left()
 
 
 def test_a_fill_goes_on_after_a_kill_from_where_it_was(tmp_path: Path, hub: Hub) -> None:
