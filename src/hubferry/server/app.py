@@ -126,7 +126,9 @@ class App:
     def _teller(self, request: Request, record: "Record") -> Callable[[float], None]:
         """What is told of an answer, by how many seconds it took, to the log and the counters."""
         trail, status, sent_bytes, counters = record.trail, record.status, record.progress.sent_bytes, self._counters
-        line = self._access_log.line(log_level(status), log_fields(request, status, trail, {"bytes": sent_bytes}))
+        line = self._access_log.line(
+            log_level(status, trail), log_fields(request, status, trail, {"bytes": sent_bytes})
+        )
 
         def tell(seconds: float) -> None:
             line.write(seconds)

@@ -67,7 +67,7 @@ def build_app(settings: Settings, key: bytes) -> App:
             await schedule.close()
         await parts.close()
 
-    access_log = AccessLog(readable=is_readable(settings.server.log_format))
+    access_log = AccessLog(readable=is_readable(settings.server.log_format), least=settings.server.log_level)
     start = None if schedule is None else schedule.start
     return App(parts.gateway, pages, access_log, trusted, shut_down, start=start, counters=counters)
 

@@ -37,7 +37,7 @@ COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 def serve(settings: Settings) -> None:
     """Serve until a signal, then exit. Raises ConfigError for what keeps it from starting."""
-    log.configure(settings.server.log_format)
+    log.configure(settings.server.log_format, settings.server.log_level)
     allow_descriptors()
     build_origins(settings)  # what cannot be read stops the start, not a worker
     key = load_key(settings)
