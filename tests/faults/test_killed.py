@@ -151,8 +151,9 @@ def open_readers(stage: Stage, count: int) -> list[Reader]:
 
 
 def test_two_workers_fetch_once(pair: Stage) -> None:
-    pair.hub.script(faults.throttle(4 * MIB), role="cdn")
+    pair.hub.script(faults.stall(2 * MIB), role="cdn")  # an answer that is over has no connection any more
     readers = open_readers(pair, 12)
+    pair.hub.release_stalls()
     for reader in readers:
         reader.thread.join()
         reader.stream.close()
