@@ -64,10 +64,12 @@ class App:
         *,
         start: Callable[[], None] | None = None,
         counters: "Counters | None" = None,
+        count_fills: Callable[[], int],
     ) -> None:
         """`start` begins what goes on beside the requests, `shutdown` ends everything."""
         self._gateway = gateway
         self.recent = Recent(gateway.revision)
+        self.count_fills = count_fills
         self._pages = pages
         self._access_log = access_log
         self._trusted = trusted_proxies
