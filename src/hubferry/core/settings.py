@@ -57,6 +57,11 @@ class ServerSettings:
         "auto: readable on a terminal, JSON otherwise; text; json",
         choices=("auto", "text", "json"),
     )
+    log_level: str = option(
+        "info",
+        "debug: also the challenges that every pull begins with; info; warning: only what went wrong",
+        choices=("debug", "info", "warning"),
+    )
 
 
 @dataclass(frozen=True)

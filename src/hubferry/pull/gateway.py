@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from hubferry.core import client, routing
 from hubferry.core.access import Credential, Grant
-from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.errors import Asked, Code, OciError, TokenNeeded, relay_error
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.redirect import RegistrableDomain
@@ -194,6 +194,9 @@ class Gateway:
                 routing.resolve_host(request, self._table)
                 return None
             answer = await self._answer(request, endpoint, trail)
+        except TokenNeeded as error:
+            trail.outcome = "challenge"
+            answer = self._refusal(request, error)
         except OciError as error:
             trail.outcome = "error"
             trail.problem = error.message
@@ -290,11 +293,7 @@ class Gateway:
             origin = self._origins[place.name if place else self._table.default]
             await self._login.check(origin, who, [])
         if who is None and self._settings.access.login != "open":
-            raise OciError(
-                401,
-                Code.UNAUTHORIZED,
-                "a token is needed: the challenge says where to get one, also anonymously",
-            )
+            raise TokenNeeded("a token is needed: the challenge says where to get one, also anonymously")
         return json_answer(b"{}")
 
     async def _authorise(self, request: Request, route: Route) -> Credential | None:
@@ -308,13 +307,11 @@ class Gateway:
             return who.credential or account
         if self._settings.access.login == "open":
             return account
-        error = "insufficient_scope" if who else ""
-        raise OciError(
-            401,
-            Code.UNAUTHORIZED,
-            f"a token for pulling {route.named} is needed: the challenge says where to get one",
-            headers=(self._challenge(request, pull_scope(route.named), error),),
-        )
+        message = f"a token for pulling {route.named} is needed: the challenge says where to get one"
+        if who is None:
+            raise TokenNeeded(message, headers=(self._challenge(request, pull_scope(route.named)),))
+        line = self._challenge(request, pull_scope(route.named), "insufficient_scope")
+        raise OciError(401, Code.UNAUTHORIZED, message, headers=(line,))
 
     async def _search(self, request: Request, endpoint: Endpoint, trail: Trail) -> Answer:
         """`docker search`: relayed to the upstream's search, which has limits of its own."""
