@@ -146,7 +146,8 @@ class Gateway:
                 )
                 self._manifests = ReferrersTags(self._manifests, lists, keep.index)
             self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights()), log, clock)
-        self._login = Login(table, self._origins, self._fetcher, sealer, clock)
+        is_open = settings.access.login == "open"
+        self._login = Login(table, self._origins, self._fetcher, sealer, clock, is_open=is_open)
 
     def _blobs_of(
         self, keep: Keep | PassingKeep, rights: Rights, proofs: Proofs, log: EventLog, clock: Clock
@@ -251,7 +252,7 @@ class Gateway:
         )
         trail.outcome = "bypass"
         try:
-            credential = await self._authorise(request, route)
+            credential = await self._authorise(request, route, endpoint.kind)
             answer = await self._repository(request, endpoint, route, credential, trail)
         except OciError as error:
             if error.status != 401 or get(error.headers, "www-authenticate") is not None:
@@ -296,7 +297,7 @@ class Gateway:
             raise TokenNeeded("a token is needed: the challenge says where to get one, also anonymously")
         return json_answer(b"{}")
 
-    async def _authorise(self, request: Request, route: Route) -> Credential | None:
+    async def _authorise(self, request: Request, route: Route, kind: Kind) -> Credential | None:
         """The credential to use upstream. Raises OciError 401 with a challenge when a token is needed."""
         who = await self._login.identify(request, self._service(request))
         account = self._origins[route.upstream].account
@@ -309,9 +310,19 @@ class Gateway:
             return account
         message = f"a token for pulling {route.named} is needed: the challenge says where to get one"
         if who is None:
+            if kind is Kind.BLOB and await self._is_open_to_all(route):
+                return account
             raise TokenNeeded(message, headers=(self._challenge(request, pull_scope(route.named)),))
         line = self._challenge(request, pull_scope(route.named), "insufficient_scope")
         raise OciError(401, Code.UNAUTHORIZED, message, headers=(line,))
+
+    async def _is_open_to_all(self, route: Route) -> bool:
+        """Whether an upstream lately showed a repository to anonymous clients, to whom anybody may belong.
+
+        A blob of it needs no token then: ollama asks for ranges of blobs without the one that it has.
+        """
+        origin = self._origins[route.upstream]
+        return self._rights is not None and await self._rights.may(Target(origin, route.repository, origin.account))
 
     async def _search(self, request: Request, endpoint: Endpoint, trail: Trail) -> Answer:
         """`docker search`: relayed to the upstream's search, which has limits of its own."""
