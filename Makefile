@@ -2,7 +2,7 @@
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: run test test-workerd fuzz check format bench clients install install-debian install-node lock clean
+.PHONY: run test test-workerd matrix fuzz check format bench clients install install-debian install-node lock clean
 
 run: install
 	.venv/bin/hubferry serve $(ARGS)
@@ -10,6 +10,10 @@ run: install
 test: install install-node
 	scripts/clients --if-able
 	$(if $(ARGS),$(PY) -m pytest $(ARGS),scripts/test)
+
+# Every client, whoever pulled before, whatever becomes of the upstream: make test takes a covering part of it.
+matrix: install install-debian clients
+	HUBFERRY_MATRIX=whole $(PY) -m pytest tests/matrix/test_matrix.py $(ARGS)
 
 # The properties with many more and ever new examples; stop it when you like.
 fuzz: install

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.matrix.rows import TAG, Goods, Surroundings
+from tests.matrix.table import Table
 from tests.support.buildkit_images import build_chart, build_published
 from tests.support.enclosure import Enclosure
 from tests.support.gateway import upstream
@@ -23,7 +24,18 @@ if TYPE_CHECKING:
     from tests.support.gateway import Gateway
     from tests.support.tls import Authority
 
+TABLE = pytest.StashKey[Table]()
 _numbers = itertools.count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = Table()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if lines := config.stash[TABLE].lines():
+        terminalreporter.section("what was pulled once is pulled again")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,83 @@
+"""An image that is kept whole costs the upstream nothing while its tag is believed, by whichever client and by many."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.matrix.conftest import serving
+from tests.matrix.pulls import pull_afresh
+from tests.matrix.rows import ROWS
+from tests.support.gateway import Gateway
+from tests.support.registry_client import ACCEPT_MANIFESTS, RegistryClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.matrix.conftest import Market
+    from tests.matrix.rows import Row
+    from tests.support.switched_upstream import SwitchedUpstream
+
+pytestmark = pytest.mark.real
+
+AT_ONCE = 20
+QUIET_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def gateway(state_dir: Path, switched: SwitchedUpstream) -> Iterator[Gateway]:
+    config = serving(switched, dir=str(state_dir / "ttl-data"), tag_ttl="1h")
+    with Gateway.start(state_dir / "ttl-gateway", config) as running:
+        yield running
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_kept_image_costs_the_upstream_nothing(row: Row, market: Market, gateway: Gateway, new_state: Path) -> None:
+    goods = market.publish("ttl-" + re.sub(r"[^a-z0-9]+", "-", row.name.lower()))
+    assert pull_afresh(row, market, gateway, goods, new_state) is None
+    wait_until_quiet(market.switched)
+    assert pull_afresh(row, market, gateway, goods, new_state) is None
+    assert asked(market.switched) == []
+
+
+def test_twenty_dockers_at_once_cost_the_upstream_nothing(market: Market, gateway: Gateway, new_state: Path) -> None:
+    docker = next(row for row in ROWS if row.name == "Docker 29, name")
+    goods = market.publish("ttl-twenty")
+    before = len(gateway.log_records())
+    assert pull_afresh(docker, market, gateway, goods, new_state) is None
+    records = [line for line in gateway.log_records()[before:] if line.get("repository") == docker.repository(goods)]
+    transcript = [(line["method"], line["path"], line["status"]) for line in records if line["status"] != 401]
+    assert any("/referrers/" in path for _, path, _ in transcript)
+    wait_until_quiet(market.switched)
+
+    def replay(_: int) -> list[tuple[str, str, int]]:
+        client = RegistryClient(gateway.url)
+        return [
+            (method, path, client.get(path, [ACCEPT_MANIFESTS], method=method).status) for method, path, _ in transcript
+        ]
+
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        replayed = list(pool.map(replay, range(AT_ONCE)))
+    assert replayed == [transcript] * AT_ONCE
+    assert asked(market.switched) == []
+
+
+def wait_until_quiet(switched: SwitchedUpstream) -> None:
+    """Until what the gateway fetches ahead is there: nothing is under way, and nothing has come for a while."""
+    deadline = time.monotonic() + 30
+    seen, since = -1, time.monotonic()
+    while time.monotonic() - since < QUIET_S or any(one.state == "open" for one in switched.asked):
+        assert time.monotonic() < deadline, "the gateway does not stop asking"
+        if len(switched.asked) != seen:
+            seen, since = len(switched.asked), time.monotonic()
+        time.sleep(0.02)
+    switched.forget()
+
+
+def asked(switched: SwitchedUpstream) -> list[str]:
+    return [f"{one.request.method} {one.request.target}" for one in switched.asked]
