@@ -2,9 +2,10 @@
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: run test test-workerd matrix fuzz check format bench clients install install-debian install-node lock clean
+.PHONY: run test test-workerd matrix fuzz check format bench clients install-run install install-debian install-node lock \
+	clean
 
-run: install
+run: install-run
 	.venv/bin/hubferry serve $(ARGS)
 
 test: install install-node
@@ -39,10 +40,16 @@ bench: install install-node
 clients:
 	scripts/clients
 
-install: .venv/.installed
+# What hubferry runs with, and hubferry itself; then what only its developers need.
+install-run: .venv/.installed-run
 
-.venv/.installed: requirements.lock pyproject.toml scripts/install
-	scripts/install
+install: .venv/.installed-dev
+
+.venv/.installed-run: requirements.lock pyproject.toml scripts/install
+	@scripts/install run
+
+.venv/.installed-dev: .venv/.installed-run requirements-dev.lock
+	@scripts/install dev
 
 install-debian:
 	scripts/install-debian
@@ -51,8 +58,8 @@ install-debian:
 install-node: install install-debian
 	scripts/install-node
 
-# Rewrites requirements.lock from pyproject.toml, and the Worker's list; run it after changing a dependency.
-lock: install
+# Rewrites both lists of packages from pyproject.toml, and the Worker's; run it after changing a dependency.
+lock: install-run
 	scripts/lock
 
 clean:

@@ -118,6 +118,21 @@ class TagEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ListEntry:
+    """What an upstream last said when it was asked for a list (tags, referrers), in seconds since 1970.
+
+    `digest` is that of the body, which is content like any other; empty when the upstream said that there is no such
+    list. `filters` is its `OCI-Filters-Applied`, `next_last` what the next page is asked for with (empty: the last).
+    """
+
+    digest: str
+    confirmed_at: float
+    media_type: str = ""
+    filters: str = ""
+    next_last: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     """A repository of one upstream, as the key of what is kept about it."""
 
@@ -155,13 +170,22 @@ class Index(Protocol):
 
 
 class BlobIndex(Index, Protocol):
-    """An index that also knows which repository holds which blob."""
+    """An index that also knows which repository holds which blob, and what upstreams said of lists."""
 
     async def blob(self, repository: Repository, digest: str) -> int | None:
         """The size in bytes of the blob of that digest if this repository was seen to hold it."""
 
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
         """Remember that the repository holds a blob."""
+
+    async def index_of(self, repository: Repository, digest: str) -> str | None:
+        """The digest of an index of this repository that is kept and refers to this manifest, or None."""
+
+    async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
+        """The list that its upstream is asked for as `name` (path and query below the repository), or None."""
+
+    async def put_list(self, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:
+        """Remember a list. `subject` is the digest that it is about: the list goes when that content goes."""
 
 
 class ContentStore(Protocol):

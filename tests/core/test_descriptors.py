@@ -25,25 +25,37 @@ def layer(digest: str, media_type: str = LAYER, **more: Any) -> dict[str, Any]:
 READ: dict[str, tuple[dict[str, Any], Contents]] = {
     "an image": (
         {"config": layer(A), "layers": [layer(B), layer(C)]},
-        Contents((), (Descriptor(A, 5), Descriptor(B, 5), Descriptor(C, 5))),
+        Contents((), (Descriptor(A, 5), Descriptor(B, 5), Descriptor(C, 5)), Descriptor(A, 5)),
+    ),
+    "an artifact": (
+        {"config": layer(A), "layers": [], "subject": layer(B)},
+        Contents((), (Descriptor(A, 5),), Descriptor(A, 5), B),
+    ),
+    "an artifact of something that is named wrongly": (
+        {"config": layer(A), "subject": {"digest": 5}},
+        Contents((), (Descriptor(A, 5),), Descriptor(A, 5)),
     ),
     "a layer that stands there twice": (
         {"config": layer(A), "layers": [layer(B), layer(B)]},
-        Contents((), (Descriptor(A, 5), Descriptor(B, 5))),
+        Contents((), (Descriptor(A, 5), Descriptor(B, 5)), Descriptor(A, 5)),
     ),
     "foreign layers": (
         {"config": layer(A), "layers": [layer(B, FOREIGN, urls=URLS), layer(C, RESTRICTED, urls=URLS)]},
-        Contents((), (Descriptor(A, 5), Descriptor(B, 5, is_foreign=True), Descriptor(C, 5, is_foreign=True))),
+        Contents(
+            (),
+            (Descriptor(A, 5), Descriptor(B, 5, is_foreign=True), Descriptor(C, 5, is_foreign=True)),
+            Descriptor(A, 5),
+        ),
     ),
     "foreign by name, but nowhere else to be had": (
         {"config": layer(A), "layers": [layer(B, FOREIGN)]},
-        Contents((), (Descriptor(A, 5), Descriptor(B, 5))),
+        Contents((), (Descriptor(A, 5), Descriptor(B, 5)), Descriptor(A, 5)),
     ),
     "to be had elsewhere as well": (
         {"config": layer(A), "layers": [layer(B, urls=URLS)]},
-        Contents((), (Descriptor(A, 5), Descriptor(B, 5))),
+        Contents((), (Descriptor(A, 5), Descriptor(B, 5)), Descriptor(A, 5)),
     ),
-    "no size": ({"config": layer(A, size="5")}, Contents((), (Descriptor(A),))),
+    "no size": ({"config": layer(A, size="5")}, Contents((), (Descriptor(A),), Descriptor(A))),
     "schema 1": (
         {"schemaVersion": 1, "fsLayers": [{"blobSum": A}, {"blobSum": B}, {"blobSum": A}]},
         Contents((), (Descriptor(A), Descriptor(B))),
@@ -57,10 +69,14 @@ READ: dict[str, tuple[dict[str, Any], Contents]] = {
         Contents(
             (
                 Descriptor(A, 5, Platform("linux", "amd64")),
-                Descriptor(B, 5, Platform("linux", "amd64"), is_attestation=True),
+                Descriptor(B, 5, Platform("linux", "amd64"), is_attestation=True, about=A),
             ),
             (),
         ),
+    ),
+    "an attestation that does not say of what": (
+        {"manifests": [layer(B, annotations={"vnd.docker.reference.type": "x", "vnd.docker.reference.digest": "y"})]},
+        Contents((Descriptor(B, 5, is_attestation=True),), ()),
     ),
     "what is for nobody": (
         {"manifests": [layer(B, platform={"os": "unknown", "architecture": "unknown"})]},
@@ -81,6 +97,7 @@ UNREADABLE: dict[str, Any] = {
     "no digest": {"config": {"size": 5}},
     "a digest that is none": {"config": layer("sha256:short")},
     "a digest that is a number": {"config": layer(A), "layers": [{"digest": 5}]},
+    "a subject that is none": {"config": layer(A), "subject": "sha256"},
     "layers that are none": {"config": layer(A), "layers": [5]},
     "layers that are a number": {"config": layer(A), "layers": 5},
     "a platform without architecture": {"manifests": [layer(A, platform={"os": "linux"})]},

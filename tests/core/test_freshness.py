@@ -4,6 +4,7 @@ import pytest
 
 from hubferry.core.errors import Code, OciError
 from hubferry.core.freshness import Freshness, decide_freshness, decide_ttl, may_cover, stale_headers, ttl_rules
+from hubferry.core.http import get_all
 from hubferry.core.values import Duration, TagTtls
 
 FRESHNESS = [
@@ -32,8 +33,13 @@ def test_a_kept_tag_covers_failures_and_no_refusals(status: int, covers: bool) -
 
 
 def test_a_stale_answer_says_how_old_it_is() -> None:
-    assert dict(stale_headers(12.7))["age"] == "12"
-    assert dict(stale_headers(-3))["age"] == "0"
+    assert dict(stale_headers(12.7, "docker.io"))["age"] == "12"
+    assert dict(stale_headers(-3, "docker.io"))["age"] == "0"
+    warnings = get_all(stale_headers(7200.0, "docker.io"), "warning")
+    assert warnings[0].startswith("110 ")
+    assert warnings[1:] == [
+        '299 - "docker.io is not asked now: this is answered from the cache, it was last confirmed 2h ago"'
+    ]
 
 
 NGINX = ("docker.io/library/nginx", "1.27")

@@ -51,9 +51,9 @@ SIZES = [
     ("20GiB", 20 * 2**30, "20GiB"),
     ("1.5KiB", 1536, "1536B"),
     ("1GB", 10**9, "1000000000B"),
-    ("512", 512, "512B"),
+    ("512B", 512, "512B"),
     (" 1 mib ", 2**20, "1MiB"),
-    ("0", 0, "0B"),
+    ("0B", 0, "0B"),
     ("2TiB", 2 * 2**40, "2TiB"),
 ]
 
@@ -69,6 +69,31 @@ def test_a_size_has_a_unit(text: str, size_bytes: int, shown: str) -> None:
 def test_what_is_no_size_is_told_how_one_looks(text: str) -> None:
     with pytest.raises(ValueError, match="such as 20GiB"):
         parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["10", "0", " 20 ", "1.5", "21474836480"])
+def test_a_size_without_its_unit_is_told_to_have_one(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"has no unit, and a size needs its unit: write {text.strip()}GiB"):
+        parse_size(text)
+
+
+SIZE_SETTINGS = [
+    (section, field.name)
+    for section, cls in [*SECTIONS.items(), ("upstreams", UpstreamSettings)]
+    for field in fields(cls)
+    if field.type is Size
+]
+
+
+@pytest.mark.parametrize(("section", "key"), SIZE_SETTINGS)
+def test_every_setting_of_a_size_needs_its_unit_in_file_and_environment(section: str, key: str) -> None:
+    table = {key: "20"}
+    as_file = Layer("hubferry.toml", {section: {"docker.io": table} if section == "upstreams" else table})
+    name = f"{section}__docker_io__{key}" if section == "upstreams" else f"{section}__{key}"
+    from_variables = from_environment({f"HUBFERRY_{name.upper()}": "20"}, list(BUILT_IN))
+    for layer in (as_file, from_variables):
+        with pytest.raises(ConfigError, match=rf"{key}: '20' has no unit.*write 20GiB, 20MiB or 20B"):
+            resolve([layer])
 
 
 DURATIONS = [

@@ -44,6 +44,8 @@ def unknown_codes() -> set[str]:
     for path in SOURCE.rglob("*.py"):
         for call in calls(path, "Asked"):
             codes |= {arg.attr for arg in call.args if isinstance(arg, ast.Attribute) and arg.attr in Code.__members__}
+        for call in calls(path, "Wanted"):
+            codes |= {word.value.attr for word in call.keywords if isinstance(word.value, ast.Attribute)}
     return codes
 
 

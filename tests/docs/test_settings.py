@@ -90,11 +90,12 @@ def test_the_examples_of_the_environment_resolve() -> None:
     assert settings.upstreams["docker.io"].proxy
 
 
-@pytest.mark.parametrize("line", ["server.lisen", "cache.max_size", "HUBFERRY_FOO"])
+@pytest.mark.parametrize("line", ["server.lisen", "cache.max_size", "cache.min_free", "HUBFERRY_FOO"])
 def test_the_messages_shown_are_those_of_the_program(line: str) -> None:
     cases: dict[str, Any] = {
         "server.lisen": lambda: resolve([Layer("hubferry.toml", {"server": {"lisen": ""}})]),
         "cache.max_size": lambda: resolve([Layer("hubferry.toml", {"cache": {"max_size": "20 gigs"}})]),
+        "cache.min_free": lambda: resolve([Layer("hubferry.toml", {"cache": {"min_free": "5"}})]),
         "HUBFERRY_FOO": lambda: from_environment({"HUBFERRY_FOO": "1"}, []),
     }
     with pytest.raises(ValueError, match=re.escape(line)) as raised:

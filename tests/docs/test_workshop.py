@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 
 import click
+import pytest
 
 from hubferry.cli import main
 from tests.docs.markdown import ROOT, all_pages, code_of, page
@@ -60,6 +62,36 @@ def test_no_document_names_a_command_that_is_gone() -> None:
         assert named <= known, document.path.name
 
 
+def pins(name: str) -> dict[str, str]:
+    """What a list pins: package -> version and hashes, whatever the Python that it is for."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    entries = re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+).*((?:\n    --hash.*)*)", text, re.MULTILINE)
+    return {package: version + hashes for package, version, hashes in entries}
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^A-Za-z0-9._-]", requirement)[0] for requirement in requirements}
+
+
+def test_the_list_to_run_with_has_all_of_that_and_nothing_of_the_developers() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    run, dev = pins("requirements.lock"), pins("requirements-dev.lock")
+    assert names(project["project"]["dependencies"]) <= set(run)
+    assert names(project["dependency-groups"]["dev"]) <= set(dev)
+    assert not {"pytest", "mypy", "ruff", "hypothesis", "psutil"} & set(run)
+    assert all("--hash=sha256:" in pinned for pinned in dev.values())
+    assert run == {package: dev.get(package) for package in run}, "the same versions: neither undoes the other"
+
+
+@pytest.mark.parametrize("target", sorted(targets() - {"clients", "install-debian", "clean"}))
+def test_to_run_nothing_of_the_developers_is_installed(target: str) -> None:
+    planned = subprocess.run(
+        ["make", "--always-make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    installs = re.findall(r"^scripts/install (\w+)$", planned, re.MULTILINE)
+    assert installs == (["run"] if target in ("run", "install-run", "lock") else ["run", "dev"])
+
+
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = {
@@ -67,9 +99,8 @@ def test_every_dependency_has_its_reason() -> None:
         "For development": project["dependency-groups"]["dev"],
     }
     for title, requirements in groups.items():
-        names = {re.split(r"[^A-Za-z0-9._-]", requirement)[0] for requirement in requirements}
         rows = page("docs/dependencies.md").section(title).rows
-        assert {code_of(row[0])[0] for row in rows} == names, title
+        assert {code_of(row[0])[0] for row in rows} == names(requirements), title
         assert all(row[1] for row in rows), title
 
 

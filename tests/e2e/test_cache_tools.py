@@ -166,6 +166,9 @@ def test_prune_keeps_what_is_wanted(shop: Shop) -> None:
     shop.pull("two", two)
     assert "0 files" in shop.cache("prune", "--unused", "1h")
     shop.pull("one", one)
+    before = shop.stored()
+    assert "'10' has no unit" in shop.cache("prune", "--to", "10", status=2)
+    assert shop.stored() == before, "a mistake empties no cache"
     shop.cache("prune", "--to", "3MiB")
     assert shop.stored() < {one.digest, two.digest, *one.blobs, *two.blobs}
     assert shop.stored_bytes() <= 3 * MIB

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import ALICE, BOB, Lab, answers_since, check_amd64
+from tests.faults.kept import wait_until
 from tests.support import faults
 from tests.support.clients import CLIENTS, ClientError, Containerd, Docker, Podman, Skopeo
 from tests.support.gateway import Gateway, upstream
@@ -33,6 +34,12 @@ def asked(hub: Hub) -> list[str]:
     return [f"{exchange.request.method} {exchange.request.path}" for exchange in hub.find()]
 
 
+def wait_complete(hub: Hub, index: Index) -> None:
+    """Wait until what belongs to the image was fetched as well: the configs of its other platforms come last."""
+    configs = {image.config.digest.removeprefix("sha256:") for image in index.images}
+    wait_until(lambda: all(hub.count("cdn", path=config) for config in configs), "all of it was fetched")
+
+
 def references(repository: str, index: Index) -> tuple[str, str]:
     return f"{repository}:1", f"{repository}@{index.digest}"
 
@@ -44,6 +51,7 @@ def test_within_the_ttl_nothing_is_asked(lab: Lab, clients: dict[str, Client], n
     by_tag, by_digest = references(lab.reference("docker.io", "default", f"library/warm-{name}"), index)
     check_amd64(clients[name].pull(by_tag), index)
     clients[name].remove(by_tag)
+    wait_complete(lab.stand_in, index)
     lab.stand_in.recorder.clear()
     gateway = lab.gateways["docker.io"]
     before = len(gateway.log_records())

@@ -52,7 +52,8 @@ def config(state: Path, hub: Hub, *, login: str = "open", **more: Any) -> dict[s
     settings = {"default": True, "library": True, "read_timeout": "2s", "response_timeout": "2s", **more}
     return {
         "upstreams": {"only": True, "docker.io": upstream(hub.url, **settings)},
-        "cache": {"dir": str(state / "data")},
+        # what others may need of an image (companions) is not fetched: requests are counted here
+        "cache": {"dir": str(state / "data"), "complete": False},
         "access": {"login": login},
     }
 

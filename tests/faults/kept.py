@@ -115,6 +115,11 @@ def ranges_asked(hub: Hub, blob: Blob) -> list[str]:
     return [exchange.request.header("range") or "" for exchange in exchanges]
 
 
+def begin_of(asked: str) -> int:
+    """Where a Range begins, of those that `ranges_asked` says."""
+    return int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
+
+
 def bytes_given(hub: Hub, blob: Blob) -> int:
     """How much of a blob the CDN has sent, over all connections."""
     return sum(exchange.sent for exchange in hub.find("cdn", "GET", blob.digest.removeprefix("sha256:")))

@@ -134,7 +134,7 @@ def test_a_kept_tag_covers_a_failure_and_says_so(tmp_path: Path, hub: Hub, image
         answer = tag(gateway)
         assert (answer.status, answer.body) == (200, image.manifest)
         assert answer.header("age") is not None
-        assert "Stale" in (answer.header("warning") or "")
+        assert [said[:3] for said in answer.header_list("warning")] == ["110", "299"]
         # a refused HEAD is not followed by a GET, which would cost what the upstream has just denied
         assert "GET latest" not in asked(hub)
         assert outcomes(gateway, 2) == ["miss", "stale"]
@@ -189,7 +189,7 @@ def test_what_is_kept_survives_a_restart_and_the_upstream(tmp_path: Path, image:
     with Gateway.start(tmp_path / "gateway", settings, port=port) as gateway:
         answer = tag(gateway)
         assert (answer.status, answer.body) == (200, image.manifest)
-        assert answer.header("warning") is not None
+        assert [said[:3] for said in answer.header_list("warning")] == ["110", "299"]
         for child in image.images:
             assert tag(gateway, child.digest).body == child.manifest
         assert tag(gateway, "other").status == 503
@@ -202,6 +202,44 @@ def test_an_old_client_gets_what_the_upstream_has_for_it(tmp_path: Path, hub: Hu
         assert tag(gateway).header("content-type") == image.media_type
     asked_for = [e.request.header("accept") for e in hub.find("hub", "GET", MANIFESTS)]
     assert DOCKER.manifest in asked_for, "the old client's own Accept never reached the upstream"
+
+
+def test_what_the_upstream_has_for_an_old_client_is_asked_once(tmp_path: Path, hub: Hub, image: Index) -> None:
+    converted = image.image("amd64")
+    script = hub.script(
+        faults.answer(200, converted.manifest, (("Content-Type", converted.media_type),)),
+        role="hub",
+        method="GET",
+        path="/manifests/latest",
+        skip=2,  # the challenge, and what the tag means
+        times=1,
+    )
+    with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub)) as gateway:
+        assert tag(gateway).body == image.manifest
+        old = [("Accept", f"{converted.media_type}, application/vnd.nobody.knows+json")]
+        for more in ("", ", x/y", ", */x"):  # what else it says makes no difference
+            answer = tag(gateway, headers=[(old[0][0], old[0][1] + more)])
+            assert (answer.status, answer.body) == (200, converted.manifest)
+            assert answer.header("docker-content-digest") == converted.digest
+        assert tag(gateway, method="HEAD", headers=old).header("docker-content-digest") == converted.digest
+        assert script.used == 1
+        assert tag(gateway).body == image.manifest, "the tag still means what it means"
+
+
+def test_a_client_that_reads_no_manifest_is_told_so_and_costs_nothing(hub: Hub, gateway: Gateway, image: Index) -> None:
+    for number in range(5):
+        answer = tag(gateway, headers=[("Accept", f"a/b{number}")])
+        assert (answer.status, answer.error_code) == (404, "MANIFEST_UNKNOWN")
+        assert image.media_type in answer.json()["errors"][0]["message"]
+    assert hub.find() == []
+
+
+def test_what_the_upstream_has_not_for_an_old_client_is_asked_once(hub: Hub, gateway: Gateway) -> None:
+    script = hub.script(faults.answer(404), role="hub", method="GET", path="/manifests/latest", times=None)
+    for _ in range(3):
+        assert tag(gateway, headers=[("Accept", DOCKER.manifest)]).status == 404
+    assert script.used == 1
+    assert tag(gateway).status == 200
 
 
 def test_a_broken_index_is_set_aside_and_pulls_go_on(tmp_path: Path, hub: Hub, image: Index) -> None:

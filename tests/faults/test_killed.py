@@ -37,9 +37,11 @@ LOST = 2 * MIB  # what may be on its way through a process: its queue, its buffe
 
 
 def kill(stage: Stage) -> None:
+    """Kill the server; what it had asked for until then is recorded."""
     stage.gateway.process.signal(signal.SIGKILL)
     stage.gateway.process.wait(10)
     stage.gateway.stopped = True
+    stage.hub.wait_left()
 
 
 def test_a_fill_goes_on_after_a_kill_from_where_it_was(tmp_path: Path, hub: Hub) -> None:
@@ -149,8 +151,9 @@ def open_readers(stage: Stage, count: int) -> list[Reader]:
 
 
 def test_two_workers_fetch_once(pair: Stage) -> None:
-    pair.hub.script(faults.throttle(4 * MIB), role="cdn")
+    pair.hub.script(faults.stall(2 * MIB), role="cdn")  # an answer that is over has no connection any more
     readers = open_readers(pair, 12)
+    pair.hub.release_stalls()
     for reader in readers:
         reader.thread.join()
         reader.stream.close()

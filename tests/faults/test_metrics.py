@@ -107,6 +107,25 @@ def test_hits_and_misses_and_what_they_cost(tmp_path: Path, hub: Hub, image: Ima
         assert not any(secret in name for name in found for secret in ("library", "app", "127.0.0.1", "sha256"))
 
 
+def test_challenges_are_counted_apart_from_refusals(tmp_path: Path, hub: Hub) -> None:
+    settings = counted(tmp_path, hub)
+    settings["access"] = {"login": "upstream"}
+    with Gateway.start(tmp_path / "gateway", settings) as gateway:
+        for _ in range(2):
+            assert fetch(f"{gateway.url}/v2/").status == 401
+            assert fetch(f"{gateway.url}/v2/app/manifests/latest").status == 401
+        wrong = [("Authorization", "Bearer made-up")]
+        assert fetch(f"{gateway.url}/v2/app/manifests/latest", headers=wrong).status == 401
+        reach(
+            gateway,
+            {
+                'hubferry_requests_total{outcome="challenge",status="401",upstream=""}': 2,
+                'hubferry_requests_total{outcome="challenge",status="401",upstream="docker.io"}': 2,
+                'hubferry_requests_total{outcome="error",status="401",upstream="docker.io"}': 1,
+            },
+        )
+
+
 def test_a_wrong_blob_is_counted_and_logged_with_both_digests(tmp_path: Path, hub: Hub) -> None:
     blob = add(hub, MIB, 2)
     hub.script(faults.flip_byte(0), role="cdn", times=None)

@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import psutil
 import pytest
 
 from tests.faults.conftest import REPOSITORY, config
+from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.gateway import HUBFERRY, Gateway
 from tests.support.http import fetch, open_stream
@@ -105,10 +108,25 @@ def test_sigterm_finishes_a_running_pull_and_takes_no_new_one(tmp_path: Path, hu
         stream.read(1)
         gateway.process.signal(signal.SIGTERM)
         _until(lambda: not _accepts(gateway.port))
+        _until(lambda: len(events(gateway, "stopping")) == workers)
+        # the rest of the answer is more than the buffers between take, so that it cannot be over
+        told = events(gateway, "stopping")
+        assert sum(one["answers"] for one in told) == 1
+        assert all(one["connections"] >= one["answers"] for one in told)
+        assert {(one["grace_s"], one["level"]) for one in told} == {(30, "info")}
         stream.read_all()
         assert (stream.ended, stream.received) == ("complete", blob.size)
     gateway.stopped = True
     assert gateway.process.wait(20) == 0
+    assert events(gateway, "cut_off") == []
+
+
+def test_with_nothing_running_sigterm_waits_for_nobody_and_says_so(tmp_path: Path, hub: Hub) -> None:
+    with Gateway.start(tmp_path / "gateway", config(tmp_path, hub)) as gateway, idle_connection(gateway):
+        gateway.stop()
+    (told,) = events(gateway, "stopping")
+    assert (told["connections"], told["answers"], told["fills"], told["grace_s"]) == (0, 0, 0, 30)
+    assert events(gateway, "cut_off") == []
 
 
 def test_sigterm_cuts_what_is_not_finished_within_the_grace(tmp_path: Path, hub: Hub) -> None:
@@ -116,6 +134,7 @@ def test_sigterm_cuts_what_is_not_finished_within_the_grace(tmp_path: Path, hub:
     hub.add_blob(REPOSITORY, blob)
     settings = config(tmp_path, hub, read_timeout="60s")
     settings["server"] = {"shutdown_grace": "1s"}
+    hub.script(faults.stall(MIB), role="cdn")
     gateway = Gateway.start(tmp_path / "gateway", settings)
     with open_stream(f"{gateway.url}/v2/app/blobs/{blob.digest}", receive_buffer=64 * 1024) as stream:
         stream.read(1)
@@ -124,6 +143,40 @@ def test_sigterm_cuts_what_is_not_finished_within_the_grace(tmp_path: Path, hub:
         gateway.stopped = True
         stream.read_all()
         assert stream.ended in ("short", "reset")
+    (stopping,), (cut,) = events(gateway, "stopping"), events(gateway, "cut_off")
+    counts = {"connections": 1, "answers": 1, "fills": 1}
+    assert stopping.items() >= {**counts, "grace_s": 1}.items()
+    assert cut.items() >= {**counts, "level": "warning"}.items()
+
+
+def test_a_second_interrupt_cuts_at_once_and_says_so(tmp_path: Path, hub: Hub) -> None:
+    blob = Blob.generated(4 * MIB, seed=3)
+    hub.add_blob(REPOSITORY, blob)
+    hub.script(faults.stall(MIB), role="cdn")
+    settings = config(tmp_path, hub, read_timeout="60s")
+    gateway = Gateway.start(tmp_path / "gateway", settings)
+    with open_stream(f"{gateway.url}/v2/app/blobs/{blob.digest}") as stream:
+        stream.read(1)
+        gateway.process.signal(signal.SIGINT)
+        _until(lambda: events(gateway, "stopping"))
+        gateway.process.signal(signal.SIGINT)
+        assert gateway.process.wait(20) == 0  # the grace is 30 s
+        gateway.stopped = True
+        stream.read_all()
+        assert stream.ended in ("short", "reset")
+    assert len(events(gateway, "cut_off")) == 1
+
+
+def test_a_worker_that_does_not_end_is_killed_and_named(tmp_path: Path, hub: Hub) -> None:
+    settings = config(tmp_path, hub)
+    settings["server"] = {"workers": 2, "shutdown_grace": "1s"}
+    gateway = Gateway.start(tmp_path / "gateway", settings)
+    stopped = psutil.Process(gateway.pid).children()[0]
+    stopped.suspend()
+    gateway.process.signal(signal.SIGTERM)
+    assert gateway.process.wait(30) == 1
+    gateway.stopped = True
+    assert [one["worker"] for one in events(gateway, "worker_killed")] == [stopped.pid]
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path: Path, hub: Hub) -> None:
@@ -173,6 +226,20 @@ def test_the_token_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path, 
             assert answer.status == 200, "a token made before the restart no longer opens"
     key = tmp_path / "data" / "token.key"
     assert key.stat().st_mode & 0o777 == 0o600
+
+
+def events(gateway: Gateway, name: str) -> list[dict[str, Any]]:
+    """The lines of the log with that event."""
+    return [record for record in gateway.log_records() if record["event"] == name]
+
+
+@contextmanager
+def idle_connection(gateway: Gateway) -> Iterator[None]:
+    """A client that was answered, and kept its connection."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        yield
 
 
 def _accepts(port: int) -> bool:

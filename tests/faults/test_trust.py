@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.conftest import REPOSITORY, Stage, config
+from tests.faults.kept import wait_until
 from tests.support import faults
 from tests.support.gateway import Gateway, upstream
 from tests.support.http import fetch
 from tests.support.hub import Hub
-from tests.support.images import build_image
+from tests.support.images import build_image, build_index
 from tests.support.proxy import ConnectProxy
 from tests.support.registry_client import basic
 from tests.support.sink import Sink
@@ -167,6 +168,45 @@ def test_credentials_of_one_upstream_are_not_shown_to_another(tmp_path: Path, st
             elsewhere = fetch(f"{gateway.url}/v2/library/app/manifests/latest?ns=ghcr.io", headers=bearer)
             assert elsewhere.status == 401
         assert not second.find()
+
+
+@pytest.mark.shells
+@pytest.mark.parametrize("log_level", ["debug", "info", "warning"])
+def test_what_every_pull_begins_with_is_a_challenge_and_no_error(
+    tmp_path: Path, hub: Hub, start_gateway: StartGateway, log_level: str
+) -> None:
+    hub.add(REPOSITORY, "latest", build_index("challenged"))
+    hub.state.users["me"] = SECRET
+    settings = config(tmp_path, hub, login="upstream")
+    settings["server"] = {"log_level": log_level}
+    gateway = start_gateway(settings)
+    tag = f"{gateway.url}/v2/app/manifests/latest"
+    for url in (f"{gateway.url}/v2/", tag):
+        assert fetch(url).status == 401
+    assert fetch(tag, headers=[("Authorization", "Bearer made-up")]).status == 401
+    assert fetch(f"{gateway.url}/v2/", headers=[basic("me", "wrong")]).status == 401
+    token = fetch(f"{gateway.url}/token?scope=repository:app:pull").json()["token"]
+    hub.script(faults.answer(500), role="hub", times=None)
+    assert fetch(tag, headers=[("Authorization", f"Bearer {token}")]).status == 502
+    expected = [
+        ("debug", 401, "challenge"),
+        ("debug", 401, "challenge"),
+        ("info", 401, "error"),
+        ("info", 401, "error"),
+        ("info", 200, "local"),
+        ("warning", 502, "error"),
+    ]
+    levels = ["debug", "info", "warning"]
+    wanted = [line for line in expected if levels.index(line[0]) >= levels.index(log_level)]
+
+    def lines() -> list[tuple[str, int, str]]:
+        found = [r for r in gateway.log_records() if r["event"] == "request" and r["path"] != "/healthz"]
+        assert all(("problem" in record) == (record["outcome"] == "error") for record in found)
+        return [(record["level"], record["status"], record["outcome"]) for record in found]
+
+    wait_until(lambda: expected[-1] in lines(), "that the last one is logged")
+    assert lines() == wanted
+    hub.clear()
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])

@@ -6,16 +6,17 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hubferry.core.layers import Layer, from_environment, resolve
 from hubferry.core.settings import BUILT_IN, SECTIONS, Settings, UpstreamSettings, describe
-from hubferry.core.values import ConfigError, format_toml
+from hubferry.core.values import UNITS_BYTES, ConfigError, format_toml, parse_size
 from tests.properties.inputs import hostile
 
 VALUES = [
-    "", "true", "1", "0", "-1", "60s", "20GiB", "127.0.0.1:5000", ":0", "https://a.example",
+    "", "true", "1", "0", "-1", "60s", "20GiB", "20", "127.0.0.1:5000", ":0", "https://a.example",
     "http://u:p@h:1", "[::1]:1",
     "10.0.0.0/8", "open", "json", "http://[", "https://a:99999", "docker.io", "socks5://p:1", "auto",
 ]  # fmt: skip
@@ -118,6 +119,14 @@ def test_what_is_shown_can_be_read_back(layer: dict[str, Any]) -> None:
     except ConfigError:
         return
     assert resolve([Layer("shown", tomllib.loads(shown(settings)))]) == settings
+
+
+@given(st.integers(0, 10**15 - 1), st.sampled_from(list(UNITS_BYTES)), st.sampled_from(["", " "]))
+def test_a_size_is_what_its_unit_says_and_nothing_without_one(number: int, unit: str, space: str) -> None:
+    size = parse_size(f"{number}{space}{unit}")
+    assert size.size_bytes == int(float(number) * UNITS_BYTES[unit])
+    with pytest.raises(ValueError, match="needs its unit"):
+        parse_size(f"{number}{space}")
 
 
 @given(texts)

@@ -15,10 +15,10 @@ from hubferry.core.redirect import Trust
 from hubferry.ports import Body, CachedBlob, Repository
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.cached_blobs import MAX_BYTES, CachedBlobs
-from hubferry.pull.content import Content
 from hubferry.pull.flights import SoloFlights
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import RIGHT_S, Revision, Rights
+from hubferry.pull.streamed_blobs import StreamedBlobs
 from hubferry.pull.target import Origin, Target
 from tests.pull.fakes import HUB, FakeBody, FakeClock, FakeResponse, ScriptedUpstream, build_fetcher
 from tests.pull.test_kept_blobs import MemoryIndex
@@ -68,9 +68,9 @@ class Stage:
         self.cache = MemoryCache()
         settings = resolve([Layer("test", {"upstreams": {"only": True, "docker.io": {}}})])
         self.origin = Origin("docker.io", settings.upstreams["docker.io"], Trust())
-        content = Content(build_fetcher(self.upstream, self.clock, SoloFlights()), self.upstream)
+        content = StreamedBlobs(build_fetcher(self.upstream, self.clock, SoloFlights()))
         rights = Rights(cast("Any", MemoryIndex()), self.clock, Revision())
-        self.blobs = CachedBlobs(self.cache, rights, proofs=Proofs(rights, SoloFlights()), stream=content.blob)
+        self.blobs = CachedBlobs(self.cache, rights, proofs=Proofs(rights, SoloFlights()), stream=content.answer)
         self.trail = Trail()
 
     async def ask(self, *lines: tuple[str, str], method: str = "GET", who: Credential | None = None) -> Answer:

@@ -16,11 +16,11 @@ from hubferry.core.redirect import Trust
 from hubferry.fill.fills import Fills
 from hubferry.ports import Cause, Repository, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
-from hubferry.pull.content import Content
 from hubferry.pull.flights import SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
+from hubferry.pull.streamed_blobs import StreamedBlobs
 from hubferry.pull.target import Origin, Target
 from hubferry.store.blobs import BlobStore
 from hubferry.store.index import SqliteIndex
@@ -91,7 +91,7 @@ class Stage:
         self.origin = Origin("docker.io", settings.upstreams["docker.io"], Trust())
         self.clock = FakeClock()
         fetcher = build_fetcher(self.upstream, self.clock, SharedFlights())
-        self.content = Content(fetcher, self.upstream)
+        self.content = StreamedBlobs(fetcher)
         self.store = BlobStore(folder)
         self.fills = Fills(self.store, self.log)
         rights = Rights(cast("Any", self.index), self.clock, Revision())
@@ -103,7 +103,7 @@ class Stage:
             self.fills,
             rights,
             proofs=Proofs(rights, SharedFlights()),
-            stream=self.content.blob,
+            stream=self.content.answer,
             log=self.log,
         )
         self.trail = Trail()

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from hubferry.core.access import Credential, Grant
+from hubferry.core.http import Request, get
 from hubferry.ports import Cause, UpstreamFailure
 from tests.pull.fakes import (
     GATEWAY,
@@ -479,6 +480,46 @@ def test_the_challenge_of_an_expired_token_names_the_scope() -> None:
     async def scene() -> None:
         heard = await stage.ask(blob("nginx"), ("authorization", "Bearer t"))
         assert 'scope="repository:nginx:pull"' in (heard.header("www-authenticate") or "")
+
+    play(stage, scene())
+
+
+OUTCOMES: dict[str, tuple[str, str]] = {
+    "no credential": ("", "challenge"),
+    "an empty name and password": (basic("", ""), "challenge"),
+    "a token that is not ours": ("Bearer nonsense", "error"),
+    "an expired token": ("Bearer expired", "error"),
+    "credentials that cannot be read": ("Basic !", "error"),
+}
+
+
+@pytest.mark.parametrize("path", ["/v2/", blob("nginx")])
+@pytest.mark.parametrize(("authorization", "outcome"), OUTCOMES.values(), ids=OUTCOMES.keys())
+def test_only_whoever_shows_no_credential_is_merely_challenged(path: str, authorization: str, outcome: str) -> None:
+    stage = Stage(LOGIN)
+    stage.sealer.grants["expired"] = grant(expires_at=0.0)
+
+    async def scene() -> None:
+        headers = (("authorization", authorization),) if authorization else ()
+        answer = await stage.gateway.handle(Request("GET", path, "", headers, "https", GATEWAY, "127.0.0.1"))
+        assert answer is not None
+        assert (answer.status, answer.trail.outcome) == (401, outcome)
+        assert bool(answer.trail.problem) == (outcome == "error")
+        assert get(answer.headers, "www-authenticate") is not None
+
+    play(stage, scene())
+
+
+def test_a_token_for_another_repository_is_more_than_a_challenge() -> None:
+    stage = Stage(LOGIN)
+    stage.sealer.grants["t"] = grant(names=("other",))
+
+    async def scene() -> None:
+        headers = (("authorization", "Bearer t"),)
+        answer = await stage.gateway.handle(Request("GET", blob("nginx"), "", headers, "https", GATEWAY, "::1"))
+        assert answer is not None
+        assert (answer.status, answer.trail.outcome) == (401, "error")
+        assert 'error="insufficient_scope"' in (get(answer.headers, "www-authenticate") or "")
 
     play(stage, scene())
 

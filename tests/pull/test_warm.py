@@ -15,8 +15,11 @@ from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform
+from hubferry.core.referrers import subject_of
 from hubferry.ports import Cause, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.companions import Companions
+from hubferry.pull.lists import Listed, Wanted
 from hubferry.pull.target import Target
 from hubferry.pull.warm import LAYERS, Ending, Warmed, Warmer
 from hubferry.store.content import FileStore
@@ -65,12 +68,21 @@ class Manifests:
         assert target.is_anonymous
         self.asked.append(reference)
         body = self.held.get(reference)
+        if body is None and subject_of(reference):
+            return Answer(404)
         if body is None:
             raise OciError(404, Code.MANIFEST_UNKNOWN, f"nobody knows {reference}")
         trail.outcome, trail.problem = self.outcome, "it is away" if self.outcome == "stale" else ""
         if self.keeps:
             await self._store.write(digest_of(body), body)
         return Answer(200, (("docker-content-digest", digest_of(body)),), body)
+
+
+class NoLists:
+    """A `ListSource` of a registry without lists."""
+
+    async def find(self, target: Target, wanted: Wanted, trail: Trail) -> Listed:  # noqa: ARG002
+        return Listed(absence=OciError(404, wanted.unknown, "no such list"))
 
 
 class Told:
@@ -99,7 +111,8 @@ class Stage(BlobStage):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.manifests = Manifests(FileStore(folder))
-        self.warmer = Warmer(self.target_of, self.manifests, self.blobs, store=self.store, fills=self.fills)
+        companions = Companions(self.manifests, NoLists(), self.store, share=lambda _: 1.0, referrers_bytes=2**20)
+        self.warmer = Warmer(self.target_of, companions, self.blobs, store=self.store, fills=self.fills)
         self.told = Told()
 
     async def target_of(self, upstream: str, repository: str) -> Target:
@@ -243,15 +256,21 @@ def test_one_layer_fails_and_the_others_are_kept(stage: Stage) -> None:
 
 
 def test_only_what_was_chosen_of_an_index_of_indexes(stage: Stage) -> None:
-    amd64, arm64 = stage.manifests.add(image(LAYER)), stage.manifests.add(image(OTHER))
+    config = OTHER[:1000]
+    amd64, arm64 = stage.manifests.add(image(config, LAYER)), stage.manifests.add(image(OTHER))
     inner = stage.manifests.add(index(amd64=amd64, arm64=arm64))
     outer = stage.manifests.add(json.dumps({"manifests": [{"digest": digest_of(inner)}]}).encode(), "1")
     stage.holds(OTHER)
+    stage.holds(config)
 
     async def scene() -> None:
         result = await stage.warm([ARM64])
         assert (result.problem, result.digest) == ("", digest_of(outer))
-        assert stage.manifests.asked == ["1", digest_of(inner), digest_of(arm64)]
+        walked = [reference for reference in stage.manifests.asked if not subject_of(reference)]
+        assert walked[:3] == ["1", digest_of(inner), digest_of(arm64)]
+        assert walked[3:] == [digest_of(outer), digest_of(inner), digest_of(amd64)], "the whole of it can be walked"
+        assert set(result.digests) == {digest_of(one) for one in (outer, inner, arm64, amd64, OTHER, config)}
+        assert not await stage.warmer.is_kept(digest_of(LAYER)), "but no layer of another platform"
         other = await stage.warm([Platform("linux", "s390x")])
         assert "there is none for linux/s390x: it is for linux/amd64, linux/arm64" in other.problem
 

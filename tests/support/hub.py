@@ -134,6 +134,11 @@ class Hub:
         for server in self.servers:
             server.release_stalls()
 
+    def wait_left(self) -> None:
+        """Wait until everything is recorded, and over, that clients which have ended still asked for."""
+        for server in self.servers:
+            server.wait_left()
+
     def check(self) -> None:
         """Fail on unexpected requests, bytes that were no HTTP, and scripts that never took a request."""
         unused = [script for script in self._scripts if not script.used]

@@ -84,6 +84,22 @@ class WireServer:
         """Let every stalled reply, present and future, go on."""
         self._released.set()
 
+    def wait_left(self, timeout_s: float = 10) -> None:
+        """Wait until everybody who had connected has left: then all that they asked for is recorded, and over.
+
+        For clients that have ended: one that lives may keep its connections. Connections are accepted in the order in
+        which they were made, so that one of our own, made now, is answered after all of theirs were accepted.
+        """
+        with socket.create_connection((self.host, self.port), timeout=timeout_s) as last:
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)
+        with self._lock:
+            threads = list(self._open)
+        for thread in threads:
+            thread.join(timeout_s)
+            if thread.is_alive():
+                raise AssertionError(f"{thread.name} still has its client:\n{self.recorder.transcript()}")
+
     def close(self) -> None:
         """Stop listening, end every connection, join every thread."""
         self._stopping.set()
@@ -214,8 +230,12 @@ class WireServer:
             if reply.cut_after == exchange.sent:
                 _end(stream, reply.ending)
                 return False
-            stream.sendall(b"%x\r\n%b\r\n" % (len(piece), bytes(piece)) if reply.chunked else piece)
-            exchange.sent += len(piece)
+            exchange.sent += len(piece)  # before it leaves: whoever has all of it finds all of it counted
+            try:
+                stream.sendall(b"%x\r\n%b\r\n" % (len(piece), bytes(piece)) if reply.chunked else piece)
+            except OSError:
+                exchange.sent -= len(piece)
+                raise
             if reply.rate_bps:
                 self._pause(stream, len(piece) / reply.rate_bps)
         if stall_after == exchange.sent:

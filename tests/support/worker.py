@@ -57,9 +57,10 @@ def variables_of(config: Mapping[str, Any], further: Mapping[str, str]) -> dict[
 
 
 def without_files(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A test's configuration without what belongs to a server: its cache folder, and limits that fetch cannot set."""
+    """A test's configuration without what only a server has: its cache folder, companions, limits of fetch."""
     tables = {section: dict(table) for section, table in config.items()}
-    tables.get("cache", {}).pop("dir", None)
+    for key in ("dir", "complete"):
+        tables.get("cache", {}).pop(key, None)
     for name, values in tables.get("upstreams", {}).items():
         if isinstance(values, dict):
             tables["upstreams"][name] = {key: value for key, value in values.items() if key not in SERVER_LIMITS}

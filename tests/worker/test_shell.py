@@ -66,6 +66,7 @@ def outcomes(worker: Deployment) -> list[str]:
         ({"HUBFERRY_ACCESS__LOGIN": "too short"}, "access.login: the log of this Worker says why"),
         ({"HUBFERRY_CACHE__ENABLED": False}, "HUBFERRY_CACHE__ENABLED: its value is no text"),
         ({"HUBFERRY_CACHE__DIR": "/data"}, "cache.dir: it has no meaning on Cloudflare Workers"),
+        ({"HUBFERRY_CACHE__MAX_SIZE": "20"}, "cache.max_size: the log of this Worker says why"),
         ({"HUBFERRY_WARM__IMAGES": "nginx"}, "warm.images: it has no meaning on Cloudflare Workers"),
         ({"HUBFERRY_SERVER__PUBLIK_URL": "x"}, "server.publik_url: the log of this Worker says why"),
         ({"HUBFERRY_UPSTREAMS__DOCKER_IO__PROXY": "http://p:1"}, "proxy: it has no meaning"),

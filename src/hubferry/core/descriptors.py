@@ -17,6 +17,7 @@ from hubferry.core.reference import is_digest
 _WORD = re.compile(r"[A-Za-z0-9._+-]{0,64}")
 _FOREIGN = (".foreign.", ".nondistributable.")
 _REFERENCE_TYPE = "vnd.docker.reference.type"
+_REFERENCE_DIGEST = "vnd.docker.reference.digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Descriptor:
     """Content by its digest. `size_bytes` None: it is not said.
 
     `is_foreign`: a registry need not hold it, because it may not distribute it; clients have URLs of its maker.
+    `is_attestation`: it is no image but about one, whose digest is `about` if that is said.
     """
 
     digest: str
@@ -31,14 +33,21 @@ class Descriptor:
     platform: Platform | None = None
     is_foreign: bool = False
     is_attestation: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """An index has manifests, an image has blobs: its config and its layers, each once."""
+    """An index has manifests, an image has blobs: its config and its layers, each once.
+
+    `config` is the first of these; None for an index, and for schema 1, which has none. `subject` is the digest that
+    an artifact refers to, such as the image that it signs; empty for what stands alone.
+    """
 
     manifests: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
+    config: Descriptor | None = None
+    subject: str = ""
 
 
 def parse_contents(body: bytes) -> Contents:
@@ -50,7 +59,8 @@ def parse_contents(body: bytes) -> Contents:
         if "fsLayers" in document:  # schema 1
             return Contents((), _each_once(Descriptor(_digest(entry["blobSum"])) for entry in document["fsLayers"]))
         parts = [document["config"], *document.get("layers", ())]
-        return Contents((), _each_once(_descriptor(part) for part in parts))
+        blobs = _each_once(_descriptor(part) for part in parts)
+        return Contents((), blobs, blobs[0], _digest_or_nothing((document.get("subject") or {}).get("digest")))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ManifestProblem("it does not say in any known way what it consists of") from None
 
@@ -65,6 +75,7 @@ def _descriptor(entry: Any) -> Descriptor:
         is_foreign=bool(entry.get("urls")) and any(mark in entry.get("mediaType", "") for mark in _FOREIGN),
         # BuildKit's: beside the images that they are about, as if they were for another platform
         is_attestation=_REFERENCE_TYPE in annotations or _is_nobodys(platform),
+        about=_digest_or_nothing(annotations.get(_REFERENCE_DIGEST)),
     )
 
 
@@ -83,6 +94,10 @@ def _digest(text: Any) -> str:
     if not isinstance(text, str) or not is_digest(text):
         raise ValueError("no digest")
     return text
+
+
+def _digest_or_nothing(text: Any) -> str:
+    return text if isinstance(text, str) and is_digest(text) else ""
 
 
 def _each_once(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:

@@ -59,6 +59,13 @@ class OciError(Exception):
         return json.dumps({"errors": [error]}).encode()
 
 
+class TokenNeeded(OciError):
+    """The 401 to a client that showed no credential. It is no failure: every pull begins with it."""
+
+    def __init__(self, message: str, *, headers: Headers = ()) -> None:
+        super().__init__(401, Code.UNAUTHORIZED, message, headers=headers)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What was asked of which upstream, for messages and for the code of a 404."""

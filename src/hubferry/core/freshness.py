@@ -24,7 +24,7 @@ from fnmatch import translate
 
 from hubferry.core.errors import OciError
 from hubferry.core.http import Headers
-from hubferry.core.values import TagTtls
+from hubferry.core.values import Duration, TagTtls
 
 NEGATIVE_TTL_S = 5.0  # how long "there is no such tag" is believed
 COVERED = frozenset({429, 502, 503, 504})  # what an upstream's 408, 429, 5xx and silence become (errors.py)
@@ -76,6 +76,16 @@ def may_cover(error: OciError) -> bool:
     return error.status in COVERED
 
 
-def stale_headers(age_s: float) -> Headers:
-    """What marks an answer as stale: RFC 9111 section 5.1, RFC 7234 section 5.5.1."""
-    return (("age", str(max(0, int(age_s)))), ("warning", '110 hubferry "Response is Stale"'))
+def stale_headers(age_s: float, upstream: str) -> Headers:
+    """What marks an answer as stale: RFC 9111 section 5.1, RFC 7234 section 5.5.1, and the warning for people."""
+    since = f"it was last confirmed {Duration(float(max(0, int(age_s))))} ago"
+    said = warning(f"{upstream} is not asked now: this is answered from the cache, {since}")
+    return (("age", str(max(0, int(age_s)))), ("warning", '110 hubferry "Response is Stale"'), said)
+
+
+def warning(text: str) -> tuple[str, str]:
+    """A header whose text clients show to people: OCI distribution specification, "Warnings".
+
+    `text` is plain ASCII without quotation marks, and nothing that an upstream or a client made up.
+    """
+    return ("warning", f'299 - "{text}"')

@@ -21,6 +21,11 @@ ACCEPT_MANIFESTS = (
     "*/*",
 )
 
+MANIFEST_TYPES = frozenset(ACCEPT_MANIFESTS[:-1]) | {
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+}
+
 
 def accept(headers: Headers) -> str:
     """The client's Accept, its several lines joined; the full list when it says nothing or `*/*`."""
@@ -33,6 +38,12 @@ def accepts(headers: Headers, content_type: str) -> bool:
     said = [media_type(part) for value in get_all(headers, "accept") for part in value.split(",")]
     ranges = (content_type, content_type.partition("/")[0] + "/*", "*/*")
     return not any(said) or any(one in ranges for one in said)
+
+
+def manifest_types(headers: Headers) -> tuple[str, ...]:
+    """The kinds of manifests that a client says it can read, sorted; what else it says, anybody can make up."""
+    said = {media_type(part) for value in get_all(headers, "accept") for part in value.split(",")}
+    return tuple(sorted(said & MANIFEST_TYPES))
 
 
 def media_type(content_type: str | None) -> str:

@@ -57,6 +57,11 @@ class ServerSettings:
         "auto: readable on a terminal, JSON otherwise; text; json",
         choices=("auto", "text", "json"),
     )
+    log_level: str = option(
+        "info",
+        "debug: also the challenges that every pull begins with; info; warning: only what went wrong",
+        choices=("debug", "info", "warning"),
+    )
 
 
 @dataclass(frozen=True)
@@ -128,10 +133,18 @@ class CacheSettings:
         6, "how many connections fetch one large blob where that is faster; 1: one", check="positive"
     )
     parallel_from: Size = option(Size(16 * 2**20), "what is left of a blob that has several connections, at least")
-    prefetch: bool = option(True, "fetch config and layers as soon as a client was given their manifest")
+    prefetch: bool = option(True, "fetch the layers of an image as soon as a client begins to pull it")
+    complete: bool = option(
+        True, "then fetch what other clients need of it: manifests of all platforms, attestations, what refers to it"
+    )
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
     tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")
     stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")
+    unknown_referrers: str = option(
+        "absent",
+        "when nobody can say what refers to a kept image: absent: 404, so that pulls go on; error: what failed",
+        choices=("absent", "error"),
+    )
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,9 @@ class WarmSettings:
         (),
         "for which platforms, e.g. linux/amd64, linux/arm64; all; empty: that of this machine",
         check="platforms",
+    )
+    referrers: Size = option(
+        Size(64 * 2**20), "how much of what refers to an image (signatures, SBOMs) is fetched with it; 0B: nothing"
     )
     every: Duration = option(Duration(6 * 3600.0), "how often it looks whether they changed", check="span")
 

@@ -55,8 +55,8 @@ class TagPage:
     next_last: str
 
 
-def decide_page(asked: Page, tags: list[str], link: str | None) -> TagPage:
-    """The client's page out of an upstream's answer and its Link header.
+def decide_page(asked: Page, tags: list[str], following: str) -> TagPage:
+    """The client's page out of an upstream's tags and what it asks the next page with (`next_last` of its Link).
 
     An upstream without a Link whose answer holds tags up to `last`, or more than `n`, did not paginate: it is
     done here.
@@ -64,7 +64,6 @@ def decide_page(asked: Page, tags: list[str], link: str | None) -> TagPage:
     if asked.size == 0:
         return TagPage([], "")
     ordered = sorted(set(tags))
-    following = next_last(link)
     if following == "":
         if is_tag(asked.last):
             ordered = [tag for tag in ordered if tag > asked.last]

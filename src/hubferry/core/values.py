@@ -69,9 +69,14 @@ UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_size(text: str) -> Size:
-    """`20GiB`, `1.5GB`, `512`. Raises ValueError with the remedy."""
+    """`20GiB`, `1.5GB`, `512B`. A number without a unit is no size. Raises ValueError with the remedy."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]*)", text.strip())
-    units = {unit.lower(): size for unit, size in UNITS_BYTES.items()} | {"": 1}
+    if match is not None and not match[2]:
+        number = match[1]
+        raise ValueError(
+            f"{text!r} has no unit, and a size needs its unit: write {number}GiB, {number}MiB or {number}B"
+        )
+    units = {unit.lower(): size for unit, size in UNITS_BYTES.items()}
     if match is None or match[2].lower() not in units:
         raise ValueError(f"{text!r} is no size: write a number and B, KiB, MiB, GiB or TiB, such as 20GiB")
     return Size(int(float(match[1]) * units[match[2].lower()]))

@@ -87,6 +87,10 @@ class Fills:
         if found is not None:
             await asyncio.wait({found[1]})
 
+    def count(self) -> int:
+        """How many blobs this process is fetching at this moment."""
+        return len(self._running)
+
     async def close(self) -> None:
         """Stop every fill; what is there is kept for the next process."""
         tasks = [task for _, task in self._running.values()]

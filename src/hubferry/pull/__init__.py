@@ -8,13 +8,15 @@
       proofs                 asks once for all who ask the same, and notes what the answer proves
       manifests              manifests from the upstream
         rights               who may have what is kept
-      content.Content        blobs, tags, referrers of one route
+      streamed_blobs         blobs from the upstream, when nothing is kept
+      kept_lists             tag lists and referrers from what is kept; lists asks the upstream
         fetch.Fetcher        one request: which base, when to ask again
           one_base           asks one base: as whom
           limits             429s, quotas and refused accounts, for everybody who asks
           exchanges          drives core.exchange against one base
             upstream_tokens  tokens of upstreams: cached, renewed once for all waiters
-    prefetch                 config and layers of the image whose manifest was just given
+    prefetch                 the layers of an image that a client begins to pull
+    companions               what else is kept with an image, so that any client can pull it next
     warm                     an image, all of it, into the cache
     flights                  what several want at the same moment: once for all, or by each
 

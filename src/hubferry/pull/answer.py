@@ -67,9 +67,19 @@ def log_fields(
     return fields
 
 
-def log_level(status: int) -> str:
-    """How loud that line is."""
-    return "warning" if status >= 500 else "info"
+LEVELS = ("debug", "info", "warning", "error")  # the quietest first
+
+
+def log_level(status: int, trail: Trail) -> str:
+    """How loud that line is: one of LEVELS."""
+    if status >= 500:
+        return "warning"
+    return "debug" if trail.outcome == "challenge" else "info"  # every pull of every client begins with one
+
+
+def is_logged(level: str, least: str) -> bool:
+    """Whether a line of that level is written where `server.log_level` is `least`."""
+    return LEVELS.index(level) >= LEVELS.index(least)
 
 
 def error_answer(error: OciError) -> Answer:

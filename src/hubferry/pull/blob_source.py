@@ -13,10 +13,10 @@ from hubferry.core.errors import Asked, Code, relay_error
 from hubferry.core.http import Headers, get
 from hubferry.core.ranges import ByteRange
 from hubferry.ports import Fetched, Readable, UpstreamResponse
-from hubferry.pull.content import check_partial
 from hubferry.pull.exchanges import Obtained
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.manifests import unusable
+from hubferry.pull.streamed_blobs import check_partial
 from hubferry.pull.target import Question, Target, Witness
 
 

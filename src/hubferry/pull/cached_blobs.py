@@ -12,9 +12,9 @@ from hubferry.core.http import Request, get
 from hubferry.ports import BlobCache
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import identity
-from hubferry.pull.content import Stream
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.streamed_blobs import Stream
 from hubferry.pull.target import Target
 
 MAX_BYTES = 64 * 2**20  # a copy that is being kept may wait in memory for a slow client
@@ -24,7 +24,7 @@ class CachedBlobs:
     """Answers requests for blobs."""
 
     def __init__(self, cache: BlobCache, rights: Rights, *, proofs: Proofs, stream: Stream) -> None:
-        """`stream` answers without keeping anything: pull.content's `blob`."""
+        """`stream` answers without keeping anything: StreamedBlobs.answer."""
         self._cache = cache
         self._rights = rights
         self._proofs = proofs

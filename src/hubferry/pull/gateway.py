@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from hubferry.core import client, routing
 from hubferry.core.access import Credential, Grant
-from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.errors import Asked, Code, OciError, TokenNeeded, relay_error
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.redirect import RegistrableDomain
@@ -36,18 +36,21 @@ from hubferry.ports import (
 )
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.cached_blobs import CachedBlobs
-from hubferry.pull.content import Content
+from hubferry.pull.companions import Companions
 from hubferry.pull.exchanges import Exchanges
 from hubferry.pull.fetch import Fetcher, Patience, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
+from hubferry.pull.kept_lists import KeptLists, ReferrersTags
 from hubferry.pull.kept_manifests import KeptManifests, timing_of
 from hubferry.pull.limits import Limits
+from hubferry.pull.lists import ListSource, UpstreamLists, answer_referrers, answer_tags
 from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
 from hubferry.pull.prefetch import Prefetch
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Revision, Rights
+from hubferry.pull.streamed_blobs import StreamedBlobs
 from hubferry.pull.target import Origin, Question, Target
 from hubferry.pull.upstream_tokens import UpstreamTokens
 from hubferry.pull.warm import Warmer
@@ -104,41 +107,72 @@ class Gateway:
         limits = Limits(clock, log, metrics or Uncounted(), accounts)
         tokens = UpstreamTokens(upstream, limits, clock, log, registrable_domain=registrable_domain, flights=flights())
         self._fetcher = Fetcher(Exchanges(upstream, tokens, log), limits, clock=clock, log=log, patience=patience)
-        self._content = Content(self._fetcher, upstream)
+        self._streamed = StreamedBlobs(self._fetcher)
+        self._lists: ListSource = UpstreamLists(self._fetcher, upstream)
         direct = UpstreamManifests(self._fetcher, manifests, metrics)
         self._revision = Revision()
         self._manifests: ManifestSource = direct
         self._blobs: KeptBlobs | CachedBlobs | None = None
         self._keep = keep
+        self._companions: Companions | None = None
         self._prefetch: Prefetch | None = None
         self._rights: Rights | None = None
         if keep is not None:
             rights = self._rights = Rights(keep.index, clock, self._revision, believes_mirrors=isinstance(keep, Keep))
+            timing = timing_of(settings.cache)
             self._manifests = KeptManifests(
                 direct,
                 keep.index,
                 keep.store,
                 rights,
-                timing_of(settings.cache),
+                timing,
                 proofs=Proofs(rights, flights()),
                 clock=clock,
                 log=log,
                 metrics=metrics,
             )
+            if isinstance(keep, Keep):
+                self._lists = lists = KeptLists(
+                    UpstreamLists(self._fetcher, upstream),
+                    self._fetcher,
+                    keep.index,
+                    keep.store,
+                    rights=rights,
+                    timing=timing,
+                    proofs=Proofs(rights, flights()),
+                    unknown_referrers_are_absent=settings.cache.unknown_referrers == "absent",
+                    clock=clock,
+                    log=log,
+                )
+                self._manifests = ReferrersTags(self._manifests, lists, keep.index)
             self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights()), log, clock)
-        self._login = Login(table, self._origins, self._fetcher, sealer, clock)
+        is_open = settings.access.login == "open"
+        self._login = Login(table, self._origins, self._fetcher, sealer, clock, is_open=is_open)
 
     def _blobs_of(
         self, keep: Keep | PassingKeep, rights: Rights, proofs: Proofs, log: EventLog, clock: Clock
     ) -> KeptBlobs | CachedBlobs:
-        stream = self._content.blob
+        stream = self._streamed.answer
         if isinstance(keep, PassingKeep):
             return CachedBlobs(keep.blobs, rights, proofs=proofs, stream=stream)
         kept = KeptBlobs(
             self._fetcher, keep.index, keep.blobs, keep.fills, rights, proofs=proofs, stream=stream, log=log
         )
-        if self._settings.cache.prefetch:
-            self._prefetch = Prefetch(kept.fill, clock)
+        self._companions = companions = Companions(
+            self._manifests,
+            self._lists,
+            keep.blobs,
+            share=self._fetcher.share,
+            referrers_bytes=self._settings.warm.referrers.size_bytes,
+        )
+        if self._settings.cache.prefetch or self._settings.cache.complete:
+            self._prefetch = Prefetch(
+                kept.fill,
+                keep.index,
+                clock,
+                fetches_layers=self._settings.cache.prefetch,
+                companions=companions if self._settings.cache.complete else None,
+            )
         return kept
 
     async def close(self) -> None:
@@ -161,6 +195,9 @@ class Gateway:
                 routing.resolve_host(request, self._table)
                 return None
             answer = await self._answer(request, endpoint, trail)
+        except TokenNeeded as error:
+            trail.outcome = "challenge"
+            answer = self._refusal(request, error)
         except OciError as error:
             trail.outcome = "error"
             trail.problem = error.message
@@ -169,10 +206,10 @@ class Gateway:
 
     def warmer(self) -> Warmer:
         """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
-        if not isinstance(self._blobs, KeptBlobs) or not isinstance(self._keep, Keep):
+        if not isinstance(self._blobs, KeptBlobs) or not isinstance(self._keep, Keep) or self._companions is None:
             raise ValueError("only what is kept can be kept warm")
         return Warmer(
-            self._account_target, self._manifests, self._blobs, store=self._keep.blobs, fills=self._keep.fills
+            self._account_target, self._companions, self._blobs, store=self._keep.blobs, fills=self._keep.fills
         )
 
     async def _account_target(self, upstream: str, repository: str) -> Target:
@@ -215,7 +252,7 @@ class Gateway:
         )
         trail.outcome = "bypass"
         try:
-            credential = await self._authorise(request, route)
+            credential = await self._authorise(request, route, endpoint.kind)
             answer = await self._repository(request, endpoint, route, credential, trail)
         except OciError as error:
             if error.status != 401 or get(error.headers, "www-authenticate") is not None:
@@ -235,15 +272,17 @@ class Gateway:
             answer = await self._manifests.answer(request, target, endpoint.reference, trail)
             if self._prefetch is not None and answer.status == 200 and isinstance(answer.body, bytes):
                 digest = get(answer.headers, "docker-content-digest") or ""
-                self._prefetch.begin(target, digest, answer.body)
+                await self._prefetch.manifest_given(target, request.peer, digest, answer.body)
             return answer
         if endpoint.kind is Kind.BLOB:
+            if self._prefetch is not None and request.method == "GET":
+                self._prefetch.blob_asked(target, request.peer, endpoint.reference)
             if self._blobs is not None:
                 return await self._blobs.answer(request, target, endpoint.reference, trail)
-            return await self._content.blob(request, target, endpoint.reference)
+            return await self._streamed.answer(request, target, endpoint.reference)
         if endpoint.kind is Kind.TAGS:
-            return await self._content.tags(route, target, endpoint)
-        return await self._content.referrers(route, target, endpoint)
+            return await answer_tags(self._lists, route, target, endpoint, trail)
+        return await answer_referrers(self._lists, route, target, endpoint, trail)
 
     async def _base(self, request: Request, endpoint: Endpoint) -> Answer:
         """`/v2/`: what clients ping to learn how to authenticate; never a redirect."""
@@ -255,14 +294,10 @@ class Gateway:
             origin = self._origins[place.name if place else self._table.default]
             await self._login.check(origin, who, [])
         if who is None and self._settings.access.login != "open":
-            raise OciError(
-                401,
-                Code.UNAUTHORIZED,
-                "a token is needed: the challenge says where to get one, also anonymously",
-            )
+            raise TokenNeeded("a token is needed: the challenge says where to get one, also anonymously")
         return json_answer(b"{}")
 
-    async def _authorise(self, request: Request, route: Route) -> Credential | None:
+    async def _authorise(self, request: Request, route: Route, kind: Kind) -> Credential | None:
         """The credential to use upstream. Raises OciError 401 with a challenge when a token is needed."""
         who = await self._login.identify(request, self._service(request))
         account = self._origins[route.upstream].account
@@ -273,13 +308,21 @@ class Gateway:
             return who.credential or account
         if self._settings.access.login == "open":
             return account
-        error = "insufficient_scope" if who else ""
-        raise OciError(
-            401,
-            Code.UNAUTHORIZED,
-            f"a token for pulling {route.named} is needed: the challenge says where to get one",
-            headers=(self._challenge(request, pull_scope(route.named), error),),
-        )
+        message = f"a token for pulling {route.named} is needed: the challenge says where to get one"
+        if who is None:
+            if kind is Kind.BLOB and await self._is_open_to_all(route):
+                return account
+            raise TokenNeeded(message, headers=(self._challenge(request, pull_scope(route.named)),))
+        line = self._challenge(request, pull_scope(route.named), "insufficient_scope")
+        raise OciError(401, Code.UNAUTHORIZED, message, headers=(line,))
+
+    async def _is_open_to_all(self, route: Route) -> bool:
+        """Whether an upstream lately showed a repository to anonymous clients, to whom anybody may belong.
+
+        A blob of it needs no token then: ollama asks for ranges of blobs without the one that it has.
+        """
+        origin = self._origins[route.upstream]
+        return self._rights is not None and await self._rights.may(Target(origin, route.repository, origin.account))
 
     async def _search(self, request: Request, endpoint: Endpoint, trail: Trail) -> Answer:
         """`docker search`: relayed to the upstream's search, which has limits of its own."""

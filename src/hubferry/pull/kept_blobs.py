@@ -23,12 +23,12 @@ from hubferry.ports import Blob, BlobIndex, BlobStore, EventLog, Fetched, Fills,
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
-from hubferry.pull.content import Stream
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_bodies import GoingOn, Noticed
 from hubferry.pull.manifests import unusable
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.streamed_blobs import Stream
 from hubferry.pull.target import Target, Witness
 
 FAR_AHEAD_BYTES = 8 * 2**20
@@ -52,7 +52,7 @@ class KeptBlobs:
         stream: Stream,
         log: EventLog,
     ) -> None:
-        """`stream` answers without keeping anything: pull.content's `blob`."""
+        """`stream` answers without keeping anything: StreamedBlobs.answer."""
         self._fetcher = fetcher
         self._index = index
         self._store = store

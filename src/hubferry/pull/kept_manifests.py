@@ -10,15 +10,14 @@ A repository gives only what it was itself seen to hold, to whom it was proven t
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from hubferry.core import headers as head
-from hubferry.core.errors import OciError
+from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.freshness import (
-    NEGATIVE_TTL_S,
     Freshness,
     TtlRule,
     decide_freshness,
@@ -43,13 +42,13 @@ from hubferry.ports import (
     TagEntry,
     Uncounted,
 )
+from hubferry.pull.absences import MAX_REMEMBERED, Absences
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
-from hubferry.pull.target import Target
+from hubferry.pull.target import Target, Witness
 
-MAX_REMEMBERED = 10_000
 REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
 SAVING = "not asked: little is left of the upstream's limit"
 NATURAL = ", ".join(head.ACCEPT_MANIFESTS)  # a manifest as it was pushed, whatever the first client could read
@@ -97,6 +96,14 @@ class _KeptTag:
         return self.age_s >= self.ttl_s
 
 
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """What an upstream had for clients that cannot read what a tag means (None: nothing), in monotonic seconds."""
+
+    described: Described | None
+    asked_at: float
+
+
 class KeptManifests:
     """A ManifestSource in front of UpstreamManifests."""
 
@@ -123,12 +130,15 @@ class KeptManifests:
         self._timing = timing
         self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
         self._proofs = proofs
-        self._absent: OrderedDict[Any, tuple[float, OciError]] = OrderedDict()
+        self._absences = Absences(clock)
+        self._conversions: OrderedDict[Hashable, _Conversion] = OrderedDict()
 
     async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
         """See ManifestSource."""
         repository = repository_of(target)
-        self._refuse_absent((repository, reference, target.credential))
+        absence = self._absences.find((repository, reference, target.credential))
+        if absence is not None:
+            raise absence
         wants_body = request.method == "GET"
         if is_digest(reference):
             return await self._digest(request, target, repository, reference, trail)
@@ -140,7 +150,7 @@ class KeptManifests:
                 self._store.touch(entry.manifest.digest)
                 described, content, trail.outcome = entry.manifest, kept.content, "hit"
                 if kept.is_saving:
-                    trail.outcome, extra = "stale", stale_headers(kept.age_s)
+                    trail.outcome, extra = "stale", stale_headers(kept.age_s, repository.upstream)
                     trail.problem = SAVING
             else:
                 async with self._upstream.patience(target, is_covered=kept.covers):
@@ -152,18 +162,71 @@ class KeptManifests:
                     content = kept.content
                 trail.outcome = "revalidated" if known else "miss"
             if not head.accepts(request.headers, described.media_type):
-                # an old client: what the upstream converts for it is its own, and is not kept
-                return await self._upstream.answer(request, target, reference, trail)
+                return await self._converted(request, target, reference, described, trail)
             if wants_body and content is None:
                 content = await self._body(target, described, trail, is_covered=kept.covers)
         except OciError as error:
             if entry is None or not kept.covers or not may_cover(error):
                 raise
-            described, content, extra = entry.manifest, kept.content, stale_headers(kept.age_s)
+            described, content, extra = entry.manifest, kept.content, stale_headers(kept.age_s, repository.upstream)
             trail.outcome, trail.problem = "stale", error.message
             self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
         reusable_s = min(REUSABLE_S, kept.ttl_s - kept.age_s) if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, content, extra), reusable_s=reusable_s)
+
+    async def _converted(self, request: Request, target: Target, tag: str, kept: Described, trail: Trail) -> Answer:
+        """What the upstream has for a client that cannot read what a tag means, such as docker before it knew OCI.
+
+        It is asked once within the TTL for all who can read the same. Raises OciError.
+        """
+        repository = repository_of(target)
+        types = head.manifest_types(request.headers)
+        if not types:
+            raise OciError(
+                404,
+                Code.MANIFEST_UNKNOWN,
+                f"{repository.upstream}/{repository.name}:{tag} is a manifest of type {kept.media_type}, which the "
+                f"client does not accept: its Accept header has to name that type, or */*",
+            )
+        key = (repository, tag, kept.digest, types)
+        known = self._conversions.get(key)
+        ttl_s = self._ttl_s(repository.upstream, repository.name, tag)
+        is_fresh = known is not None and self._clock.monotonic() - known.asked_at < ttl_s
+        trail.outcome = "hit" if is_fresh else "miss"
+        described, content = (known.described, None) if known is not None and is_fresh else (None, None)
+        if described is not None and request.method == "GET":
+            content = await self._store.read(described.digest)
+        if not is_fresh or (request.method == "GET" and described is not None and content is None):
+            described, content = await self._convert(request, target, tag, key, types)
+        if described is None:
+            raise relay_error(404, (), Asked(repository.upstream, repository.name, tag))
+        return manifest_answer(request, described, content)
+
+    async def _convert(
+        self, request: Request, target: Target, tag: str, key: Hashable, types: Sequence[str]
+    ) -> tuple[Described | None, bytes | None]:
+        """Ask the upstream for a manifest of one of these types; None when it has none. Raises OciError."""
+        accept = ", ".join(types)
+
+        async def ask() -> tuple[Described | None, bytes | None, Witness]:
+            try:
+                if request.method == "HEAD":
+                    described = await self._upstream.describe(target, tag, accept)
+                    if described is not None:
+                        return described, None, "mirror" if described.by_mirror else "upstream"
+                described, content = await self._fetch(target, repository_of(target), tag, accept)
+            except OciError as error:
+                if error.status != 404:
+                    raise
+                return None, None, "upstream"
+            return described, content, "mirror" if described.by_mirror else "upstream"
+
+        asked = ("convert", request.method, key)
+        described, content, _ = await self._proofs.once(target, asked, ask, lambda found: found[2])
+        self._conversions[key] = _Conversion(described, self._clock.monotonic())
+        while len(self._conversions) > MAX_REMEMBERED:
+            self._conversions.popitem(last=False)
+        return described, content
 
     async def _look_up(self, target: Target, repository: Repository, tag: str, *, wants_body: bool) -> "_KeptTag":
         entry = await self._index.tag(repository, tag)
@@ -234,8 +297,10 @@ class KeptManifests:
         await self._index.put_manifest(repository, described)
         return described, None
 
-    async def _fetch(self, target: Target, repository: Repository, reference: str) -> tuple[Described, bytes]:
-        manifest, witness = await self._upstream.get(target, reference, NATURAL)
+    async def _fetch(
+        self, target: Target, repository: Repository, reference: str, accept: str = NATURAL
+    ) -> tuple[Described, bytes]:
+        manifest, witness = await self._upstream.get(target, reference, accept)
         if not isinstance(manifest.body, bytes):
             raise TypeError("only a shell that reads manifests can keep them")
         described = Described(manifest.digest, manifest.media_type, len(manifest.body), by_mirror=witness == "mirror")
@@ -267,17 +332,7 @@ class KeptManifests:
                 return await ask()
             except OciError as error:
                 if error.status == 404:
-                    self._absent[key[:3]] = (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew())
-                    while len(self._absent) > MAX_REMEMBERED:
-                        self._absent.popitem(last=False)
+                    self._absences.note(key[:3], error)
                 raise
 
         return await self._proofs.once(target, key, run, lambda found: "mirror" if found[0].by_mirror else "upstream")
-
-    def _refuse_absent(self, key: Any) -> None:
-        known = self._absent.get(key)
-        if known is None:
-            return
-        if self._clock.monotonic() < known[0]:
-            raise known[1].anew()
-        del self._absent[key]

@@ -44,7 +44,11 @@ class Login:
         fetcher: Fetcher,
         sealer: Sealer,
         clock: Clock,
+        *,
+        is_open: bool = False,
     ) -> None:
+        """`is_open`: no token is asked for (`access.login`)."""
+        self._is_open = is_open
         self._table = table
         self._origins = origins
         self._fetcher = fetcher
@@ -172,13 +176,16 @@ class Login:
     async def identify(self, request: Request, service: str) -> Grant | Credential | None:
         """The grant or credential that came with a request; None when none did.
 
-        Raises OciError 401 for a token that is not ours, was made for another host name, or has expired.
+        Raises OciError 401 for a token that is not ours (unless login is open), was made for another host name, or
+        has expired.
         """
         authorization = request.header("authorization")
         scheme, _, value = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             return parse_basic(authorization)
         grant = await self._sealer.open(value.strip())
+        if grant is None and self._is_open:
+            return None  # ollama sends a token of its own to whatever registry it asks
         if grant is None or grant.service != service:
             raise _invalid("the token was not issued by this gateway for this host name: log in again")
         if grant.expires_at <= self._clock.time():

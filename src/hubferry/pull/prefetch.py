@@ -1,57 +1,149 @@
-"""A client was given an image manifest: its config and layers are fetched at once, for it asks for them next.
+"""What is fetched ahead of the client that pulls an image: its config and layers, then what others will need of it.
 
-Bounded: AT_ONCE blobs of an upstream at a time in the order of the manifest, WAITING in line, and `max_unwatched` of
-each until somebody comes for it (fill/). Nothing of an index: which platform is wanted shows with the next manifest.
-What cannot be fetched is not told to anybody: whoever asks for it is.
+A manifest that was given is no sign that its layers are wanted: some clients read those of every platform. What is:
+
+    the manifest of an image that is in no kept index      such as the tag of an image for one platform
+    one of its layers
+    its config                                             unless the same client was given several images of the index
+
+Config and layers are fetched at once then, AT_ONCE of an upstream at a time in the order of the manifest, WAITING in
+line, and `max_unwatched` of each until somebody comes for it (fill/). Afterwards comes what belongs to the image beside
+its layers (companions.py), for one image of an upstream at a time. Nobody is told of what cannot be fetched: whoever
+asks for it is.
 """
 
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-from hubferry.core.descriptors import parse_contents
+from hubferry.core.descriptors import Contents, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.manifest import ManifestProblem
-from hubferry.ports import Clock, StoreFailure, UpstreamFailure
+from hubferry.ports import BlobIndex, Clock, StoreFailure, UpstreamFailure
+from hubferry.pull.companions import Companions
+from hubferry.pull.rights import repository_of
 from hubferry.pull.target import Target
 
 AT_ONCE = 4
 WAITING = 200
-AGAIN_S = 60.0  # the same manifest for the same caller
+AGAIN_S = 60.0  # the same image for the same caller
+COMPLETE_AGAIN_S = 3600.0  # what belongs to the same image
+MAX_BYTES = 256 * 2**10  # of a manifest that is looked into: the largest that anybody writes have some tens of KiB
 MAX_REMEMBERED = 10_000
+MAX_PARSED = 500
+V = TypeVar("V")
+
+
+@dataclass
+class _Index:
+    """An index that a client was given, and which of its images it was given since."""
+
+    digest: str
+    given: set[str] = field(default_factory=set)
+
+
+ATTESTED = _Index("")  # stands for the index of what is no image but an attestation, which nobody waits for
+
+
+@dataclass
+class _Image:
+    """An image whose manifest a client was given."""
+
+    digest: str
+    contents: Contents
+    index: _Index | None
 
 
 class Prefetch:
     """Fetches ahead for one gateway, on one event loop."""
 
-    def __init__(self, fill: Callable[[Target, str], Awaitable[None]], clock: Clock) -> None:
-        """`fill` has a blob kept that is not, to its end; see KeptBlobs.fill."""
+    def __init__(
+        self,
+        fill: Callable[[Target, str], Awaitable[None]],
+        index: BlobIndex,
+        clock: Clock,
+        *,
+        fetches_layers: bool = True,
+        companions: Companions | None = None,
+    ) -> None:
+        """`fill` has a blob kept that is not, to its end (KeptBlobs.fill). `companions` None: images alone."""
         self._fill = fill
+        self._kept = index
         self._clock = clock
-        self._begun: OrderedDict[tuple[Target, str], float] = OrderedDict()
+        self._fetches_layers = fetches_layers
+        self._companions = companions
+        # what a client was given: (target, peer, digest of an image) -> its index, (.., of a blob) -> its image,
+        # (.., of an index) -> the same
+        self._indexes: _Lately[_Index] = _Lately()
+        self._images: _Lately[_Image] = _Lately()
+        self._read: _Lately[_Index] = _Lately()
+        self._contents: _Lately[Contents] = _Lately(MAX_PARSED)
+        self._begun: _Lately[float] = _Lately()
         self._gates: dict[str, asyncio.Semaphore] = {}
+        self._completing: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, target: Target, digest: str, manifest: bytes) -> None:
-        """A manifest of this digest was given to this caller."""
-        key, now = (target, digest), self._clock.monotonic()
-        if now - self._begun.get(key, -AGAIN_S) < AGAIN_S:
+    async def manifest_given(self, target: Target, peer: str, digest: str, manifest: bytes) -> None:
+        """Note that a client at the address `peer` was given a manifest."""
+        contents = self._parsed(digest, manifest)
+        if contents.manifests:
+            index = self._index(target, peer, digest)
+            for entry in contents.manifests[:WAITING]:
+                self._indexes.put((target, peer, entry.digest), ATTESTED if entry.is_attestation else index)
+        elif contents.blobs and not contents.subject:  # what refers to an image comes with that
+            image = _Image(digest, contents, await self._index_of(target, peer, digest))
+            if image.index is ATTESTED:
+                return
+            if image.index is None:
+                self._begin(target, image)
+                return
+            image.index.given.add(digest)
+            for blob in contents.blobs[:WAITING]:
+                self._images.put((target, peer, blob.digest), image)
+
+    async def _index_of(self, target: Target, peer: str, digest: str) -> _Index | None:
+        """The index that leads to an image: the one that this client was given, or any that is kept.
+
+        Another worker process, or this one before it started anew, may have given it.
+        """
+        given = self._indexes.get((target, peer, digest))
+        if given is not None:
+            return given
+        kept = await self._kept.index_of(repository_of(target), digest)
+        return None if kept is None else self._index(target, peer, kept)
+
+    def _index(self, target: Target, peer: str, digest: str) -> _Index:
+        """The index of this digest as far as this client has read it."""
+        index = self._read.get((target, peer, digest))
+        if index is None:
+            index = _Index(digest)
+            self._read.put((target, peer, digest), index)
+        return index
+
+    def _parsed(self, digest: str, manifest: bytes) -> Contents:
+        """What a manifest refers to; nothing when it is none, or so large that it is not worth looking into."""
+        known = self._contents.get(digest)
+        if known is None:
+            known = Contents((), ())
+            if len(manifest) <= MAX_BYTES:
+                with contextlib.suppress(ManifestProblem):
+                    known = parse_contents(manifest)
+            self._contents.put(digest, known)
+        return known
+
+    def blob_asked(self, target: Target, peer: str, digest: str) -> None:
+        """Note that a client asks for a blob."""
+        image = self._images.get((target, peer, digest))
+        if image is None:
             return
-        try:
-            blobs = [blob for blob in parse_contents(manifest).blobs if not blob.is_foreign]
-        except ManifestProblem:
-            blobs = []
-        if len(self._tasks) + len(blobs) > WAITING:
-            return
-        self._begun[key] = now
-        self._begun.move_to_end(key)
-        if len(self._begun) > MAX_REMEMBERED:
-            self._begun.popitem(last=False)
-        for blob in blobs:
-            task = asyncio.create_task(self._run(target, blob.digest))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        config = image.contents.config
+        is_config = config is not None and config.digest == digest
+        if is_config and image.index is not None and len(image.index.given) > 1:
+            return  # it reads the config of every platform
+        self._begin(target, image)
 
     async def close(self) -> None:
         """Fetch nothing more ahead; what is being filled is the fills' to end."""
@@ -61,7 +153,60 @@ class Prefetch:
         if tasks:
             await asyncio.wait(tasks)
 
+    def _begin(self, target: Target, image: _Image) -> None:
+        if not self._is_due((target, image.digest), AGAIN_S):
+            return
+        blobs = [blob.digest for blob in image.contents.blobs if not blob.is_foreign] if self._fetches_layers else []
+        if len(self._tasks) + len(blobs) >= WAITING:
+            return
+        layers = [self._start(self._run(target, digest)) for digest in blobs]
+        root = image.digest if image.index is None else image.index.digest
+        if self._companions is not None and self._is_due((target, root, image.digest), COMPLETE_AGAIN_S):
+            self._start(self._complete(target, root, image.digest, layers))
+
+    def _is_due(self, key: Hashable, again_s: float) -> bool:
+        """Whether this was not begun lately; it is now."""
+        now, begun_at = self._clock.monotonic(), self._begun.get(key)
+        if begun_at is not None and now - begun_at < again_s:
+            return False
+        self._begun.put(key, now)
+        return True
+
+    def _start(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     async def _run(self, target: Target, digest: str) -> None:
         async with self._gates.setdefault(target.origin.name, asyncio.Semaphore(AT_ONCE)):
             with contextlib.suppress(OciError, UpstreamFailure, StoreFailure):
                 await self._fill(target, digest)
+
+    async def _complete(self, target: Target, root: str, image: str, layers: Sequence[asyncio.Task[None]]) -> None:
+        """Have kept what belongs to an image, once its layers are no longer waited for."""
+        if layers:
+            await asyncio.wait(layers)
+        if self._companions is None:
+            return
+        async with self._completing.setdefault(target.origin.name, asyncio.Semaphore(1)):
+            found = await self._companions.find(target, root, (image,))
+            for digest in found.blobs:
+                await self._run(target, digest)
+
+
+class _Lately(Generic[V]):
+    """The last things that were put."""
+
+    def __init__(self, most: int = MAX_REMEMBERED) -> None:
+        self._most = most
+        self._things: OrderedDict[Hashable, V] = OrderedDict()
+
+    def get(self, key: Hashable) -> V | None:
+        return self._things.get(key)
+
+    def put(self, key: Hashable, thing: V) -> None:
+        self._things[key] = thing
+        self._things.move_to_end(key)
+        if len(self._things) > self._most:
+            self._things.popitem(last=False)

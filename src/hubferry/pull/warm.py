@@ -1,8 +1,9 @@
 """An image, all of it, into the cache: on behalf of the gateway's own account, or of anybody.
 
 It asks as a client would, of the same parts: the manifest, of an index those for the wanted platforms, then config and
-layers, LAYERS at a time. A blob counts when it has its final name: complete, verified, synced. It may be another
-process that fetches it. What is kept already costs nothing, but for a tag beyond its TTL.
+layers, LAYERS at a time; afterwards what belongs to the image beside them (companions.py). A blob counts when it has
+its final name: complete, verified, synced. It may be another process that fetches it. What is kept already costs
+nothing, but for a tag or list beyond its TTL.
 
 A tag that only what is kept answered for (`stale`) is a failure here: whether the image is warm nobody knows.
 Not here: which images and when (core/warm.py, server/keep_warm.py), who looks on (cli/warm.py).
@@ -13,27 +14,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast
 
-from hubferry.core import headers as head
 from hubferry.core.descriptors import Contents, Descriptor, parse_contents
 from hubferry.core.errors import OciError
-from hubferry.core.http import Request, get
 from hubferry.core.image import ImageName
 from hubferry.core.manifest import ManifestProblem
 from hubferry.core.platforms import Platform, choose
 from hubferry.ports import BlobStore, Fills, InFile, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
+from hubferry.pull.companions import MAX_DEPTH, Companions, Found, NotWarm, is_kept
 from hubferry.pull.fetch import unreachable
-from hubferry.pull.kept_blobs import KeptBlobs
-from hubferry.pull.kept_manifests import SAVING
-from hubferry.pull.manifests import ManifestSource
+from hubferry.pull.kept_blobs import NOBODYS, KeptBlobs
 from hubferry.pull.target import Origin, Target
 
 LAYERS = 4  # at a time: what docker does
-MAX_DEPTH = 3  # an index of indexes is allowed, and no client reads a deeper one
 COMMIT_POLL_S = 0.05
-
-_ACCEPT = (("accept", ", ".join(head.ACCEPT_MANIFESTS)),)
-_GET = Request("GET", "", "", _ACCEPT, "http", "", "")
 
 # fetched, by this process or another; there already; left to the client; not to be had
 Ending = Literal["fetched", "kept", "skipped", "failed"]
@@ -90,17 +84,13 @@ class Warmed:
         return self.problems[0] + (f" (and {others} more)" if others else "")
 
 
-class NotWarm(Exception):
-    """Why something is not in the cache."""
-
-
 class Warmer:
     """Fills the cache of one gateway."""
 
     def __init__(
         self,
         target_of: Callable[[str, str], Awaitable[Target]],
-        manifests: ManifestSource,
+        companions: Companions,
         blobs: KeptBlobs,
         *,
         store: BlobStore,
@@ -108,10 +98,10 @@ class Warmer:
     ) -> None:
         """`target_of` makes one of an upstream's name and a repository.
 
-        `manifests` and `blobs` are those that answer requests; `store` and `fills` are what they keep things in.
+        `companions` also has manifests kept. `blobs` answers requests; `store` and `fills` are what it keeps things in.
         """
         self._target_of = target_of
-        self._manifests = manifests
+        self._companions = companions
         self._blobs = blobs
         self._store = store
         self._fills = fills
@@ -125,15 +115,9 @@ class Warmer:
         """
         target = await self._target_of(image.upstream, image.repository)
         work = _Work(self, target, platforms, onlooker or Nobody(), image)
-        try:
-            layers = await work.layers_of(image.reference)
-        except (OciError, UpstreamFailure, StoreFailure, ManifestProblem, NotWarm) as error:
-            work.result.problems.append(f"{image.reference}: {_why(error, target.origin)}")
-            return work.result
-        gate = asyncio.Semaphore(LAYERS)
-        async with asyncio.TaskGroup() as group:
-            for layer in layers:
-                group.create_task(work.keep_layer(layer, gate))
+        await work.run(work.image)
+        if work.images:
+            await work.run(work.companions)
         return work.result
 
     async def missing(self, warmed: Warmed) -> list[str]:
@@ -142,22 +126,15 @@ class Warmer:
 
     async def is_kept(self, digest: str) -> bool:
         """Whether content has its final name, and was found right if it had to be looked at again."""
-        blob = await self._store.open(digest)
-        if blob is None:
-            return False
-        blob.close()
-        return True
+        return await is_kept(self._store, digest)
 
     async def manifest(self, target: Target, reference: str) -> tuple[str, bytes]:
         """A manifest, kept now, with its digest. Raises OciError, NotWarm."""
-        trail = Trail()
-        answer = await self._manifests.answer(_GET, target, reference, trail)
-        digest = get(answer.headers, "docker-content-digest") or ""
-        if trail.outcome == "stale" and trail.problem != SAVING:
-            raise NotWarm(f"only what was kept of it answers: {trail.problem}")
-        if not isinstance(answer.body, bytes) or not await self.is_kept(digest):
-            raise NotWarm("its manifest cannot be kept: the log says why (store_failed)")
-        return digest, answer.body
+        return await self._companions.manifest(target, reference)
+
+    async def find_companions(self, target: Target, root: str, images: Sequence[str]) -> Found:
+        """What belongs to these images of an index, kept as far as it is manifests."""
+        return await self._companions.find(target, root, images)
 
     async def fetch(self, target: Target, layer: Descriptor, onlooker: Onlooker) -> int | None:
         """Have a blob kept; how many bytes that took, None when it was there already.
@@ -166,7 +143,7 @@ class Warmer:
         """
         was_kept = await self.is_kept(layer.digest)
         trail = Trail()
-        answer = await self._blobs.answer(_GET, target, layer.digest, trail)
+        answer = await self._blobs.answer(NOBODYS, target, layer.digest, trail)
         body = cast("InFile", answer.body)  # of kept blobs, unless it is a bypass, which is only closed
         try:
             _refuse_bypass(trail)
@@ -216,7 +193,27 @@ class _Work:
         self._target = target
         self._platforms = platforms
         self._onlooker = onlooker
+        self.images: list[str] = []  # the digests of the chosen images' manifests
         self.result = Warmed(image)
+
+    async def run(self, find: Callable[[], Awaitable[Sequence[Descriptor]]]) -> None:
+        """Have kept what `find` finds; what cannot be found or kept is a problem of the image."""
+        try:
+            layers = await find()
+        except (OciError, UpstreamFailure, StoreFailure, ManifestProblem, NotWarm) as error:
+            return self._note_problem(error)
+        gate = asyncio.Semaphore(LAYERS)
+        async with asyncio.TaskGroup() as group:
+            for layer in layers:
+                group.create_task(self.keep_layer(layer, gate))
+        return None
+
+    def _note_problem(self, error: Exception) -> None:
+        self.result.problems.append(f"{self.result.image.reference}: {_why(error, self._target.origin)}")
+
+    async def image(self) -> list[Descriptor]:
+        """The configs and layers of the image for the wanted platforms. Raises OciError, NotWarm, ManifestProblem."""
+        return await self.layers_of(self.result.image.reference)
 
     async def layers_of(self, reference: str, depth: int = 0) -> list[Descriptor]:
         """The configs and layers below a manifest or index, each once; the manifests are kept then.
@@ -228,6 +225,7 @@ class _Work:
         self.result.digests.append(digest)
         contents = parse_contents(body)
         if not contents.manifests:
+            self.images.append(digest)
             return list(contents.blobs)
         if depth == MAX_DEPTH:
             raise NotWarm(f"its indexes are nested more than {MAX_DEPTH} deep")
@@ -235,6 +233,15 @@ class _Work:
         for child in self._choose(contents):
             layers |= {layer.digest: layer for layer in await self.layers_of(child.digest, depth + 1)}
         return list(layers.values())
+
+    async def companions(self) -> list[Descriptor]:
+        """The blobs that belong to the image beside those of `image`."""
+        found = await self._warmer.find_companions(self._target, self.result.digest, self.images)
+        self.result.digests += [digest for digest in found.manifests if digest not in self.result.digests]
+        self.result.skipped += found.skipped
+        if found.problem is not None:
+            self._note_problem(found.problem)
+        return [blob for digest, blob in found.blobs.items() if digest not in self.result.digests]
 
     def _choose(self, contents: Contents) -> list[Descriptor]:
         chosen, missing = choose(contents.manifests, self._platforms)

@@ -64,10 +64,12 @@ class App:
         *,
         start: Callable[[], None] | None = None,
         counters: "Counters | None" = None,
+        count_fills: Callable[[], int],
     ) -> None:
         """`start` begins what goes on beside the requests, `shutdown` ends everything."""
         self._gateway = gateway
         self.recent = Recent(gateway.revision)
+        self.count_fills = count_fills
         self._pages = pages
         self._access_log = access_log
         self._trusted = trusted_proxies
@@ -126,7 +128,9 @@ class App:
     def _teller(self, request: Request, record: "Record") -> Callable[[float], None]:
         """What is told of an answer, by how many seconds it took, to the log and the counters."""
         trail, status, sent_bytes, counters = record.trail, record.status, record.progress.sent_bytes, self._counters
-        line = self._access_log.line(log_level(status), log_fields(request, status, trail, {"bytes": sent_bytes}))
+        line = self._access_log.line(
+            log_level(status, trail), log_fields(request, status, trail, {"bytes": sent_bytes})
+        )
 
         def tell(seconds: float) -> None:
             line.write(seconds)

@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """A gateway in its place, and how to take it down."""
+    """A gateway in its place, how many blobs it is fetching, and how to take it down."""
 
     gateway: Gateway
+    count_fills: Callable[[], int]
     close: Callable[[], Awaitable[None]]
 
 
@@ -67,9 +68,18 @@ def build_app(settings: Settings, key: bytes) -> App:
             await schedule.close()
         await parts.close()
 
-    access_log = AccessLog(readable=is_readable(settings.server.log_format))
+    access_log = AccessLog(readable=is_readable(settings.server.log_format), least=settings.server.log_level)
     start = None if schedule is None else schedule.start
-    return App(parts.gateway, pages, access_log, trusted, shut_down, start=start, counters=counters)
+    return App(
+        parts.gateway,
+        pages,
+        access_log,
+        trusted,
+        shut_down,
+        start=start,
+        counters=counters,
+        count_fills=parts.count_fills,
+    )
 
 
 def build_schedule(settings: Settings, gateway: Gateway) -> KeepWarm | None:
@@ -123,6 +133,9 @@ def build_parts(
         metrics=counters,
     )
 
+    def count_fills() -> int:
+        return 0 if fills is None else fills.count()
+
     async def close() -> None:
         await gateway.close()
         if fills is not None:
@@ -135,7 +148,7 @@ def build_parts(
         if index is not None:
             await index.close()
 
-    return Parts(gateway, close)
+    return Parts(gateway, count_fills, close)
 
 
 def networks(texts: Sequence[str]) -> list[Network]:

@@ -12,9 +12,11 @@ from typing import Any, Protocol, cast
 
 import structlog
 
+from hubferry.pull.answer import is_logged
 
-def configure(log_format: str, level: int = logging.INFO) -> None:
-    """Route everything that logs to standard error in one format: `auto`, `text` or `json`."""
+
+def configure(log_format: str, level: str) -> None:
+    """Route everything that logs to standard error in one format (`auto`, `text` or `json`), from `level` up."""
     readable = is_readable(log_format)
     renderer: Any = (
         # not the default, which shows the values of variables where rich is installed: settings hold secrets
@@ -29,7 +31,7 @@ def configure(log_format: str, level: int = logging.INFO) -> None:
             *([] if readable else [structlog.processors.format_exc_info]),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
@@ -75,12 +77,15 @@ class Events:
 class AccessLog:
     """One line per request."""
 
-    def __init__(self, *, readable: bool) -> None:
-        """`readable` as `is_readable` says."""
+    def __init__(self, *, readable: bool, least: str) -> None:
+        """`readable` as `is_readable` says; a request whose level is below `least` has no line."""
         self._readable = readable
+        self._least = least
 
     def line(self, level: str, fields: Mapping[str, object]) -> "Line":
         """What is known of a request but for when it was and how long it took: see pull.answer.log_fields."""
+        if not is_logged(level, self._least):
+            return NoLine()
         return ReadableLine(level, fields) if self._readable else JsonLine(level, fields)
 
 
@@ -89,6 +94,13 @@ class Line(Protocol):
 
     def write(self, seconds: float) -> None:
         """`seconds` run from the request's arrival to the last byte handed to the client's connection."""
+
+
+class NoLine:
+    """Of a request that is not worth one."""
+
+    def write(self, seconds: float) -> None:
+        """See Line."""
 
 
 class ReadableLine:

@@ -16,7 +16,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import uvicorn
@@ -37,7 +37,7 @@ COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 def serve(settings: Settings) -> None:
     """Serve until a signal, then exit. Raises ConfigError for what keeps it from starting."""
-    log.configure(settings.server.log_format)
+    log.configure(settings.server.log_format, settings.server.log_level)
     allow_descriptors()
     build_origins(settings)  # what cannot be read stops the start, not a worker
     key = load_key(settings)
@@ -117,7 +117,24 @@ def bind(address: str) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends with status 0 after a signal instead of raising it again."""
+    """uvicorn's server, which says what it waits for, and after a signal ends with 0 instead of raising it again."""
+
+    def __init__(self, config: uvicorn.Config, count_fills: Callable[[], int]) -> None:
+        super().__init__(config)
+        self._count_fills = count_fills
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Idle connections are closed by now, the others are waited for; cancelled when the grace is over."""
+        log.logger().info("stopping", **self._under_way(), grace_s=self.config.timeout_graceful_shutdown)
+        try:
+            await super()._wait_tasks_to_complete()
+        finally:
+            if self.server_state.connections:
+                log.logger().warning("cut_off", **self._under_way())
+
+    def _under_way(self) -> dict[str, int]:
+        state = self.server_state
+        return {"connections": len(state.connections), "answers": len(state.tasks), "fills": self._count_fills()}
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -136,8 +153,9 @@ def work(
     lifeline: int | None = None,
 ) -> None:
     """Serve in this process until a signal, or until the other end of `lifeline` is closed."""
+    app = build_app(settings, key)
     config = uvicorn.Config(
-        build_app(settings, key),
+        app,
         http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
@@ -152,7 +170,7 @@ def work(
     config.load()
     config.ssl = tls
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        server = Server(config)
+        server = Server(config, app.count_fills)
         if lifeline is not None:
             runner.get_loop().add_reader(lifeline, server.handle_exit, signal.SIGTERM, None)
         runner.run(server.serve(sockets=sockets))
@@ -220,6 +238,7 @@ class Supervisor:
             self._reap()
             time.sleep(0.05)
         for pid in self._workers:
+            log.logger().error("worker_killed", worker=pid)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         return 1 if self._workers else 0

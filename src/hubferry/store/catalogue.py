@@ -140,6 +140,9 @@ def _images(db: sqlite3.Connection) -> list[KeptImage]:
         ) AND NOT EXISTS (
             SELECT 1 FROM parts JOIN manifests AS p ON p.digest = parent
             WHERE child = m.digest AND (p.upstream, p.repository) = (m.upstream, m.repository)
+        ) AND NOT EXISTS (
+            SELECT 1 FROM parts JOIN lists AS l ON l.digest = parent
+            WHERE child = m.digest AND (l.upstream, l.repository) = (m.upstream, m.repository)
         )
     """
     found = []
@@ -197,8 +200,9 @@ def _forget_image(db: sqlite3.Connection, image: KeptImage) -> set[str]:
     tagged = [row[0] for row in db.execute(f"SELECT digest FROM tags {of_place}", place)]  # noqa: S608
     held = [row[0] for row in db.execute(f"SELECT digest FROM manifests {of_place}", place)]  # noqa: S608
     doomed -= _reach(db, [*tagged, *(digest for digest in held if digest not in doomed)])
+    rows = [(*place, digest) for digest in doomed]
+    db.executemany("DELETE FROM lists WHERE (upstream, repository, subject) = (?, ?, ?)", rows)
     for table in ("manifests", "blobs"):
-        rows = [(*place, digest) for digest in doomed]
         db.executemany(f"DELETE FROM {table} WHERE (upstream, repository, digest) = (?, ?, ?)", rows)  # noqa: S608
     return {digest for digest in doomed if not _is_wanted(db, digest, doomed)}
 

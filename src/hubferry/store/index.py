@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hubferry.ports import Described, EventLog, Metrics, Repository, TagEntry, Uncounted
+from hubferry.ports import Described, EventLog, ListEntry, Metrics, Repository, TagEntry, Uncounted
 from hubferry.store.layout import Layout
 from hubferry.store.schema import connect
 
 REREAD_S = 2.0
 REMEMBERED = 20_000
+MAX_LISTS = 64  # of one subject, or of the tags of one repository: pages and filters are for clients to make up
 T = TypeVar("T")
 
 
@@ -82,6 +83,25 @@ class SqliteIndex:
         self._remember(key, size_bytes)
         row = (repository.upstream, repository.name, digest, size_bytes)
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", row))
+
+    async def index_of(self, repository: Repository, digest: str) -> str | None:
+        """See ports.BlobIndex."""
+        sql = (
+            "SELECT parent FROM parts JOIN manifests ON digest = parent "
+            "WHERE child = ? AND upstream = ? AND repository = ? LIMIT 1"
+        )
+        row = (digest, repository.upstream, repository.name)
+        found = await self._ask((repository, digest, "index"), lambda db: db.execute(sql, row).fetchone())
+        return str(found[0]) if found else None
+
+    async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
+        """See ports.BlobIndex."""
+        return await self._ask((repository, name, "list"), lambda db: _list(db, repository, name))
+
+    async def put_list(self, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:
+        """See ports.BlobIndex; beyond MAX_LISTS of a subject the one that was confirmed longest ago is forgotten."""
+        self._remember((repository, name, "list"), entry)
+        await self._write(lambda db: _put_list(db, repository, name, subject, entry))
 
     async def is_public(self, repository: Repository) -> bool:
         """See ports.Index."""
@@ -194,6 +214,34 @@ def _blob(db: sqlite3.Connection, repository: Repository, digest: str) -> int | 
     sql = "SELECT size_bytes FROM blobs WHERE upstream = ? AND repository = ? AND digest = ?"
     row = db.execute(sql, (repository.upstream, repository.name, digest)).fetchone()
     return None if row is None else int(row[0])
+
+
+def _list(db: sqlite3.Connection, repository: Repository, name: str) -> ListEntry | None:
+    sql = (
+        "SELECT digest, confirmed_at, media_type, filters, next_last FROM lists "
+        "WHERE upstream = ? AND repository = ? AND name = ?"
+    )
+    row = db.execute(sql, (repository.upstream, repository.name, name)).fetchone()
+    return row and ListEntry(*row)
+
+
+def _put_list(db: sqlite3.Connection, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:
+    place = (repository.upstream, repository.name)
+    before = _list(db, repository, name)
+    if subject and before is not None and before.digest not in ("", entry.digest):
+        db.execute("DELETE FROM parts WHERE (parent, child) = (?, ?)", (subject, before.digest))
+    row = (*place, name, subject, entry.digest, entry.confirmed_at, entry.media_type, entry.filters, entry.next_last)
+    db.execute("INSERT OR REPLACE INTO lists VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    if subject and entry.digest:  # whoever wants the subject wants what refers to it
+        db.execute("INSERT OR IGNORE INTO parts VALUES (?, ?)", (subject, entry.digest))
+    sql = """
+        DELETE FROM lists WHERE (upstream, repository, subject) = (:upstream, :repository, :subject) AND name IN (
+            SELECT name FROM lists WHERE (upstream, repository, subject) = (:upstream, :repository, :subject)
+            ORDER BY confirmed_at DESC LIMIT -1 OFFSET :kept
+        )
+    """
+    named = {"upstream": repository.upstream, "repository": repository.name, "subject": subject, "kept": MAX_LISTS}
+    db.execute(sql, named)
 
 
 def _put_manifest(db: sqlite3.Connection, repository: Repository, manifest: Described) -> None:

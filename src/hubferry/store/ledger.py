@@ -32,8 +32,11 @@ from hubferry.store.schema import is_counted, total_bytes
 # where a name stands that is no longer kept
 FORGOTTEN = (
     ("files", "name"), ("parts", "parent"), ("blobs", "digest"), ("manifests", "digest"), ("tags", "digest"),
+    ("lists", "digest"), ("lists", "subject"),
 )  # fmt: skip
 VICTIMS = 64  # looked at together
+# from what is wanted down to what goes with it: index, image, list of referrers, signature, its blobs
+DEPTH = 4
 
 T = TypeVar("T")
 
@@ -250,14 +253,14 @@ def put_row(db: sqlite3.Connection, name: str, size_bytes: int, used_at: float) 
 
 def _note_wanted(db: sqlite3.Connection, wanted: Mapping[str, float]) -> None:
     """With what each refers to: the manifests of an index, the layers of a manifest."""
-    sql = """
+    sql = f"""
         UPDATE files SET used_at = max(used_at, :at) WHERE name IN (
             WITH RECURSIVE needed (digest, depth) AS (
                 VALUES (:name, 0)
-                UNION SELECT child, depth + 1 FROM parts JOIN needed ON parent = digest WHERE depth < 2
+                UNION SELECT child, depth + 1 FROM parts JOIN needed ON parent = digest WHERE depth < {DEPTH}
             ) SELECT digest FROM needed
         )
-    """
+    """  # noqa: S608 - the depth is ours
     db.executemany(sql, [{"name": name, "at": at} for name, at in wanted.items()])
 
 

@@ -1,14 +1,16 @@
 """The tables of the index file, and how it is opened.
 
 `files` is the account of what takes room (ledger.py), with its sum kept by triggers, because a million rows cannot be
-added up for every blob. `parts` says what a manifest refers to; the rest is what upstreams said (index.py).
+added up for every blob. `parts` says what a manifest refers to, and which lists of referrers are about it; the rest is
+what upstreams said (index.py).
 """
 
 import sqlite3
 
 from hubferry.store.layout import Layout
 
-VERSION = 1
+VERSION = 2  # 2: lists, parts_by_child
+OLDER = (0, 1)  # what is made the latest by adding what it lacks; 0 is an empty file
 BUSY_S = 5.0  # how long another process may hold the file
 
 _TABLES = """
@@ -29,6 +31,14 @@ CREATE TABLE IF NOT EXISTS blobs (
     PRIMARY KEY (upstream, repository, digest)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS blobs_by_digest ON blobs (digest);
+CREATE TABLE IF NOT EXISTS lists (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, name TEXT NOT NULL, subject TEXT NOT NULL,
+    digest TEXT NOT NULL, confirmed_at REAL NOT NULL,
+    media_type TEXT NOT NULL, filters TEXT NOT NULL, next_last TEXT NOT NULL,
+    PRIMARY KEY (upstream, repository, name)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lists_by_digest ON lists (digest);
+CREATE INDEX IF NOT EXISTS lists_by_subject ON lists (subject);
 CREATE TABLE IF NOT EXISTS public (
     upstream TEXT NOT NULL, repository TEXT NOT NULL,
     PRIMARY KEY (upstream, repository)
@@ -36,6 +46,7 @@ CREATE TABLE IF NOT EXISTS public (
 CREATE TABLE IF NOT EXISTS parts (
     parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS parts_by_child ON parts (child);
 CREATE TABLE IF NOT EXISTS files (
     name TEXT NOT NULL PRIMARY KEY, size_bytes INTEGER NOT NULL, used_at REAL NOT NULL
 ) WITHOUT ROWID;
@@ -61,11 +72,11 @@ def connect(layout: Layout) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the latest entries, no more
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
+        if version not in (*OLDER, VERSION):
             raise sqlite3.DatabaseError(f"it was written by another version ({version})")
         if version != VERSION:
             connection.executescript(_TABLES)
-            if not (layout.blobs.exists() or layout.partial.exists()):
+            if version == 0 and not (layout.blobs.exists() or layout.partial.exists()):
                 note_counted(connection)  # there is nothing to count
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.commit()

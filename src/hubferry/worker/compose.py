@@ -45,7 +45,7 @@ def build_shell(env: Any) -> Shell:
         flights=SoloFlights,
         patience=PATIENCE,
     )
-    return Shell(gateway, HomePage(table, settings.server.public_url))
+    return Shell(gateway, HomePage(table, settings.server.public_url), log_level=settings.server.log_level)
 
 
 def _build_keep(settings: CacheSettings) -> PassingKeep | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from hubferry.core.http import Request
 from hubferry.pull import Trail
-from hubferry.pull.answer import log_fields, log_level
+from hubferry.pull.answer import is_logged, log_fields, log_level
 
 
 class Events:
@@ -20,9 +20,11 @@ class Events:
         _write({**fields, "event": event, "level": "error"})
 
 
-def log_request(request: Request, status: int, trail: Trail) -> None:
-    """One line for each request. How many bytes a body had, and how long it took, only the platform knows."""
-    _write({**log_fields(request, status, trail), "event": "request", "level": log_level(status)})
+def log_request(request: Request, status: int, trail: Trail, least: str) -> None:
+    """One line for each request whose level is `least` or above. Bytes and seconds only the platform knows."""
+    level = log_level(status, trail)
+    if is_logged(level, least):
+        _write({**log_fields(request, status, trail), "event": "request", "level": level})
 
 
 def _write(fields: Mapping[str, object]) -> None:

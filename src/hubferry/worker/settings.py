@@ -11,7 +11,7 @@ from hubferry.core.values import ConfigError, toml_key
 
 # section -> keys that mean something in a Worker
 MEANT: Mapping[str, frozenset[str]] = {
-    "server": frozenset({"public_url", "cors_origins"}),
+    "server": frozenset({"public_url", "cors_origins", "log_level"}),
     "access": frozenset({"login", "token_key"}),
     "cache": frozenset({"enabled", "tag_ttl", "tag_ttls"}),
     "warm": frozenset(),  # nothing runs between requests

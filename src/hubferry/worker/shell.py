@@ -28,9 +28,11 @@ PLAIN: Headers = (("content-type", "text/plain; charset=utf-8"),)
 class Shell:
     """Answers the requests of one isolate."""
 
-    def __init__(self, gateway: Gateway, home: HomePage) -> None:
+    def __init__(self, gateway: Gateway, home: HomePage, *, log_level: str) -> None:
+        """`log_level` is the lowest of those whose lines are written."""
         self._gateway = gateway
         self._home = home
+        self._log_level = log_level
 
     async def answer(self, js_request: Any, ctx: Any) -> Any:
         """A JavaScript `Request` -> a JavaScript `Response`."""
@@ -41,7 +43,7 @@ class Shell:
         except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
             Events().error("internal_error", {"path": request.path[:512], "exception": traceback.format_exc()})
             answer = internal_error()
-        log_request(request, answer.status, answer.trail)
+        log_request(request, answer.status, answer.trail, self._log_level)
         body = answer.body.take() if isinstance(answer.body, StreamBody) else answer.body
         return js_response(request.method, answer.status, answer.headers, body)
 
