@@ -2,7 +2,8 @@
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: run test test-workerd matrix fuzz check format bench clients install-run install install-debian install-node lock clean
+.PHONY: run test test-workerd matrix fuzz check format bench clients install-run install install-debian install-node lock \
+	clean
 
 run: install-run
 	.venv/bin/hubferry serve $(ARGS)

@@ -39,7 +39,7 @@ _OTHER_CLIENTS = {
 def other_row(row: Row) -> Row:
     """Another client than that one, which pulls the same: for images one that takes as little as there is."""
     if row.chart:
-        return dataclasses.replace(_OTHER_CLIENTS["oras 1.3 cp, name"], chart=True)
+        return dataclasses.replace(_OTHER_CLIENTS["oras 1.3 cp, name"], chart=True, needs=row.needs)
     taken = row.client.startswith(("skopeo", "podman"))
     return _OTHER_CLIENTS["Docker 20.10, name" if taken else "skopeo 1.9, name"]
 
