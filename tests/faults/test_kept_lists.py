@@ -101,8 +101,11 @@ def test_a_registry_without_the_endpoint_is_asked_once(hub: Hub, start: Callable
     gateway = start()
     script = hub.script(faults.answer(404), role="hub", path="/referrers/", times=None)
     for query in ("", "?artifactType=a/b", "", "?artifactType=c/d"):
-        assert referrers(gateway, image.digest, query).status == 404
+        assert listed(referrers(gateway, image.digest, query)) == []
     assert script.seen == 1, "what holds for every type holds for each"
+    assert hub.count("hub", path="/manifests/sha256-") == 1
+    # of what is not kept the registry speaks for itself
+    assert referrers(gateway, "sha256:" + "0" * 64).status == 404
 
 
 def test_a_list_of_every_type_answers_for_each(hub: Hub, start: Callable[..., Gateway], signature: Image) -> None:
@@ -164,17 +167,15 @@ def test_what_nobody_can_say_counts_as_absent_for_what_is_kept(
 ) -> None:
     gateway = start("0s")
     break_down(hub, how)
-    for answer in (
-        referrers(gateway, image.digest),
-        fallback(gateway, image.digest),
-        fallback(gateway, image.digest, ".sig"),
-    ):
-        assert answer.status == 404
-        assert answer.json()["errors"][0]["code"] == "MANIFEST_UNKNOWN"
+    empty = referrers(gateway, image.digest)
+    assert listed(empty) == []
+    absent = [fallback(gateway, image.digest, end) for end in ("", ".sig")]
+    assert [(answer.status, answer.error_code) for answer in absent] == [(404, "MANIFEST_UNKNOWN")] * 2
+    for answer in (empty, *absent):
         (said,) = answer.header_list("warning")
         assert said.startswith('299 - "it is not known what refers to sha256:')
     lines = [line for line in gateway.log_records() if line["event"] == "unknown_referrers"]
-    assert len(lines) == 3
+    assert len(lines) == 4, "the list, the tag in its place, and the two tags"
     assert "cache.unknown_referrers" in lines[0]["problem"]
     # of what is not kept nothing is said
     assert referrers(gateway, "sha256:" + "0" * 64).status in (429, 502, 503)
@@ -200,7 +201,10 @@ def test_a_refusal_is_never_covered(
     assert fetch(f"{gateway.url}/v2/app/tags/list").status == 200
     hub.clear()
     hub.script(faults.answer(status), role="hub", path="/(referrers|tags)/", times=None)
-    assert referrers(gateway, image.digest).status == status
+    if status == 404:  # there is no list any longer, and nothing in its place
+        assert listed(referrers(gateway, image.digest)) == []
+    else:
+        assert referrers(gateway, image.digest).status == status
     assert fetch(f"{gateway.url}/v2/app/tags/list").status == status
 
 
@@ -265,8 +269,8 @@ def test_strangers_write_nothing_down_for_what_is_not_kept(
     for number in range(40):
         assert referrers(gateway, f"sha256:{number:064x}").status == 404
         assert fallback(gateway, f"sha256:{number:064x}").status == 404
-    assert referrers(gateway, image.digest).status == 404
-    assert rows(tmp_path) == 1
+    assert listed(referrers(gateway, image.digest)) == []
+    assert rows(tmp_path) == 2, "the absence of its list and of the tag in its place"
     hub.clear()
     for number in range(1, 100):
         referrers(gateway, image.digest, f"?n={number}")

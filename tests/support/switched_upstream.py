@@ -33,7 +33,7 @@ UPSTREAM_STATES: tuple[UpstreamState, ...] = get_args(UpstreamState)
 _HANDED_ON = ("accept", "content-type", "content-range", "range", "if-none-match", "if-range")
 _NOT_HANDED_BACK = ("connection", "content-length", "date", "transfer-encoding")
 _REFUSALS = {
-    429: (b'{"errors":[{"code":"TOOMANYREQUESTS","message":"too many requests"}]}', (("Retry-After", "30"),)),
+    429: (b'{"errors":[{"code":"TOOMANYREQUESTS","message":"too many requests"}]}', (("Retry-After", "1"),)),
     503: (b'{"errors":[{"code":"UNAVAILABLE","message":"try again later"}]}', ()),
     404: (b'{"errors":[{"code":"UNSUPPORTED","message":"no such endpoint"}]}', ()),
 }

@@ -18,7 +18,6 @@ from hubferry.core.descriptors import Contents, Descriptor, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.http import Request, get
 from hubferry.core.manifest import ManifestProblem
-from hubferry.core.referrers import referrers_tag
 from hubferry.ports import BlobStore, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
 from hubferry.pull.kept_manifests import SAVING
@@ -158,24 +157,17 @@ class Companions:
             found.blobs |= {blob.digest: blob for blob in blobs if not blob.is_foreign}
 
     async def _referrers(self, target: Target, subject: str) -> tuple[Descriptor, ...]:
-        """What refers to a digest, as its registry lists it or as the tag in the place of that list does.
-
-        Both are kept then, or the absence of both. Raises OciError, NotWarm.
-        """
+        """What refers to a digest; the list is kept then, or its absence. Raises OciError, NotWarm."""
         trail = Trail()
         try:
             listed = await self._lists.find(target, wanted_referrers(subject), trail)
             if trail.outcome == "stale":
                 raise NotWarm(f"it is not known what refers to {subject}: {trail.problem}")
-            if listed.absence is None:
-                return _contents_of(listed.body).manifests
+            return _contents_of(listed.body).manifests if listed.absence is None else ()
         except OciError as error:
             if error.status not in NO_LISTS:
                 raise
-        answer = await self._manifests.answer(_GET, target, referrers_tag(subject), trail)
-        if trail.outcome == "stale":
-            raise NotWarm(f"it is not known what refers to {subject}: {trail.problem}")
-        return _contents_of(answer.body).manifests if isinstance(answer.body, bytes) and answer.status == 200 else ()
+            return ()
 
 
 async def is_kept(store: BlobStore, digest: str) -> bool:

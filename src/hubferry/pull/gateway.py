@@ -41,7 +41,7 @@ from hubferry.pull.exchanges import Exchanges
 from hubferry.pull.fetch import Fetcher, Patience, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
-from hubferry.pull.kept_lists import KeptLists, ReferrersTags
+from hubferry.pull.kept_lists import KeptLists, ReferrersLists, ReferrersTags
 from hubferry.pull.kept_manifests import KeptManifests, timing_of
 from hubferry.pull.limits import Limits
 from hubferry.pull.lists import ListSource, UpstreamLists, answer_referrers, answer_tags
@@ -132,7 +132,7 @@ class Gateway:
                 metrics=metrics,
             )
             if isinstance(keep, Keep):
-                self._lists = lists = KeptLists(
+                lists = KeptLists(
                     UpstreamLists(self._fetcher, upstream),
                     self._fetcher,
                     keep.index,
@@ -145,6 +145,7 @@ class Gateway:
                     log=log,
                 )
                 self._manifests = ReferrersTags(self._manifests, lists, keep.index)
+                self._lists = ReferrersLists(lists, self._manifests)
             self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights()), log, clock)
         is_open = settings.access.login == "open"
         self._login = Login(table, self._origins, self._fetcher, sealer, clock, is_open=is_open)

@@ -100,12 +100,19 @@ class KeptBlobs:
         raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
 
     async def fill(self, target: Target, digest: str) -> None:
-        """Have a blob kept that is not, and wait for the end of that. Raises OciError, StoreFailure."""
+        """Have a blob kept of this repository, and wait for the end of that. Raises OciError, StoreFailure.
+
+        One that is kept of another repository is only asked about: it may be given once this one is seen to hold it.
+        """
+        ask = _Ask(NOBODYS, target, digest, Trail(), BlobSource(self._fetcher, target, digest), None)
         blob = await self._store.open(digest)
-        if blob is not None:
-            return blob.close()
-        await self._fill(_Ask(NOBODYS, target, digest, Trail(), BlobSource(self._fetcher, target, digest), None))
-        return await self._fills.ended(target.origin.name, digest)
+        if blob is None:
+            await self._fill(ask)
+            return await self._fills.ended(target.origin.name, digest)
+        blob.close()
+        if not await self._is_proven(ask):
+            await self._prove(ask)
+        return None
 
     async def _deliver(self, ask: "_Ask", blob: Blob) -> Answer:
         size_bytes = blob.size_bytes

@@ -23,7 +23,8 @@ from typing import TypeVar
 from hubferry.core.errors import Code, OciError, relay_error
 from hubferry.core.freshness import Freshness, decide_freshness, may_cover, stale_headers, warning
 from hubferry.core.http import Request
-from hubferry.core.referrers import subject_of
+from hubferry.core.manifest import OCI_INDEX
+from hubferry.core.referrers import referrers_tag, subject_of
 from hubferry.ports import BlobIndex, Clock, ContentStore, EventLog, ListEntry, StoreFailure
 from hubferry.pull.absences import MAX_REMEMBERED, Absences
 from hubferry.pull.answer import Answer, Trail
@@ -36,6 +37,8 @@ from hubferry.pull.rights import Rights, repository_of
 from hubferry.pull.target import Target, Witness
 
 T = TypeVar("T")
+NO_REFERRERS = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()
+_GET = Request("GET", "", "", (("accept", OCI_INDEX),), "http", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class KeptLists:
     async def note_absence(self, target: Target, wanted: Wanted, error: OciError) -> Listed:
         """Remember an upstream's 404: for everybody if it is about what is kept and this caller may have it."""
         self._absences.note(_key(target, wanted), error)
-        if await self._is_held(target, wanted) and await self._rights.may(target):
+        if await self.is_held(target, wanted):
             entry = ListEntry("", self._clock.time())
             await self._index.put_list(repository_of(target), wanted.name, wanted.subject, entry)
         return Listed(absence=error.anew())
@@ -145,7 +148,7 @@ class KeptLists:
         listed = None if best is None else await self._read(target, wanted, best)
         if best is None or listed is None:
             is_guess = self._unknown_are_absent and bool(wanted.whole)
-            return _Kept(covers=is_guess and await self._is_held(target, wanted))
+            return _Kept(covers=is_guess and await self.is_held(target, wanted))
         age_s = self._clock.time() - best.confirmed_at
         ttl_s = self._ttl_s(repository.upstream, repository.name, "")
         return _Kept(
@@ -168,9 +171,11 @@ class KeptLists:
         except ValueError:
             return None
 
-    async def _is_held(self, target: Target, wanted: Wanted) -> bool:
-        """Whether a list is about something that is kept of this repository."""
-        return bool(wanted.subject) and await self._index.manifest(repository_of(target), wanted.subject) is not None
+    async def is_held(self, target: Target, wanted: Wanted) -> bool:
+        """Whether a list is about something that is kept of this repository, and this caller may have."""
+        if not wanted.subject or not await self._rights.may(target):
+            return False
+        return await self._index.manifest(repository_of(target), wanted.subject) is not None
 
     async def _ask(self, target: Target, wanted: Wanted) -> tuple[Listed, str]:
         """Ask the upstream, once for all who ask; the list, and the digest it is kept under. Raises OciError."""
@@ -204,6 +209,31 @@ class KeptLists:
         entry = ListEntry(digest, self._clock.time(), listed.media_type, listed.filters, listed.next_last)
         await self._index.put_list(repository_of(target), wanted.name, wanted.subject, entry)
         return digest
+
+
+class ReferrersLists:
+    """A ListSource for clients that want a referrers API, also where the registry has none.
+
+    Of what is kept and has no list, the tag in the place of the list answers; where that is absent too, an empty list.
+    A 404 would send Docker 29 and containerd on to the registry itself, which may be blocked, and end oras, which takes
+    a registry that has lists of some digests to have one of each.
+    """
+
+    def __init__(self, lists: KeptLists, manifests: ManifestSource) -> None:
+        """`manifests` answers for the tags."""
+        self._lists = lists
+        self._manifests = manifests
+
+    async def find(self, target: Target, wanted: Wanted, trail: Trail) -> Listed:
+        """See ListSource."""
+        listed = await self._lists.find(target, wanted, trail)
+        if listed.absence is None or not wanted.whole or not await self._lists.is_held(target, wanted):
+            return listed
+        body = NO_REFERRERS
+        answer = await self._manifests.answer(_GET, target, referrers_tag(wanted.subject), Trail())
+        if answer.status == 200 and isinstance(answer.body, bytes):
+            body = answer.body
+        return Listed(body, OCI_INDEX, extra=listed.extra)
 
 
 class ReferrersTags:
