@@ -142,7 +142,7 @@ class CacheSettings:
     stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")
     unknown_referrers: str = option(
         "absent",
-        "when nobody can say what refers to a kept image: absent: nothing does, so that pulls go on; error: what failed",
+        "when nobody can say what refers to a kept image: absent: nothing does, and pulls go on; error: what failed",
         choices=("absent", "error"),
     )
 
