@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.parts import cold, firstbyte, link, memory, pull, readers, stampede, start, stream, tags, warm, worker
+from bench.parts import (
+    amplification,
+    cold,
+    firstbyte,
+    link,
+    memory,
+    pull,
+    readers,
+    stampede,
+    start,
+    stream,
+    tags,
+    warm,
+    worker,
+)
 from bench.run import Run
 from bench.table import Table
 
@@ -21,6 +35,7 @@ PARTS: dict[str, Part] = {
     "tags": tags.measure,
     "pull": pull.measure,
     "link": link.measure,
+    "amplification": amplification.measure,
     "memory": memory.measure,
     "readers": readers.measure,
     "worker": worker.measure,

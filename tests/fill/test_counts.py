@@ -63,9 +63,8 @@ def test_what_breaks_off_for_good_is_counted_and_a_refusal_is_not(tmp_path: Path
             await stage.fills.start(UPSTREAM, DIGEST, refuse)  # type: ignore[arg-type]
         await stage.settled()
         assert stage.counted.events == []
-        body = await stage.open(DIGEST, Upstream(DATA, cut_after=0))
-        _, failure = await read_until_cut(body)
-        assert failure is not None
+        # nobody reads: whoever came when patience had ended already would begin another one
+        assert await stage.fills.start(UPSTREAM, DIGEST, Upstream(DATA, cut_after=0).fetch)
         await stage.settled()
         assert stage.counted.events == ["failed"]
 
@@ -75,10 +74,15 @@ def test_what_breaks_off_for_good_is_counted_and_a_refusal_is_not(tmp_path: Path
 def test_what_nobody_wants_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "GRACE_S", 0.0)
     stage = Stage(tmp_path, unwatched_bytes=MIB)
+    read = asyncio.Event()
+
+    async def gate(_: int) -> None:
+        await read.wait()  # a fill that was over before it is read would be begun again
 
     async def scene() -> None:
-        body = await stage.open(DIGEST, Upstream(DATA, piece=1000))
+        body = await stage.open(DIGEST, Upstream(DATA, gate=gate, piece=1000))
         await body.close()
+        read.set()
         await stage.settled()
         assert stage.counted.events == ["unwanted"]
 
@@ -87,9 +91,15 @@ def test_what_nobody_wants_is_counted(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_failing_disk_is_counted_for_each_blob_that_is_not_kept(tmp_path: Path) -> None:
     stage = Stage(tmp_path, partials=lambda store: FailingDisk(store, write_from=2 * MIB))
+    read = asyncio.Event()
+
+    async def gate(_: int) -> None:
+        await read.wait()
 
     async def scene() -> None:
-        _, failure = await read_until_cut(await stage.open(DIGEST, Upstream(DATA)))
+        body = await stage.open(DIGEST, Upstream(DATA, gate=gate))
+        read.set()
+        _, failure = await read_until_cut(body)
         assert failure is not None
         await stage.settled()
         assert stage.counted.events == ["not_kept", "store_failed"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.markdown import page
 from tests.matrix.conftest import serving
 from tests.matrix.rows import TAG
 from tests.support.clients import ClientError
@@ -77,6 +78,19 @@ def test_capabilities(
     with pytest.raises(ClientError):
         pull(client, market, hosts, reference, new_state)
     assert goes_past in market.enclosure.escaped[0]
+
+
+@pytest.mark.parametrize("client", ["Docker 29", "ctr 2.4"])
+def test_the_file_of_the_documentation(
+    client: str, market: Market, gateway: Gateway, goods: Goods, new_state: Path
+) -> None:
+    texts = {fence.body for fence in page("docs/clients.md").fences if '"referrers"' in fence.body}
+    assert len(texts) == 1, "one file for both"
+    hosts = {"_default": texts.pop().replace("https://hub.example.com", gateway.url)}
+    market.enclosure.forget()
+    reference = f"docker.io/library/{goods.name}:{TAG}"
+    assert pull(client, market, hosts, reference, new_state) == goods.image.index.digest
+    assert market.enclosure.escaped == []
 
 
 def pull(client: str, market: Market, hosts: dict[str, str], reference: str, state: Path) -> str | None:

@@ -32,6 +32,12 @@ docker pull {{ host }}/{{ name }}/OWNER/IMAGE:TAG{% endfor %}</pre>
 <h2>Or make it Docker's mirror <span lang="zh">或者设为 Docker 的镜像加速地址</span></h2>
 <p><code>/etc/docker/daemon.json</code>, then <code>systemctl restart docker</code>:</p>
 <pre>{"registry-mirrors": ["{{ base }}"]}</pre>
+<p>For Docker 29 and every registry: <code>/etc/docker/certs.d/_default/hosts.toml</code>; for containerd from 2.2 on:
+<code>/etc/containerd/certs.d/_default/hosts.toml</code>. Older versions of containerd: without
+<code>"referrers"</code>.<br>
+<span lang="zh">Docker 29 写入 <code>/etc/docker/certs.d/_default/hosts.toml</code>，containerd 2.2 及以上写入 <code>/etc/containerd/certs.d/_default/hosts.toml</code>，对所有仓库生效；更早的 containerd 请去掉 <code>"referrers"</code>。</span></p>
+<pre>[host."{{ base }}"]
+  capabilities = ["pull", "resolve", "referrers"]</pre>
 
 <h2>Registries <span lang="zh">可用的仓库</span></h2>
 <ul>
