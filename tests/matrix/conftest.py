@@ -53,7 +53,7 @@ def switched(state_dir: Path) -> Iterator[SwitchedUpstream]:
 
 @dataclass(frozen=True)
 class Market:
-    """Publishes goods at the upstream, signed by a key of ours; each name once."""
+    """Publishes goods at the upstream, each name once, and has the key that signs them."""
 
     enclosure: Enclosure
     switched: SwitchedUpstream
@@ -66,8 +66,8 @@ class Market:
     def around(self, gateway: Gateway) -> Surroundings:
         return Surroundings(self.enclosure, gateway, self.public_key)
 
-    def publish(self, name: str) -> Goods:
-        """An image with its referrers and a signature that cosign verifies, and a chart.
+    def publish(self, name: str, *, signed: bool = False) -> Goods:
+        """An image with its referrers, and a chart; `signed` adds a signature that cosign verifies (a second's work).
 
         Where the referrers API is switched off, all of these can be found by fallback tags.
         """
@@ -75,9 +75,10 @@ class Market:
         fallback_tags = self.switched.state == "no referrers API"
         goods.image.push(self.switched.push, f"library/{name}", TAG, fallback_tags=fallback_tags)
         self.switched.push(f"charts/{name}", TAG, goods.chart)
-        signed = f"{self.switched.host}/library/{name}@{goods.image.index.digest}"
-        without_services = ("--tlog-upload=false", "--use-signing-config=false", "--allow-http-registry")
-        self.cosign.run("sign", "--yes", "--key", self.cosign.state / "cosign.key", *without_services, signed)
+        if signed:
+            image = f"{self.switched.host}/library/{name}@{goods.image.index.digest}"
+            without_services = ("--tlog-upload=false", "--use-signing-config=false", "--allow-http-registry")
+            self.cosign.run("sign", "--yes", "--key", self.cosign.state / "cosign.key", *without_services, image)
         return goods
 
 
