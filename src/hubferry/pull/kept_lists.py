@@ -6,9 +6,9 @@ other. Three things are special to what refers to a digest:
 
     the list of every type is kept   it answers for each type as well, as it would from a registry that knows no filter
     401 or 403                       withdraws nothing: registries without this endpoint answer so to everybody
-    nothing is known of it, its      `unknown_referrers`: "absent" answers 404, so that the pull of a kept image goes
-    subject is kept, and the         on; "error" relays the failure, for those who would rather not run an image
-    upstream fails                   than run it unverified
+    nothing is known of it, its      `unknown_referrers`: "absent" says that nothing does, so that the pull of a kept
+    subject is kept, and the         image goes on; "error" relays the failure, for those who would rather not run an
+    upstream fails                   image than run it unverified
 
 An absence is written down only for a subject that is kept: what strangers make up is remembered for moments.
 Not here: what the upstream is asked (lists.py), to whom it may be shown (rights.py).
