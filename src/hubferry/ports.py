@@ -184,6 +184,9 @@ class BlobIndex(Index, Protocol):
     async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
         """The list that its upstream is asked for as `name` (path and query below the repository), or None."""
 
+    async def drop_list(self, repository: Repository, name: str) -> None:
+        """Forget a list, or that there is none."""
+
     async def put_list(self, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:
         """Remember a list. `subject` is the digest that it is about: the list goes when that content goes."""
 

@@ -275,8 +275,71 @@ def test_strangers_write_nothing_down_for_what_is_not_kept(
     for number in range(1, 100):
         referrers(gateway, image.digest, f"?n={number}")
         assert fetch(f"{gateway.url}/v2/app/tags/list?n={number}").status == 200
-    assert rows(tmp_path) <= 2 * 64
+    assert rows(tmp_path) <= 2 * 64 + 3
+    for number in range(100, 140):  # of which this registry says that nothing refers to them
+        assert listed(referrers(gateway, f"sha256:{number:064x}")) == []
+    assert rows(tmp_path) <= 2 * 64 + 3
     assert referrers(gateway, image.digest, "?artifactType=" + "x" * 300).status == 400
+
+
+def test_pages_and_filters_do_not_push_out_the_whole_list(
+    hub: Hub, start: Callable[..., Gateway], image: Image, signature: Image
+) -> None:
+    gateway = start("0s")
+    assert listed(referrers(gateway, image.digest)) == [signature.digest]
+    tags = fetch(f"{gateway.url}/v2/app/tags/list").body
+    for number in range(1, 80):
+        referrers(gateway, image.digest, f"?n={number}")
+        fetch(f"{gateway.url}/v2/app/tags/list?n={number}")
+    break_down(hub, faults.answer(503))
+    assert listed(referrers(gateway, image.digest)) == [signature.digest]
+    assert fetch(f"{gateway.url}/v2/app/tags/list").body == tags
+
+
+def test_an_error_that_came_with_200_is_no_list(
+    hub: Hub, start: Callable[..., Gateway], image: Image, signature: Image
+) -> None:
+    gateway = start("0s")
+    assert listed(referrers(gateway, image.digest)) == [signature.digest]
+    error = faults.answer(200, b'{"errors":[{"code":"TOOMANYREQUESTS"}]}', (("Content-Type", "application/json"),))
+    hub.script(error, role="hub", path="/referrers/", times=None)
+    answer = referrers(gateway, image.digest)
+    assert listed(answer) == [signature.digest], "what is kept covers for it"
+    assert answer.header("age") is not None
+
+
+def test_a_list_opens_nothing_but_itself(tmp_path: Path, hub: Hub) -> None:
+    """Registries may show everybody a list, and the image to few."""
+    image = build_image("private")
+    hub.state.users["alice"] = "secret"
+    hub.add(REPOSITORY, "latest", image, readers={"alice"})
+    with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub)) as gateway:
+        url = f"{gateway.url}/v2/app"
+        assert fetch(f"{url}/manifests/latest", headers=[basic("alice", "secret")]).status == 200
+        shown = (("Content-Type", "application/json"),)
+        hub.script(faults.answer(200, b'{"name":"x","tags":["latest"]}', shown), role="hub", path="/tags/", times=None)
+        hub.script(faults.answer(200, b'{"manifests":[]}', shown), role="hub", path="/referrers/", times=None)
+        for _ in range(2):
+            assert fetch(f"{url}/tags/list").status == 200
+            assert referrers(gateway, image.digest).status == 200
+        for path in ("manifests/latest", f"manifests/{image.digest}", f"blobs/{image.config.digest}"):
+            assert fetch(f"{url}/{path}").status == 401, path
+
+
+def test_a_tag_list_that_is_gone_does_not_come_back(hub: Hub, start: Callable[..., Gateway], image: Image) -> None:
+    gateway = start("0s")
+    assert fetch(f"{gateway.url}/v2/app/tags/list").status == 200
+    hub.script(faults.answer(404), role="hub", path="/tags/")
+    assert fetch(f"{gateway.url}/v2/app/tags/list").status == 404
+    gateway = start("0s")
+    break_down(hub, faults.answer(503))
+    assert fetch(f"{gateway.url}/v2/app/tags/list").status == 404
+
+
+def test_several_filters_are_none(hub: Hub, start: Callable[..., Gateway], image: Image, signature: Image) -> None:
+    answer = referrers(start(), image.digest, f"?artifactType=an/other&artifactType={KIND}")
+    assert listed(answer) == [signature.digest]
+    assert answer.header("oci-filters-applied") is None
 
 
 def rows(tmp_path: Path) -> int:

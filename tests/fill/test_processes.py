@@ -197,6 +197,8 @@ def test_a_leader_that_stops_leaves_the_rest_to_its_follower(tmp_path: Path, mon
     async def gate(given: int) -> None:
         if given >= MIB:
             await left.wait()
+        if given >= 3 * MIB:  # by then it has to have stopped, however late it notices
+            await asyncio.Event().wait()
 
     leader, follower = Stage(tmp_path, unwatched_bytes=MIB), Stage(tmp_path)
     first, rest = Upstream(DATA, piece=10_000, gate=gate), Upstream(DATA)

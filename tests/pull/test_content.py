@@ -464,7 +464,7 @@ def test_the_next_page_of_referrers_asks_for_the_same() -> None:
 
     async def scene() -> None:
         link = ("link", f'<{REFERRERS_URL}?artifactType=a%2Fb&n=1&last=x>; rel="next"')
-        stage.upstream.on("GET", f"{REFERRERS_URL}?artifactType=a%2Fb&n=1", ok(b"{}", link))
+        stage.upstream.on("GET", f"{REFERRERS_URL}?artifactType=a%2Fb&n=1", ok(b'{"manifests":[]}', link))
         heard = await stage.ask(REFERRERS, query="artifactType=a/b&n=1&ns=docker.io")
         said = heard.header("link") or ""
         assert "last=x" in said
@@ -480,7 +480,7 @@ def test_the_link_of_referrers_holds_nothing_unquoted(last: str) -> None:
     stage = Stage()
 
     async def scene() -> None:
-        stage.upstream.on("GET", REFERRERS_URL, ok(b"{}", ("link", f'</x?last={last}>; rel="next"')))
+        stage.upstream.on("GET", REFERRERS_URL, ok(b'{"manifests":[]}', ("link", f'</x?last={last}>; rel="next"')))
         heard = await stage.ask(REFERRERS)
         link = re.fullmatch(r'</v2/nginx/[^<>"\s]*\?([^<>"\s]*)>; rel="next"', heard.header("link") or "")
         assert link

@@ -20,15 +20,18 @@ from hubferry.core.http import Request, get
 from hubferry.core.manifest import ManifestProblem
 from hubferry.ports import BlobStore, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
+from hubferry.pull.kept_lists import NO_LISTS
 from hubferry.pull.kept_manifests import SAVING
 from hubferry.pull.lists import ListSource, wanted_referrers
 from hubferry.pull.manifests import ManifestSource
 from hubferry.pull.target import Target
 
-MAX_OTHERS = 200  # manifests of one index: the largest official images have some thirty, and as many attestations
+MAX_OTHERS = 200  # manifests beside one image: the largest official ones have some thirty, and as many attestations
+MAX_BLOBS = 500  # of these and of what refers to the image
+MAX_CONFIG_BYTES = 4 * 2**20  # as docker and containerd read them
+MAX_ATTESTATION_BYTES = 64 * 2**20  # one in-toto statement; SBOMs of large images have some MiB
 MAX_DEPTH = 3  # an index of indexes is allowed, and no client reads a deeper one
 MAX_REFERRERS = 50  # of one image
-NO_LISTS = frozenset({400, 401, 403, 404, 405})  # what registries without a referrers API answer
 SPARE_SHARE = 0.5  # of an upstream's limit: what is left below that is for pulls
 LITTLE_LEFT = "little is left of the upstream's limit"
 
@@ -50,6 +53,13 @@ class Found:
     blobs: dict[str, Descriptor] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     problem: Exception | None = None
+    seen: set[str] = field(default_factory=set)  # manifests that were looked at
+
+    def add_blobs(self, blobs: Sequence[Descriptor]) -> None:
+        """Add what is to be kept, MAX_BLOBS in all; what a registry need not hold is left out."""
+        for blob in blobs:
+            if not blob.is_foreign and len(self.blobs) < MAX_BLOBS:
+                self.blobs[blob.digest] = blob
 
 
 class Companions:
@@ -101,11 +111,13 @@ class Companions:
 
         Of an attestation of theirs all blobs are found, of any other manifest its config.
         """
-        if len(index.manifests) > MAX_OTHERS:
-            found.skipped.append(f"all but {MAX_OTHERS} manifests of an index: it has {len(index.manifests)}")
-        for entry in index.manifests[:MAX_OTHERS]:
-            if entry.digest in subjects:
+        for entry in index.manifests:
+            if entry.digest in subjects or entry.digest in found.seen:
                 continue
+            if len(found.seen) == MAX_OTHERS:
+                found.skipped.append(f"some manifests of its indexes: there are more than {MAX_OTHERS}")
+                return
+            found.seen.add(entry.digest)
             is_own = entry.is_attestation and entry.about in subjects
             if not is_own and await self._must_save(target, entry):
                 found.skipped.append(f"{entry.platform or entry.digest}: {LITTLE_LEFT}")
@@ -114,7 +126,8 @@ class Companions:
             if is_own:
                 subjects.append(entry.digest)
             wanted = contents.blobs if is_own else (contents.config,)
-            found.blobs |= {blob.digest: blob for blob in wanted if blob is not None and not blob.is_foreign}
+            most_bytes = MAX_ATTESTATION_BYTES if is_own else MAX_CONFIG_BYTES
+            found.add_blobs([blob for blob in wanted if blob is not None and (blob.size_bytes or 0) <= most_bytes])
             if contents.manifests and depth < MAX_DEPTH:
                 await self._add_others(target, contents, subjects, found, depth + 1)
 
@@ -154,7 +167,7 @@ class Companions:
                 found.skipped.append(f"{entry.digest}, which refers to it: it is larger than warm.referrers allows")
                 continue
             left_bytes -= size_bytes
-            found.blobs |= {blob.digest: blob for blob in blobs if not blob.is_foreign}
+            found.add_blobs(blobs)
 
     async def _referrers(self, target: Target, subject: str) -> tuple[Descriptor, ...]:
         """What refers to a digest; the list is kept then, or its absence. Raises OciError, NotWarm."""

@@ -171,6 +171,7 @@ class Gateway:
                 kept.fill,
                 keep.index,
                 clock,
+                log=log,
                 fetches_layers=self._settings.cache.prefetch,
                 companions=companions if self._settings.cache.complete else None,
             )

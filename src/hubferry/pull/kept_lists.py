@@ -14,6 +14,7 @@ An absence is written down only for a subject that is kept: what strangers make 
 Not here: what the upstream is asked (lists.py), to whom it may be shown (rights.py).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,7 +23,7 @@ from typing import TypeVar
 
 from hubferry.core.errors import Code, OciError, relay_error
 from hubferry.core.freshness import Freshness, decide_freshness, may_cover, stale_headers, warning
-from hubferry.core.http import Request
+from hubferry.core.http import Request, get
 from hubferry.core.manifest import OCI_INDEX
 from hubferry.core.referrers import referrers_tag, subject_of
 from hubferry.ports import BlobIndex, Clock, ContentStore, EventLog, ListEntry, StoreFailure
@@ -37,6 +38,8 @@ from hubferry.pull.rights import Rights, repository_of
 from hubferry.pull.target import Target, Witness
 
 T = TypeVar("T")
+NO_LISTS = frozenset({400, 401, 403, 404, 405})  # what registries without a referrers API answer
+LARGE = 64 * 2**10  # bytes that take a while to read
 NO_REFERRERS = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()
 _GET = Request("GET", "", "", (("accept", OCI_INDEX),), "http", "", "")
 
@@ -131,13 +134,14 @@ class KeptLists:
     async def note_absence(self, target: Target, wanted: Wanted, error: OciError) -> Listed:
         """Remember an upstream's 404: for everybody if it is about what is kept and this caller may have it."""
         self._absences.note(_key(target, wanted), error)
-        if await self.is_held(target, wanted):
+        is_gone = not wanted.subject and await self._index.list_entry(repository_of(target), wanted.name) is not None
+        if (is_gone and await self._rights.may_list(target)) or await self.is_held(target, wanted):
             entry = ListEntry("", self._clock.time())
             await self._index.put_list(repository_of(target), wanted.name, wanted.subject, entry)
         return Listed(absence=error.anew())
 
     async def _look_up(self, target: Target, wanted: Wanted) -> _Kept:
-        if not await self._rights.may(target):
+        if not await self._may(target, wanted):
             return _Kept()
         repository = repository_of(target)
         best: ListEntry | None = None
@@ -166,10 +170,18 @@ class KeptLists:
         body = await self._store.read(entry.digest)
         if body is None:
             return None
+        listed = Listed(body, entry.media_type, entry.filters, entry.next_last)
+        if wanted.subject:  # it was read when it was kept, and has the digest that it had then
+            return listed
         try:
-            return check_list(wanted, Listed(body, entry.media_type, entry.filters, entry.next_last))
+            if len(body) > LARGE:
+                return await asyncio.to_thread(check_list, wanted, listed)
+            return check_list(wanted, listed)
         except ValueError:
             return None
+
+    async def _may(self, target: Target, wanted: Wanted) -> bool:
+        return await (self._rights.may(target) if wanted.subject else self._rights.may_list(target))
 
     async def is_held(self, target: Target, wanted: Wanted) -> bool:
         """Whether a list is about something that is kept of this repository, and this caller may have."""
@@ -180,18 +192,22 @@ class KeptLists:
     async def _ask(self, target: Target, wanted: Wanted) -> tuple[Listed, str]:
         """Ask the upstream, once for all who ask; the list, and the digest it is kept under. Raises OciError."""
 
-        async def ask() -> tuple[Listed | OciError, str, Witness | None]:
+        async def ask() -> tuple[Listed | OciError, str]:
             try:
                 listed, witness = await self._upstream.ask(target, wanted)
             except OciError as error:
-                if wanted.subject and error.status in (401, 403):
-                    return error.anew(), "", None
-                raise
+                if error.status not in (401, 403):
+                    raise
+                if not wanted.subject:
+                    await self._rights.note_list(target, may=False)
+                return error.anew(), ""
             if listed.absence is not None:
-                return await self.note_absence(target, wanted, listed.absence), "", None
-            return listed, await self._keep(target, wanted, listed, witness), witness
+                return await self.note_absence(target, wanted, listed.absence), ""
+            if not wanted.subject and witness == "upstream":
+                await self._rights.note_list(target, may=True)
+            return listed, await self._keep(target, wanted, listed, witness)
 
-        listed, digest, _ = await self._proofs.once(target, ("list", wanted.name), ask, lambda found: found[2])
+        listed, digest = await self._proofs.once(target, ("list", wanted.name), ask, lambda _: None)
         if isinstance(listed, OciError):
             raise listed.anew()
         return listed, digest
@@ -200,6 +216,8 @@ class KeptLists:
         """The digest under which a list is kept now; empty when it is not."""
         if witness == "mirror" and not self._rights.believes_mirrors:
             return ""
+        if wanted.subject and not await self.is_held(target, wanted):
+            return ""  # strangers can make up as many digests as they like
         digest = f"sha256:{sha256(listed.body).hexdigest()}"
         try:
             await self._store.write(digest, listed.body)
@@ -226,14 +244,28 @@ class ReferrersLists:
 
     async def find(self, target: Target, wanted: Wanted, trail: Trail) -> Listed:
         """See ListSource."""
-        listed = await self._lists.find(target, wanted, trail)
+        refusal: OciError | None = None
+        try:
+            listed = await self._lists.find(target, wanted, trail)
+        except OciError as error:
+            if error.status not in NO_LISTS or not wanted.whole:
+                raise
+            refusal, listed = error, Listed(absence=error)
         if listed.absence is None or not wanted.whole or not await self._lists.is_held(target, wanted):
+            if refusal is not None:
+                raise refusal
             return listed
-        body = NO_REFERRERS
-        answer = await self._manifests.answer(_GET, target, referrers_tag(wanted.subject), Trail())
-        if answer.status == 200 and isinstance(answer.body, bytes):
-            body = answer.body
-        return Listed(body, OCI_INDEX, extra=listed.extra)
+        of_tag = Trail()
+        answer = await self._manifests.answer(_GET, target, referrers_tag(wanted.subject), of_tag)
+        if of_tag.outcome == "stale":
+            trail.outcome, trail.problem = "stale", of_tag.problem
+        extra = listed.extra or tuple(line for line in answer.headers if line[0] in ("age", "warning"))
+        is_index = get(answer.headers, "content-type") == OCI_INDEX
+        if answer.status == 200 and is_index and isinstance(answer.body, bytes):
+            return Listed(answer.body, OCI_INDEX, extra=extra)
+        if refusal is not None:
+            raise refusal
+        return Listed(NO_REFERRERS, OCI_INDEX, extra=extra)
 
 
 class ReferrersTags:
@@ -259,12 +291,14 @@ class ReferrersTags:
 
         async def ask(_: str) -> Answer | Listed:
             try:
-                return await self._manifests.answer(request, target, reference, trail)
+                answer = await self._manifests.answer(request, target, reference, trail)
             except OciError as error:
                 if error.status != 404:
                     raise
                 trail.outcome = "miss"
                 return await self._lists.note_absence(target, wanted, error)
+            await self._index.drop_list(repository_of(target), name)  # it is absent no longer
+            return answer
 
         found = await self._lists.settle(target, wanted, ask, trail)
         return found if isinstance(found, Answer) else absence_answer(found)

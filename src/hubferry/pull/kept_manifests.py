@@ -197,7 +197,15 @@ class KeptManifests:
         if described is not None and request.method == "GET":
             content = await self._store.read(described.digest)
         if not is_fresh or (request.method == "GET" and described is not None and content is None):
-            described, content = await self._convert(request, target, tag, key, types)
+            try:
+                described, content = await self._convert(request, target, tag, key, types)
+            except OciError as error:
+                if known is None or known.described is None or not may_cover(error):
+                    raise
+                described, content = known.described, await self._store.read(known.described.digest)
+                if request.method == "GET" and content is None:
+                    raise
+                trail.outcome, trail.problem = "stale", error.message
         if described is None:
             raise relay_error(404, (), Asked(repository.upstream, repository.name, tag))
         return manifest_answer(request, described, content)
@@ -208,7 +216,7 @@ class KeptManifests:
         """Ask the upstream for a manifest of one of these types; None when it has none. Raises OciError."""
         accept = ", ".join(types)
 
-        async def ask() -> tuple[Described | None, bytes | None, Witness]:
+        async def ask() -> tuple[Described | None, bytes | None, Witness | None]:
             try:
                 if request.method == "HEAD":
                     described = await self._upstream.describe(target, tag, accept)
@@ -218,7 +226,7 @@ class KeptManifests:
             except OciError as error:
                 if error.status != 404:
                     raise
-                return None, None, "upstream"
+                return None, None, None  # which proves nothing
             return described, content, "mirror" if described.by_mirror else "upstream"
 
         asked = ("convert", request.method, key)

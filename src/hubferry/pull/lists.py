@@ -135,9 +135,10 @@ def check_list(wanted: Wanted, listed: Listed) -> Listed:
     """The same, with its tags. Raises ValueError for what is no list, such as the page of a captive portal."""
     if not wanted.subject:
         return replace(listed, tags=tuple(parse_tags(listed.body)))
-    if not isinstance(parse_json(listed.body), dict):
-        raise ValueError("not an index")
-    return listed
+    document = parse_json(listed.body)
+    if not isinstance(document, dict) or not isinstance(document.get("manifests"), list):
+        raise ValueError("not an index")  # such as an error that came with 200
+    return replace(listed, media_type=OCI_INDEX)
 
 
 async def answer_tags(lists: ListSource, route: Route, target: Target, endpoint: Endpoint, trail: Trail) -> Answer:
@@ -158,7 +159,9 @@ async def answer_tags(lists: ListSource, route: Route, target: Target, endpoint:
 
 async def answer_referrers(lists: ListSource, route: Route, target: Target, endpoint: Endpoint, trail: Trail) -> Answer:
     """The index of what refers to a digest; 404 where there is no referrers API. Raises OciError."""
-    artifact_type = check_artifact_type(endpoint.param("artifactType"))
+    types = [value for key, value in endpoint.query if key == "artifactType"]
+    # of several none is asked for: registries differ in what that means, and clients filter what was not filtered
+    artifact_type = check_artifact_type(types[0]) if len(types) == 1 else ""
     page = parse_page(endpoint.param("n"), endpoint.param("last"))
     listed = await lists.find(target, wanted_referrers(endpoint.reference, artifact_type, page), trail)
     if listed.absence is not None:

@@ -16,13 +16,13 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from hubferry.core.descriptors import Contents, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.manifest import ManifestProblem
-from hubferry.ports import BlobIndex, Clock, StoreFailure, UpstreamFailure
+from hubferry.ports import BlobIndex, Clock, EventLog, StoreFailure, UpstreamFailure
 from hubferry.pull.companions import Companions
 from hubferry.pull.rights import repository_of
 from hubferry.pull.target import Target
@@ -66,6 +66,7 @@ class Prefetch:
         index: BlobIndex,
         clock: Clock,
         *,
+        log: EventLog,
         fetches_layers: bool = True,
         companions: Companions | None = None,
     ) -> None:
@@ -73,6 +74,7 @@ class Prefetch:
         self._fill = fill
         self._kept = index
         self._clock = clock
+        self._log = log
         self._fetches_layers = fetches_layers
         self._companions = companions
         # what a client was given: (target, peer, digest of an image) -> its index, (.., of a blob) -> its image,
@@ -85,6 +87,7 @@ class Prefetch:
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._completing: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._completions: set[asyncio.Task[None]] = set()  # those of them that wait for others
 
     async def manifest_given(self, target: Target, peer: str, digest: str, manifest: bytes) -> None:
         """Note that a client at the address `peer` was given a manifest."""
@@ -130,7 +133,10 @@ class Prefetch:
             known = Contents((), ())
             if len(manifest) <= MAX_BYTES:
                 with contextlib.suppress(ManifestProblem):
-                    known = parse_contents(manifest)
+                    read = parse_contents(manifest)
+                    # of more nothing is made use of; one blob more tells that there are too many
+                    manifests, blobs = read.manifests[:WAITING], read.blobs[: WAITING + 1]
+                    known = replace(read, manifests=manifests, blobs=blobs)
             self._contents.put(digest, known)
         return known
 
@@ -157,12 +163,16 @@ class Prefetch:
         if not self._is_due((target, image.digest), AGAIN_S):
             return
         blobs = [blob.digest for blob in image.contents.blobs if not blob.is_foreign] if self._fetches_layers else []
-        if len(self._tasks) + len(blobs) >= WAITING:
+        if len(self._tasks) - len(self._completions) + len(blobs) >= WAITING:
             return
         layers = [self._start(self._run(target, digest)) for digest in blobs]
         root = image.digest if image.index is None else image.index.digest
-        if self._companions is not None and self._is_due((target, root, image.digest), COMPLETE_AGAIN_S):
-            self._start(self._complete(target, root, image.digest, layers))
+        if self._companions is None or len(self._completions) >= WAITING:
+            return
+        if self._is_due((target, root, image.digest), COMPLETE_AGAIN_S):
+            task = self._start(self._complete(target, root, image.digest, layers))
+            self._completions.add(task)
+            task.add_done_callback(self._completions.discard)
 
     def _is_due(self, key: Hashable, again_s: float) -> bool:
         """Whether this was not begun lately; it is now."""
@@ -193,6 +203,10 @@ class Prefetch:
             found = await self._companions.find(target, root, (image,))
             for digest in found.blobs:
                 await self._run(target, digest)
+            if found.problem is not None:  # the next pull of it tries again
+                self._begun.drop((target, root, image))
+                where = {"upstream": target.origin.name, "repository": target.repository, "digest": image}
+                self._log.warning("complete_failed", {**where, "problem": str(found.problem)})
 
 
 class _Lately(Generic[V]):
@@ -204,6 +218,9 @@ class _Lately(Generic[V]):
 
     def get(self, key: Hashable) -> V | None:
         return self._things.get(key)
+
+    def drop(self, key: Hashable) -> None:
+        self._things.pop(key, None)
 
     def put(self, key: Hashable, thing: V) -> None:
         self._things[key] = thing

@@ -18,6 +18,7 @@ from hubferry.pull.target import Target, Witness
 
 RIGHT_S = 300.0
 AT_MIRRORS = " at its mirrors"  # behind the upstream's name: the same for what mirrors show everybody
+LISTS = " lists"  # the tag list, to whoever may not pull
 BEHIND_LOGIN = " behind a login"  # something of it was fetched for somebody's credential, or was refused without one
 MAX_REMEMBERED = 10_000
 
@@ -53,6 +54,27 @@ class Rights:
             return bool(target.origin.settings.mirrors) and await self._is_open_at_mirrors(repository)
         proven_at = self._proven.get((repository, target.credential or Credential("", "")))
         return proven_at is not None and self._clock.monotonic() - proven_at < RIGHT_S
+
+    async def may_list(self, target: Target) -> bool:
+        """Whether this caller may have the kept tag list: whoever may pull, and whoever was shown the list itself."""
+        if await self.may(target):
+            return True
+        lists = _about(repository_of(target), LISTS)
+        if target.is_anonymous:
+            return await self._index.is_public(lists)
+        proven_at = self._proven.get((lists, target.credential or Credential("", "")))
+        return proven_at is not None and self._clock.monotonic() - proven_at < RIGHT_S
+
+    async def note_list(self, target: Target, *, may: bool) -> None:
+        """Remember whether the upstream just showed this caller its tag list, which opens nothing else.
+
+        Registries may allow the one and not the other.
+        """
+        lists = _about(repository_of(target), LISTS)
+        if target.is_anonymous:
+            await self._index.set_public(lists, public=may)
+            return
+        self._note_proven((lists, target.credential or Credential("", "")), may=may)
 
     async def may_ask_mirrors(self, target: Target) -> bool:
         """Whether mirrors may speak for the upstream: what it shows everybody, or nobody has fetched with a login."""
@@ -94,7 +116,9 @@ class Rights:
             if not may and await self._index.is_public(_about(repository, AT_MIRRORS)):
                 await self._index.set_public(_about(repository, AT_MIRRORS), public=False)
             return
-        key = (repository, target.credential or Credential("", ""))
+        self._note_proven((repository, target.credential or Credential("", "")), may=may)
+
+    def _note_proven(self, key: tuple[Repository, Credential], *, may: bool) -> None:
         self._proven.pop(key, None)
         if may:
             self._proven[key] = self._clock.monotonic()

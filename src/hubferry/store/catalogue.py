@@ -197,6 +197,9 @@ def _forget_image(db: sqlite3.Connection, image: KeptImage) -> set[str]:
         db.execute(sql, (*place, image.name.reference))
     doomed = _reach(db, [image.digest])
     of_place = "WHERE (upstream, repository) = (?, ?)"
+    about = f"SELECT digest FROM lists {of_place} AND subject = ? AND digest != ''"  # noqa: S608
+    lists = [row[0] for subject in doomed for row in db.execute(about, (*place, subject))]
+    doomed |= _reach(db, lists)
     tagged = [row[0] for row in db.execute(f"SELECT digest FROM tags {of_place}", place)]  # noqa: S608
     held = [row[0] for row in db.execute(f"SELECT digest FROM manifests {of_place}", place)]  # noqa: S608
     doomed -= _reach(db, [*tagged, *(digest for digest in held if digest not in doomed)])
@@ -208,7 +211,7 @@ def _forget_image(db: sqlite3.Connection, image: KeptImage) -> set[str]:
 
 
 def _is_wanted(db: sqlite3.Connection, digest: str, doomed: set[str]) -> bool:
-    for table in ("manifests", "blobs"):
+    for table in ("manifests", "blobs", "lists"):
         if db.execute(f"SELECT 1 FROM {table} WHERE digest = ? LIMIT 1", (digest,)).fetchone():  # noqa: S608
             return True
     parents = db.execute("SELECT parent FROM parts JOIN files ON name = parent WHERE child = ?", (digest,))

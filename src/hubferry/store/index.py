@@ -22,7 +22,7 @@ from hubferry.store.schema import connect
 
 REREAD_S = 2.0
 REMEMBERED = 20_000
-MAX_LISTS = 64  # of one subject, or of the tags of one repository: pages and filters are for clients to make up
+MAX_LISTS = 64  # pages and filters, which clients may make up, of one subject or of the tags of one repository
 T = TypeVar("T")
 
 
@@ -97,6 +97,15 @@ class SqliteIndex:
     async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
         """See ports.BlobIndex."""
         return await self._ask((repository, name, "list"), lambda db: _list(db, repository, name))
+
+    async def drop_list(self, repository: Repository, name: str) -> None:
+        """See ports.BlobIndex."""
+        if self._is_remembered((repository, name, "list"), None):
+            return
+        self._remember((repository, name, "list"), None)
+        row = (repository.upstream, repository.name, name)
+        sql = "DELETE FROM lists WHERE (upstream, repository, name) = (?, ?, ?)"
+        await self._write(lambda db: db.execute(sql, row))
 
     async def put_list(self, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:
         """See ports.BlobIndex; beyond MAX_LISTS of a subject the one that was confirmed longest ago is forgotten."""
@@ -227,17 +236,13 @@ def _list(db: sqlite3.Connection, repository: Repository, name: str) -> ListEntr
 
 def _put_list(db: sqlite3.Connection, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:
     place = (repository.upstream, repository.name)
-    before = _list(db, repository, name)
-    if subject and before is not None and before.digest not in ("", entry.digest):
-        db.execute("DELETE FROM parts WHERE (parent, child) = (?, ?)", (subject, before.digest))
     row = (*place, name, subject, entry.digest, entry.confirmed_at, entry.media_type, entry.filters, entry.next_last)
     db.execute("INSERT OR REPLACE INTO lists VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    if subject and entry.digest:  # whoever wants the subject wants what refers to it
-        db.execute("INSERT OR IGNORE INTO parts VALUES (?, ?)", (subject, entry.digest))
+    # only what has a query: of that there may be any number, and it must not push out the whole list
     sql = """
         DELETE FROM lists WHERE (upstream, repository, subject) = (:upstream, :repository, :subject) AND name IN (
             SELECT name FROM lists WHERE (upstream, repository, subject) = (:upstream, :repository, :subject)
-            ORDER BY confirmed_at DESC LIMIT -1 OFFSET :kept
+            AND name LIKE '%?%' ORDER BY confirmed_at DESC LIMIT -1 OFFSET :kept
         )
     """
     named = {"upstream": repository.upstream, "repository": repository.name, "subject": subject, "kept": MAX_LISTS}

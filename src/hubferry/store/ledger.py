@@ -35,8 +35,7 @@ FORGOTTEN = (
     ("lists", "digest"), ("lists", "subject"),
 )  # fmt: skip
 VICTIMS = 64  # looked at together
-# from what is wanted down to what goes with it: index, image, list of referrers, signature, its blobs
-DEPTH = 4
+DEPTH = 2  # from what is wanted down to what goes with it: index, image, layers; or list, signature, its blobs
 
 T = TypeVar("T")
 

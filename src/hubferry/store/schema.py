@@ -1,8 +1,7 @@
 """The tables of the index file, and how it is opened.
 
 `files` is the account of what takes room (ledger.py), with its sum kept by triggers, because a million rows cannot be
-added up for every blob. `parts` says what a manifest refers to, and which lists of referrers are about it; the rest is
-what upstreams said (index.py).
+added up for every blob. `parts` says what a manifest refers to; the rest is what upstreams said (index.py).
 """
 
 import sqlite3
