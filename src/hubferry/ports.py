@@ -181,6 +181,9 @@ class BlobIndex(Index, Protocol):
     async def index_of(self, repository: Repository, digest: str) -> str | None:
         """The digest of an index of this repository that is kept and refers to this manifest, or None."""
 
+    async def is_listed(self, repository: Repository, digest: str) -> bool:
+        """Whether a kept list of what refers to something in this repository names the manifest of that digest."""
+
     async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
         """The list that its upstream is asked for as `name` (path and query below the repository), or None."""
 

@@ -184,10 +184,13 @@ class KeptLists:
         return await (self._rights.may(target) if wanted.subject else self._rights.may_list(target))
 
     async def is_held(self, target: Target, wanted: Wanted) -> bool:
-        """Whether a list is about something that is kept of this repository, and this caller may have."""
+        """Whether this caller may have what a list is about: a manifest that is kept, or that a kept list names."""
         if not wanted.subject or not await self._rights.may(target):
             return False
-        return await self._index.manifest(repository_of(target), wanted.subject) is not None
+        repository = repository_of(target)
+        if await self._index.manifest(repository, wanted.subject) is not None:
+            return True
+        return await self._index.is_listed(repository, wanted.subject)  # oras asks what refers to a signature
 
     async def _ask(self, target: Target, wanted: Wanted) -> tuple[Listed, str]:
         """Ask the upstream, once for all who ask; the list, and the digest it is kept under. Raises OciError."""

@@ -94,6 +94,16 @@ class SqliteIndex:
         found = await self._ask((repository, digest, "index"), lambda db: db.execute(sql, row).fetchone())
         return str(found[0]) if found else None
 
+    async def is_listed(self, repository: Repository, digest: str) -> bool:
+        """See ports.BlobIndex."""
+        sql = (
+            "SELECT 1 FROM parts JOIN lists ON digest = parent "
+            "WHERE child = ? AND upstream = ? AND repository = ? LIMIT 1"
+        )
+        row = (digest, repository.upstream, repository.name)
+        key = (repository, digest, "listed")
+        return bool(await self._ask(key, lambda db: db.execute(sql, row).fetchone() is not None))
+
     async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
         """See ports.BlobIndex."""
         return await self._ask((repository, name, "list"), lambda db: _list(db, repository, name))
