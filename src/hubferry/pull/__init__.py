@@ -10,6 +10,7 @@
         rights               who may have what is kept
       streamed_blobs         blobs from the upstream, when nothing is kept
       kept_lists             tag lists and referrers from what is kept; lists asks the upstream
+        referrers            lists of what refers to a digest, and the tags in their place
         fetch.Fetcher        one request: which base, when to ask again
           one_base           asks one base: as whom
           limits             429s, quotas and refused accounts, for everybody who asks

@@ -4,14 +4,12 @@ A client that waits for a tag to appear, and a crowd that asks for one that does
 upstream request each. In memory only, and not for long.
 """
 
-from collections import OrderedDict
 from collections.abc import Hashable
 
 from hubferry.core.errors import OciError
 from hubferry.core.freshness import NEGATIVE_TTL_S
 from hubferry.ports import Clock
-
-MAX_REMEMBERED = 10_000
+from hubferry.pull.lately import Lately
 
 
 class Absences:
@@ -19,14 +17,11 @@ class Absences:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: OrderedDict[Hashable, tuple[float, OciError]] = OrderedDict()
+        self._known: Lately[tuple[float, OciError]] = Lately()
 
     def note(self, key: Hashable, error: OciError) -> None:
         """Remember a 404."""
-        self._known[key] = (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew())
-        self._known.move_to_end(key)
-        while len(self._known) > MAX_REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put(key, (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew()))
 
     def find(self, key: Hashable) -> OciError | None:
         """The 404 that still holds, if there is one."""
@@ -35,5 +30,5 @@ class Absences:
             return None
         if self._clock.monotonic() < known[0]:
             return known[1].anew()
-        del self._known[key]
+        self._known.drop(key)
         return None

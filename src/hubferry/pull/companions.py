@@ -20,10 +20,10 @@ from hubferry.core.http import Request, get
 from hubferry.core.manifest import ManifestProblem
 from hubferry.ports import BlobStore, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
-from hubferry.pull.kept_lists import NO_LISTS
 from hubferry.pull.kept_manifests import SAVING
 from hubferry.pull.lists import ListSource, wanted_referrers
 from hubferry.pull.manifests import ManifestSource
+from hubferry.pull.referrers import NO_LISTS
 from hubferry.pull.target import Target
 
 MAX_OTHERS = 200  # manifests beside one image: the largest official ones have some thirty, and as many attestations

@@ -41,7 +41,7 @@ from hubferry.pull.exchanges import Exchanges
 from hubferry.pull.fetch import Fetcher, Patience, unreachable
 from hubferry.pull.flights import Flights, SharedFlights
 from hubferry.pull.kept_blobs import KeptBlobs
-from hubferry.pull.kept_lists import KeptLists, ReferrersLists, ReferrersTags
+from hubferry.pull.kept_lists import KeptLists
 from hubferry.pull.kept_manifests import KeptManifests, timing_of
 from hubferry.pull.limits import Limits
 from hubferry.pull.lists import ListSource, UpstreamLists, answer_referrers, answer_tags
@@ -49,6 +49,7 @@ from hubferry.pull.login import Login, challenge
 from hubferry.pull.manifests import ManifestSource, UpstreamManifests
 from hubferry.pull.prefetch import Prefetch
 from hubferry.pull.proofs import Proofs
+from hubferry.pull.referrers import ReferrersLists, ReferrersTags
 from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.streamed_blobs import StreamedBlobs
 from hubferry.pull.target import Origin, Question, Target

@@ -1,4 +1,4 @@
-"""Lists from what is kept of them: the tags of a repository, what refers to a digest, the tags that stand for that.
+"""Lists from what is kept of them: the tags of a repository, and what refers to a digest.
 
 A list, or its absence, answers like a tag: within its TTL without asking, then once for all who ask, and for
 `stale_if_error` in place of an upstream that fails, never in place of its 401, 403 or 404. Its body is content like any
@@ -10,8 +10,9 @@ other. Three things are special to what refers to a digest:
     subject is kept, and the         image goes on; "error" relays the failure, for those who would rather not run an
     upstream fails                   image than run it unverified
 
-An absence is written down only for a subject that is kept: what strangers make up is remembered for moments.
-Not here: what the upstream is asked (lists.py), to whom it may be shown (rights.py).
+A list of what refers to a digest, or its absence, is written down only where that digest is kept or listed: what
+strangers make up is remembered for moments. Not here: what the upstream is asked (lists.py), to whom it may be shown
+(rights.py), the tags in the place of such lists (referrers.py).
 """
 
 import asyncio
@@ -21,27 +22,21 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TypeVar
 
-from hubferry.core.errors import Code, OciError, relay_error
+from hubferry.core.errors import OciError, relay_error
 from hubferry.core.freshness import Freshness, decide_freshness, may_cover, stale_headers, warning
-from hubferry.core.http import Request, get
-from hubferry.core.manifest import OCI_INDEX
-from hubferry.core.referrers import referrers_tag, subject_of
 from hubferry.ports import BlobIndex, Clock, ContentStore, EventLog, ListEntry, StoreFailure
-from hubferry.pull.absences import MAX_REMEMBERED, Absences
-from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.absences import Absences
+from hubferry.pull.answer import Trail
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_manifests import Timing
-from hubferry.pull.lists import Listed, UpstreamLists, Wanted, absence_answer, check_list
-from hubferry.pull.manifests import ManifestSource
+from hubferry.pull.lately import MAX_REMEMBERED
+from hubferry.pull.lists import Listed, UpstreamLists, Wanted, check_list
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
 from hubferry.pull.target import Target, Witness
 
 T = TypeVar("T")
-NO_LISTS = frozenset({400, 401, 403, 404, 405})  # what registries without a referrers API answer
 LARGE = 64 * 2**10  # bytes that take a while to read
-NO_REFERRERS = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()
-_GET = Request("GET", "", "", (("accept", OCI_INDEX),), "http", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,81 +225,6 @@ class KeptLists:
         entry = ListEntry(digest, self._clock.time(), listed.media_type, listed.filters, listed.next_last)
         await self._index.put_list(repository_of(target), wanted.name, wanted.subject, entry)
         return digest
-
-
-class ReferrersLists:
-    """A ListSource for clients that want a referrers API, also where the registry has none.
-
-    Of what is kept and has no list, the tag in the place of the list answers; where that is absent too, an empty list.
-    A 404 would send Docker 29 and containerd on to the registry itself, which may be blocked, and end oras, which takes
-    a registry that has lists of some digests to have one of each.
-    """
-
-    def __init__(self, lists: KeptLists, manifests: ManifestSource) -> None:
-        """`manifests` answers for the tags."""
-        self._lists = lists
-        self._manifests = manifests
-
-    async def find(self, target: Target, wanted: Wanted, trail: Trail) -> Listed:
-        """See ListSource."""
-        refusal: OciError | None = None
-        try:
-            listed = await self._lists.find(target, wanted, trail)
-        except OciError as error:
-            if error.status not in NO_LISTS or not wanted.whole:
-                raise
-            refusal, listed = error, Listed(absence=error)
-        if listed.absence is None or not wanted.whole or not await self._lists.is_held(target, wanted):
-            if refusal is not None:
-                raise refusal
-            return listed
-        of_tag = Trail()
-        answer = await self._manifests.answer(_GET, target, referrers_tag(wanted.subject), of_tag)
-        if of_tag.outcome == "stale":
-            trail.outcome, trail.problem = "stale", of_tag.problem
-        extra = listed.extra or tuple(line for line in answer.headers if line[0] in ("age", "warning"))
-        is_index = get(answer.headers, "content-type") == OCI_INDEX
-        if answer.status == 200 and is_index and isinstance(answer.body, bytes):
-            return Listed(answer.body, OCI_INDEX, extra=extra)
-        if refusal is not None:
-            raise refusal
-        return Listed(NO_REFERRERS, OCI_INDEX, extra=extra)
-
-
-class ReferrersTags:
-    """A ManifestSource that also keeps the absence of the tags that stand for lists of referrers.
-
-    Docker 29 asks for `sha256-HEX` whenever a registry has no answer for the referrers of a digest, and does not pull
-    an image when that is refused with anything but 404.
-    """
-
-    def __init__(self, manifests: ManifestSource, lists: KeptLists, index: BlobIndex) -> None:
-        """`manifests` answers for every tag that exists."""
-        self._manifests = manifests
-        self._lists = lists
-        self._index = index
-
-    async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
-        """See ManifestSource."""
-        subject = subject_of(reference)
-        if not subject or await self._index.tag(repository_of(target), reference) is not None:
-            return await self._manifests.answer(request, target, reference, trail)
-        name = f"manifests/{reference}"
-        wanted = Wanted(name, subject=subject, whole=name, unknown=Code.MANIFEST_UNKNOWN)
-
-        async def ask(_: str) -> Answer | Listed:
-            try:
-                answer = await self._manifests.answer(request, target, reference, trail)
-            except OciError as error:
-                if error.status != 404:
-                    raise
-                trail.outcome = "miss"
-                return await self._lists.note_absence(target, wanted, error)
-            await self._index.drop_list(repository_of(target), name)  # it is absent no longer
-            return answer
-
-        found = await self._lists.settle(target, wanted, ask, trail)
-        return found if isinstance(found, Answer) else absence_answer(found)
 
 
 def _key(target: Target, wanted: Wanted) -> tuple[object, ...]:

@@ -9,7 +9,6 @@ As an upstream's limit is used up, TTLs stretch (core/quota.py).
 A repository gives only what it was itself seen to hold, to whom it was proven to be open (rights.py).
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -42,8 +41,9 @@ from hubferry.ports import (
     TagEntry,
     Uncounted,
 )
-from hubferry.pull.absences import MAX_REMEMBERED, Absences
+from hubferry.pull.absences import Absences
 from hubferry.pull.answer import Answer, Trail
+from hubferry.pull.lately import MAX_REMEMBERED, Lately
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
@@ -131,7 +131,7 @@ class KeptManifests:
         self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
         self._proofs = proofs
         self._absences = Absences(clock)
-        self._conversions: OrderedDict[Hashable, _Conversion] = OrderedDict()
+        self._conversions: Lately[_Conversion] = Lately()
 
     async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
         """See ManifestSource."""
@@ -231,9 +231,7 @@ class KeptManifests:
 
         asked = ("convert", request.method, key)
         described, content, _ = await self._proofs.once(target, asked, ask, lambda found: found[2])
-        self._conversions[key] = _Conversion(described, self._clock.monotonic())
-        while len(self._conversions) > MAX_REMEMBERED:
-            self._conversions.popitem(last=False)
+        self._conversions.put(key, _Conversion(described, self._clock.monotonic()))
         return described, content
 
     async def _look_up(self, target: Target, repository: Repository, tag: str, *, wants_body: bool) -> "_KeptTag":

@@ -8,22 +8,21 @@ A manifest that was given is no sign that its layers are wanted: some clients re
 
 Config and layers are fetched at once then, AT_ONCE of an upstream at a time in the order of the manifest, WAITING in
 line, and `max_unwatched` of each until somebody comes for it (fill/). Afterwards comes what belongs to the image beside
-its layers (companions.py), for one image of an upstream at a time. Nobody is told of what cannot be fetched: whoever
-asks for it is.
+its layers (companions.py), for one image of an upstream at a time; the log says when that fails. Nobody else is told of
+what cannot be fetched: whoever asks for it is.
 """
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
 
 from hubferry.core.descriptors import Contents, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.manifest import ManifestProblem
 from hubferry.ports import BlobIndex, Clock, EventLog, StoreFailure, UpstreamFailure
 from hubferry.pull.companions import Companions
+from hubferry.pull.lately import Lately
 from hubferry.pull.rights import repository_of
 from hubferry.pull.target import Target
 
@@ -32,9 +31,7 @@ WAITING = 200
 AGAIN_S = 60.0  # the same image for the same caller
 COMPLETE_AGAIN_S = 3600.0  # what belongs to the same image
 MAX_BYTES = 256 * 2**10  # of a manifest that is looked into: the largest that anybody writes have some tens of KiB
-MAX_REMEMBERED = 10_000
 MAX_PARSED = 500
-V = TypeVar("V")
 
 
 @dataclass
@@ -79,11 +76,11 @@ class Prefetch:
         self._companions = companions
         # what a client was given: (target, peer, digest of an image) -> its index, (.., of a blob) -> its image,
         # (.., of an index) -> the same
-        self._indexes: _Lately[_Index] = _Lately()
-        self._images: _Lately[_Image] = _Lately()
-        self._read: _Lately[_Index] = _Lately()
-        self._contents: _Lately[Contents] = _Lately(MAX_PARSED)
-        self._begun: _Lately[float] = _Lately()
+        self._indexes: Lately[_Index] = Lately()
+        self._images: Lately[_Image] = Lately()
+        self._read: Lately[_Index] = Lately()
+        self._contents: Lately[Contents] = Lately(MAX_PARSED)
+        self._begun: Lately[float] = Lately()
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._completing: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +91,7 @@ class Prefetch:
         contents = self._parsed(digest, manifest)
         if contents.manifests:
             index = self._index(target, peer, digest)
-            for entry in contents.manifests[:WAITING]:
+            for entry in contents.manifests:
                 self._indexes.put((target, peer, entry.digest), ATTESTED if entry.is_attestation else index)
         elif contents.blobs and not contents.subject:  # what refers to an image comes with that
             image = _Image(digest, contents, await self._index_of(target, peer, digest))
@@ -104,7 +101,7 @@ class Prefetch:
                 self._begin(target, image)
                 return
             image.index.given.add(digest)
-            for blob in contents.blobs[:WAITING]:
+            for blob in contents.blobs:
                 self._images.put((target, peer, blob.digest), image)
 
     async def _index_of(self, target: Target, peer: str, digest: str) -> _Index | None:
@@ -207,23 +204,3 @@ class Prefetch:
                 self._begun.drop((target, root, image))
                 where = {"upstream": target.origin.name, "repository": target.repository, "digest": image}
                 self._log.warning("complete_failed", {**where, "problem": str(found.problem)})
-
-
-class _Lately(Generic[V]):
-    """The last things that were put."""
-
-    def __init__(self, most: int = MAX_REMEMBERED) -> None:
-        self._most = most
-        self._things: OrderedDict[Hashable, V] = OrderedDict()
-
-    def get(self, key: Hashable) -> V | None:
-        return self._things.get(key)
-
-    def drop(self, key: Hashable) -> None:
-        self._things.pop(key, None)
-
-    def put(self, key: Hashable, thing: V) -> None:
-        self._things[key] = thing
-        self._things.move_to_end(key)
-        if len(self._things) > self._most:
-            self._things.popitem(last=False)

@@ -21,7 +21,7 @@ from hubferry.core.manifest import ManifestProblem
 from hubferry.core.platforms import Platform, choose
 from hubferry.ports import BlobStore, Fills, InFile, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
-from hubferry.pull.companions import MAX_DEPTH, Companions, Found, NotWarm, is_kept
+from hubferry.pull.companions import MAX_DEPTH, Companions, NotWarm, is_kept
 from hubferry.pull.fetch import unreachable
 from hubferry.pull.kept_blobs import NOBODYS, KeptBlobs
 from hubferry.pull.target import Origin, Target
@@ -101,7 +101,7 @@ class Warmer:
         `companions` also has manifests kept. `blobs` answers requests; `store` and `fills` are what it keeps things in.
         """
         self._target_of = target_of
-        self._companions = companions
+        self.companions = companions
         self._blobs = blobs
         self._store = store
         self._fills = fills
@@ -127,14 +127,6 @@ class Warmer:
     async def is_kept(self, digest: str) -> bool:
         """Whether content has its final name, and was found right if it had to be looked at again."""
         return await is_kept(self._store, digest)
-
-    async def manifest(self, target: Target, reference: str) -> tuple[str, bytes]:
-        """A manifest, kept now, with its digest. Raises OciError, NotWarm."""
-        return await self._companions.manifest(target, reference)
-
-    async def find_companions(self, target: Target, root: str, images: Sequence[str]) -> Found:
-        """What belongs to these images of an index, kept as far as it is manifests."""
-        return await self._companions.find(target, root, images)
 
     async def fetch(self, target: Target, layer: Descriptor, onlooker: Onlooker) -> int | None:
         """Have a blob kept; how many bytes that took, None when it was there already.
@@ -220,7 +212,7 @@ class _Work:
 
         Raises OciError, NotWarm, ManifestProblem.
         """
-        digest, body = await self._warmer.manifest(self._target, reference)
+        digest, body = await self._warmer.companions.manifest(self._target, reference)
         self.result.digest = self.result.digest or digest
         self.result.digests.append(digest)
         contents = parse_contents(body)
@@ -236,7 +228,7 @@ class _Work:
 
     async def companions(self) -> list[Descriptor]:
         """The blobs that belong to the image beside those of `image`."""
-        found = await self._warmer.find_companions(self._target, self.result.digest, self.images)
+        found = await self._warmer.companions.find(self._target, self.result.digest, self.images)
         self.result.digests += [digest for digest in found.manifests if digest not in self.result.digests]
         self.result.skipped += found.skipped
         if found.problem is not None:
