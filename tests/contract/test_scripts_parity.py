@@ -41,7 +41,8 @@ def gateway(hub: Hub, start_gateway: StartGateway) -> Gateway:
 
 def table(hub: Hub, **server: Any) -> dict[str, Any]:
     docker = upstream(hub.url, default=True, library=True, hosts=[HUB_HOST])
-    return {"server": server, "upstreams": {"only": True, "docker.io": docker}}
+    # the scripts fetch nothing but what is asked for, and requests are counted here
+    return {"server": server, "cache": {"complete": False}, "upstreams": {"only": True, "docker.io": docker}}
 
 
 def preflight(gateway: Gateway) -> Answer:

@@ -78,6 +78,7 @@ def brief(lab: Lab, clients: dict[str, Client], state_dir: Path) -> Iterator[tup
             lab.stand_in.add(f"library/brief-{name}", "1", indexes[name])
             client.pull(f"{gateway.host}/library/brief-{name}:1")
             client.remove(f"{gateway.host}/library/brief-{name}:1")
+            wait_complete(lab.stand_in, indexes[name])
         time.sleep(BRIEF_S)
         yield gateway, indexes
 
@@ -188,6 +189,8 @@ def test_within_the_ttl_nothing_is_asked_for_a_login_either(
     for _ in range(2):  # the first time a client may still hold blobs of an image that was removed a moment ago
         for repository in indexes:
             pull_as(clients[name], f"{gateway.host}/{repository}:1", ALICE)
+    for index in indexes.values():
+        wait_complete(hub, index)
     hub.recorder.clear()
     for repository, index in indexes.items():
         check_amd64(pull_as(clients[name], f"{gateway.host}/{repository}:1", ALICE), index)

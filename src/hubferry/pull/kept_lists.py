@@ -179,13 +179,18 @@ class KeptLists:
         return await (self._rights.may(target) if wanted.subject else self._rights.may_list(target))
 
     async def is_held(self, target: Target, wanted: Wanted) -> bool:
-        """Whether this caller may have what a list is about: a manifest that is kept, or that a kept list names."""
+        """Whether this caller may have what a list is about: a manifest that is kept, or named by a kept index or list.
+
+        Some clients (oras) ask what refers to a manifest before they ask for that.
+        """
         if not wanted.subject or not await self._rights.may(target):
             return False
         repository = repository_of(target)
         if await self._index.manifest(repository, wanted.subject) is not None:
             return True
-        return await self._index.is_listed(repository, wanted.subject)  # oras asks what refers to a signature
+        if await self._index.index_of(repository, wanted.subject) is not None:
+            return True
+        return await self._index.is_listed(repository, wanted.subject)
 
     async def _ask(self, target: Target, wanted: Wanted) -> tuple[Listed, str]:
         """Ask the upstream, once for all who ask; the list, and the digest it is kept under. Raises OciError."""

@@ -202,5 +202,5 @@ class Prefetch:
                 await self._run(target, digest)
             if found.problem is not None:  # the next pull of it tries again
                 self._begun.drop((target, root, image))
-                where = {"upstream": target.origin.name, "repository": target.repository, "digest": image}
-                self._log.warning("complete_failed", {**where, "problem": str(found.problem)})
+                name = f"{target.origin.name}/{target.repository}@{image}"
+                self._log.warning("complete_failed", {"image": name, "problem": str(found.problem)})
