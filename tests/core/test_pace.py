@@ -30,3 +30,14 @@ def test_a_slow_client_gets_little_of_a_file_at_a_time() -> None:
     assert [pace.next_region_bytes(now) for now in (0.0, 0.01, 1.0, 2.0, 2.01)] == [
         REGION_BYTES, REGION_BYTES, SMALL_BYTES, SMALL_BYTES, REGION_BYTES,
     ]  # fmt: skip
+
+
+def test_only_a_client_that_has_taken_much_and_still_takes_it_quickly_is_handed_large_pieces() -> None:
+    pace = Pace()
+    assert not pace.takes_large(0.0)
+    pace.next_region_bytes(0.0)
+    pace.sent_region(PROVEN_BYTES)
+    assert pace.takes_large(QUICK_S / 2)
+    assert not pace.takes_large(QUICK_S * 2)
+    pace.next_region_bytes(QUICK_S * 2)  # slow, so that it has to prove itself again
+    assert not pace.takes_large(QUICK_S * 2.5)

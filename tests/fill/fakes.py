@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
-from hubferry.fill.parts import Effort, Fetch, Partials
+from hubferry.fill.parts import PIECE_BYTES, Effort, Fetch, Partials
 from hubferry.ports import Cause, FillResult, Uncounted, UpstreamFailure
 from hubferry.store.blobs import BlobStore
 from tests.pull.fakes import FakeLog
@@ -191,7 +191,7 @@ async def read_all(body: Any) -> bytes:
     parts = []
     try:
         while (piece := await body.read()) is not None:
-            assert 0 < len(piece) <= 512 * 1024
+            assert 0 < len(piece) <= PIECE_BYTES
             parts.append(piece)
     finally:
         await body.close()

@@ -24,7 +24,18 @@ class Pace:
         """How much of a file to send next: little to a slow client, for what is in memory may not stay there."""
         is_quick = self._asked_at_s is None or now_s - self._asked_at_s < QUICK_S
         self._asked_at_s = now_s
+        if not is_quick:
+            self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
         return REGION_BYTES if is_quick else SMALL_BYTES
+
+    def sent_region(self, size_bytes: int) -> None:
+        """Count so many bytes of a file as given."""
+        self._given_bytes += size_bytes
+
+    def takes_large(self, now_s: float) -> bool:
+        """Whether a client that asks for more at `now_s` may be handed a large piece."""
+        is_quick = self._asked_at_s is not None and now_s - self._asked_at_s < QUICK_S
+        return is_quick and self._given_bytes >= PROVEN_BYTES
 
     def next_bytes(self, now_s: float) -> int:
         """How many bytes to read for a client that asks for more at `now_s`."""

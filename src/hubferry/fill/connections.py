@@ -73,7 +73,7 @@ class Connections:
         )
         if size_bytes is None:
             while (piece := await source.next_piece()) is not None:
-                await intake.put(piece, None)
+                await intake.put(piece, source.offset - len(piece))
             return
         segment = segments.take_gap()
         connection = None if segment is None else intake.connect(segment, source)

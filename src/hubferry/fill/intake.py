@@ -106,8 +106,8 @@ class Intake:
         connection.came_s, connection.all_bytes = self.now(), self.fetched_bytes
         return len(piece)
 
-    async def put(self, piece: bytes, at: int | None) -> None:
-        """Give a piece to the writer; None: it belongs behind the last one."""
+    async def put(self, piece: bytes, at: int) -> None:
+        """Give a piece to the writer; `at` is where in the blob it belongs. Raises as `next_piece` does."""
         self.fetched_bytes += len(piece)
         self._progress.fetched_bytes += len(piece)
         await self._writer.put(piece, at)

@@ -1,7 +1,8 @@
 """Readers of a fill: each reads the growing file by offset, at its own pace.
 
-A reader waits for the fill, never the fill for a reader. The file stays open for as long as anybody reads it, also
-after it got its final name or was removed.
+A reader waits for the fill, never the fill for a reader. One that keeps up, and whose client takes large pieces
+quickly, is handed the pieces themselves (progress.recent_piece); everybody else gets the same bytes from the file.
+The file stays open for as long as anybody reads it, also after it got its final name or was removed.
 """
 
 import asyncio
@@ -146,7 +147,12 @@ class FillBody:
         end = await self._wait_readable()
         if self._file is None or self._at >= end:
             return None
-        size_bytes = min(self._pace.next_bytes(time.monotonic()), end - self._at)
+        now_s = time.monotonic()
+        recent = self._recent_piece(end, now_s)
+        size_bytes = min(self._pace.next_bytes(now_s), end - self._at)
+        if recent is not None:
+            self._at += len(recent)
+            return recent
         try:
             piece = await self._file.read(self._at, size_bytes)
         except StoreFailure as failure:
@@ -159,12 +165,16 @@ class FillBody:
     async def next_region(self) -> Region | None:
         """See ports.InFile; never of what may turn out to be missing or wrong."""
         end = await self._wait_readable()
-        size_bytes = min(self._pace.next_region_bytes(time.monotonic()), end - self._at)
+        now_s = time.monotonic()
+        if self._recent_piece(end, now_s) is not None:
+            return None  # `read` gives it
+        size_bytes = min(self._pace.next_region_bytes(now_s), end - self._at)
         if self._file is None or size_bytes <= 0:
             return None
         region = self._file.partial.region(self._at, size_bytes)
         if region is not None:
             self._at += size_bytes
+            self._pace.sent_region(size_bytes)
         return region
 
     async def close(self) -> None:
@@ -173,6 +183,13 @@ class FillBody:
         if file is not None:
             self._watchers.leave()
             file.give_back()
+
+    def _recent_piece(self, end: int, now_s: float) -> bytes | None:
+        """The next piece if it is in memory, ends before `end`, and its client would not hold it for long."""
+        if not self._pace.takes_large(now_s):
+            return None
+        piece = self._progress.recent_piece(self._at)
+        return piece if piece is not None and self._at + len(piece) <= end else None
 
     async def _wait_readable(self) -> int:
         """Up to where may be read now; the reader's own position when it is at its end."""

@@ -1,18 +1,29 @@
-"""Hash and write the pieces of a blob on a thread, while the next ones arrive.
+"""Write and hash the pieces of a blob on threads, while the next ones arrive.
 
-Pieces are written where they belong, and hashed in the order of the file: what lies ahead of the front waits in the
-file until the front reaches it, and is read back then, from memory as a rule. `on_written` is told of the front only.
+A piece goes one way, and nobody changes or copies it:
 
-hashlib and pwrite release the interpreter, so that network, hash and disk overlap. At most QUEUE_BYTES wait; a
-producer that is faster waits. From time to time the hash so far goes into the sidecar, for whoever continues.
-Not here: threads are the caller's pool; what the digest should be is decided in fill.py.
+    put         the event loop gives it, and waits while QUEUE_BYTES are with the writer
+    _write      a thread writes it where it belongs in the file
+    _hash       at the front of what is whole it is hashed; one ahead of the front is let go, and read back from the
+                file, from memory as a rule, when the front has reached it
+    on_written  the event loop learns how far the file is written and hashed, and gets the piece for readers who keep up
+
+So readers in this process only see what is written and hashed, in order. (Who follows from another process sees the
+file's length, which is ahead by what waits for the hash. Nobody sees the last bytes of a blob before its digest
+matched.) Up to two processors one thread does both: the piece is still in that processor's cache then, and handing it
+to a second thread costs more than it brings. With more of them each has its own (OVERLAPS).
+
+hashlib and pwrite release the interpreter, so that network, hash and disk overlap. Whatever fails on a thread ends
+both, drops what waits, and is raised by `put` and `drain`. From time to time the hash so far goes into the sidecar, for
+whoever continues. Not here: threads are the caller's pool; what the digest should be is decided in fill.py.
 """
 
 import asyncio
 import hashlib
-import itertools
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -22,9 +33,18 @@ from hubferry.ports import StoreFailure
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-QUEUE_BYTES = 8 * PIECE_BYTES  # less, and network and disk wait for each other: 2 pieces cost a third of the speed
+QUEUE_BYTES = 4 * PIECE_BYTES  # half of it costs a third of the speed: network and disk wait for each other
 CHECKED_EVERY_BYTES = 64 * 2**20
-ROUNDS = 16  # how many times one job goes on before others get the thread
+ROUNDS = 64  # how many pieces one job does before others get the thread
+
+
+def _usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+OVERLAPS = _usable_processors() > 2
 
 
 class Damaged(Exception):
@@ -52,6 +72,15 @@ def hash_prefix(partial: Partial, digest: str, length_bytes: int) -> "_Hash":
     return hasher
 
 
+class _Stage:
+    """One kind of work on pieces, by at most one thread at a time; guarded by the writer's lock."""
+
+    def __init__(self, work: Callable[[int, bytes], None]) -> None:
+        self.work = work
+        self.waiting: deque[tuple[int, bytes]] = deque()
+        self.is_running = False
+
+
 class Writer:
     """The writing end of a file under way, for one event loop."""
 
@@ -63,69 +92,77 @@ class Writer:
         *,
         size_bytes: int | None,
         pool: ThreadPoolExecutor,
-        on_written: Callable[[int], None],
+        on_written: Callable[[int, bytes], None],
+        overlaps: bool = OVERLAPS,
     ) -> None:
-        """`on_written` is told, on the event loop, up to where the file holds hashed bytes."""
+        """`on_written` is told, on the event loop, up to where the file holds hashed bytes, and the last piece of them.
+
+        The piece is empty when it was read back from the file. `overlaps`: hashing has a thread of its own.
+        """
         self._partial = partial
         self._hasher = hasher
         self._size_bytes = size_bytes
         self._pool = pool
         self._on_written = on_written
+        self._overlaps = overlaps
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._lock = threading.Lock()  # guards the five below, which both sides change
-        self._queue: list[tuple[int | None, bytes]] = []
-        self._queued_bytes = 0
-        self._is_working = False
-        self._failure: StoreFailure | None = None
+        self._queued_bytes = 0  # given, and not told of; of the event loop only
         self._is_stopped = False
-        self._offset = offset  # of the thread only, as are the hash and the next two
+        self._lock = threading.Lock()  # guards the three below
+        self._writing = _Stage(self._write)
+        self._hashing = _Stage(self._hash)
+        self._failure: StoreFailure | None = None
+        # the rest, and the hash, belong to the thread that hashes
+        self._offset = offset
         self._ahead: dict[int, int] = {}  # where what is written beyond the front begins -> where it ends
+        self._ahead_from: dict[int, int] = {}  # the reverse
         self._checked_bytes = offset
 
-    async def put(self, piece: bytes, at: int | None = None) -> None:
-        """Give a piece to the thread, and wait while it has enough; `at` is where it belongs, None: at the front.
+    async def put(self, piece: bytes, at: int) -> None:
+        """Give a piece to the writer, and wait while it has enough; `at` is where in the file it belongs.
 
         Of each byte one piece is given. Beyond the front nothing may be given before the file was told (`go_ahead`).
-        Raises StoreFailure.
+        Raises StoreFailure for whatever went wrong on a thread.
         """
-        with self._lock:
-            if self._failure is not None:  # what follows a piece that was not written has no place
-                raise self._failure
-            self._queue.append((at, piece))
-            self._queued_bytes += len(piece)
-            is_first, self._is_working = not self._is_working, True
-        if is_first:
-            self._pool.submit(self._work)
+        if self._failure is not None:  # what follows a piece that was not written has no place
+            raise self._failure
+        self._queued_bytes += len(piece)
+        self._give(self._writing, at, piece)
         await self._until(lambda: self._queued_bytes < QUEUE_BYTES)
 
     async def drain(self) -> str:
-        """Wait until everything is written; the hash of it, hexadecimal. Raises StoreFailure."""
+        """Wait until everything is written and hashed; the hash of it, hexadecimal. Raises as `put` does."""
         await self._until(lambda: not self._is_working)
+        await asyncio.sleep(0)  # so that `on_written` was told of all of it, which the threads have left to the loop
         return self._hasher.hexdigest()
 
     async def stop(self) -> None:
-        """Wait until the thread has let go of the file, whatever became of it. Never raises but CancelledError.
+        """Wait until the threads have let go of the file, whatever became of it. Never raises but CancelledError.
 
         What lies ahead is not hashed any more.
         """
-        with self._lock:
-            self._is_stopped = True
+        self._is_stopped = True
         while self._is_working:
             self._changed.clear()
             await self._changed.wait()
 
     @property
     def written_bytes(self) -> int:
-        """Up to where it is written; only when nothing is being written."""
+        """Up to where it is written and hashed; only when nothing is being written."""
         return self._offset
 
     def note_progress(self) -> None:
         """Put the hash so far into the sidecar. Blocks; only when nothing is being written. Raises StoreFailure."""
         if self._failure is not None:
-            return  # the hash is ahead of the file
+            return  # it may have come between the hash and the count of what is hashed
         self._partial.declare(self._size_bytes, self._offset, self._hasher.hexdigest())
         self._checked_bytes = self._offset
+
+    @property
+    def _is_working(self) -> bool:
+        with self._lock:
+            return self._writing.is_running or self._hashing.is_running
 
     async def _until(self, is_met: Callable[[], bool]) -> None:
         while not is_met() and self._failure is None:
@@ -134,78 +171,96 @@ class Writer:
         if self._failure is not None:
             raise self._failure
 
-    def _work(self) -> None:
-        """On the thread."""
-        for _ in range(ROUNDS):
-            with self._lock:
-                items, self._queue = self._queue, []
-                if not items:
-                    self._is_working = False
-            if not items:
-                self._loop.call_soon_threadsafe(self._changed.set)
-                return
-            try:
-                self._process(items)
-            except StoreFailure as failure:
+    def _give(self, stage: _Stage, at: int, piece: bytes) -> None:
+        with self._lock:
+            stage.waiting.append((at, piece))
+            is_first, stage.is_running = not stage.is_running, True
+        if is_first:
+            self._submit(stage)
+
+    def _submit(self, stage: _Stage) -> None:
+        try:
+            self._pool.submit(self._run, stage)
+        except RuntimeError as error:  # the pool was shut down
+            self._fail(stage, error)
+
+    def _run(self, stage: _Stage) -> None:
+        """On a thread: what waits for this stage, in order."""
+        try:
+            for _ in range(ROUNDS):
                 with self._lock:
-                    self._failure = failure
-                    self._is_working = False
-                self._loop.call_soon_threadsafe(self._changed.set)
+                    if self._failure is not None:
+                        stage.waiting.clear()
+                    if not stage.waiting:
+                        stage.is_running = False
+                        break
+                    at, piece = stage.waiting.popleft()
+                stage.work(at, piece)
+                del piece  # or it would be held while this waits for its next turn
+            else:
+                self._submit(stage)
                 return
-            with self._lock:
-                self._queued_bytes -= sum(len(piece) for _, piece in items)
-            self._loop.call_soon_threadsafe(self._tell, self._offset)
-        self._pool.submit(self._work)
+        except Exception as error:  # noqa: BLE001 - a thread has no caller: whoever waits for it must learn of anything
+            self._fail(stage, error)
+            return
+        self._loop.call_soon_threadsafe(self._changed.set)
 
-    def _process(self, items: Sequence[tuple[int | None, bytes]]) -> None:
-        for at, pieces in self._runs(items):
-            if at != self._offset:
-                self._partial.write(at, pieces)
-                self._ahead[at] = at + sum(map(len, pieces))
-                continue
-            for piece in pieces:
-                self._hasher.update(piece)
-            self._partial.write(at, pieces)
-            self._advance(sum(map(len, pieces)))
-            self._catch_up()
+    def _fail(self, stage: _Stage, error: Exception) -> None:
+        """End a stage, and the other one with its next piece."""
+        failure = error
+        if not isinstance(failure, StoreFailure):
+            failure = StoreFailure(f"a blob under way cannot be written: {error!r}")
+            failure.__cause__ = error
+        with self._lock:
+            self._failure = self._failure or failure
+            stage.waiting.clear()
+            stage.is_running = False
+        self._loop.call_soon_threadsafe(self._changed.set)
 
-    def _runs(self, items: Sequence[tuple[int | None, bytes]]) -> Iterator[tuple[int, list[bytes]]]:
-        """Pieces that follow each other in the file, together; None is the front as it is when its turn comes."""
-        for at, run in itertools.groupby(_placed(items), key=lambda item: item[0]):
-            yield self._offset if at is None else at, [piece for _, piece in run]
+    def _write(self, at: int, piece: bytes) -> None:
+        self._partial.write(at, [piece])
+        if self._overlaps:
+            self._give(self._hashing, at, piece)
+        else:
+            self._hash(at, piece)
+
+    def _hash(self, at: int, piece: bytes) -> None:
+        if at != self._offset:
+            self._note_ahead(at, at + len(piece))
+            self._loop.call_soon_threadsafe(self._tell, len(piece), self._offset, b"")
+            return
+        self._advance(piece)
+        self._loop.call_soon_threadsafe(self._tell, len(piece), self._offset, piece)
+        self._catch_up()
+
+    def _note_ahead(self, start: int, end: int) -> None:
+        """What follows another piece makes one range with it: several connections give many small ones."""
+        start = self._ahead_from.pop(start, start)
+        self._ahead[start], self._ahead_from[end] = end, start
 
     def _catch_up(self) -> None:
         """Hash what is there already."""
         while (end := self._ahead.pop(self._offset, None)) is not None:
+            del self._ahead_from[end]
             while self._offset < end:
                 if self._is_stopped:
                     return
                 piece = self._partial.read(self._offset, min(PIECE_BYTES, end - self._offset))
                 if not piece:
                     raise StoreFailure("the file of a blob under way is shorter than it was")
-                self._hasher.update(piece)
-                self._advance(len(piece))
-                self._loop.call_soon_threadsafe(self._tell, self._offset)
+                self._advance(piece)
+                # without the piece: nothing bounds how many of these the event loop has yet to see
+                self._loop.call_soon_threadsafe(self._tell, 0, self._offset, b"")
 
-    def _advance(self, size_bytes: int) -> None:
-        self._offset += size_bytes
+    def _advance(self, piece: bytes) -> None:
+        self._hasher.update(piece)
+        self._offset += len(piece)
         self._partial.note_front(self._offset)
         if self._offset - self._checked_bytes >= CHECKED_EVERY_BYTES:
             self.note_progress()
 
-    def _tell(self, written_bytes: int) -> None:
+    def _tell(self, done_bytes: int, written_bytes: int, piece: bytes) -> None:
+        """On the event loop: so much of what was given is done, and it is written and hashed up to there."""
+        self._queued_bytes -= done_bytes
         self._changed.set()
-        self._on_written(written_bytes)
-
-
-def _placed(items: Sequence[tuple[int | None, bytes]]) -> Iterator[tuple[int | None, bytes]]:
-    """Each with where the run that it goes on begins."""
-    first, end = None, None
-    for at, piece in items:
-        if at is not None:
-            if at != end:
-                first = at
-            end = at + len(piece)
-        else:
-            first, end = None, None
-        yield first, piece
+        self._on_written(written_bytes, piece)

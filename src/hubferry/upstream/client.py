@@ -52,7 +52,7 @@ class StreamedBody:
         return self._place.host
 
     async def read(self) -> bytes | None:
-        """What has arrived, at most 512 KiB; None at the end. Raises UpstreamFailure."""
+        """What has arrived, at most 1 MiB; None at the end. Raises UpstreamFailure."""
         if self._wire is None:
             return None
         try:
