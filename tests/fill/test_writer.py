@@ -174,9 +174,13 @@ def test_whatever_goes_wrong_on_a_thread_is_learnt_by_who_waits_for_it(overlaps:
         with ThreadPoolExecutor(2) as pool:
             told = Told()
             one = writer(MemoryPartial(0, ZeroDivisionError("a mistake of ours")), pool, told, overlaps)
-            with pytest.raises(StoreFailure, match="a mistake of ours") as caught:
+
+            async def put_and_drain() -> None:
                 await one.put(b"a", 0)  # which learns of it already if the thread is quick
                 await one.drain()
+
+            with pytest.raises(StoreFailure, match="a mistake of ours") as caught:
+                await put_and_drain()
             assert isinstance(caught.value.__cause__, ZeroDivisionError)
             await one.stop()
             with pytest.raises(StoreFailure):
