@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from hubferry.ports import Region
 
 HELD_BACK_BYTES = 64 * 1024  # what no reader gets before the digest matches
-PIECE_BYTES = 2**20  # as much as a connection gives at once
+PIECE_BYTES = 2**20  # the most that a connection gives at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 Reading on demand is what bounds memory: nothing is buffered for a reader that does not read, and the two large
 buffers for TLS are shared by every connection of the event loop, since they are full only between two awaits.
-Large pieces cost less: decrypted in 512 KiB a third less than in 64 KiB (docs/dependencies.md), and a blob that is
-kept comes a tenth faster in pieces of 1 MiB than of 512 KiB, for there are half as many ways through the threads.
+Large pieces cost less. Decrypting in pieces of 512 KiB costs what nginx costs, smaller ones a third more
+(docs/dependencies.md); what need not be decrypted is kept a tenth faster in pieces of 1 MiB. Larger ones only hold more
+memory for a slow client.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from typing import TypeVar, cast
 
 from hubferry.core.trickle import Trickle
 
-BUFFER_BYTES = 2**20
+BUFFER_BYTES = 512 * 1024  # under TLS
+PLAIN_BYTES = 2**20
 SLICE_BYTES = 64 * 1024
 
 A = TypeVar("A")
@@ -77,7 +79,7 @@ class Wire:
         """What has arrived, at least one byte; empty at the end. Raises OSError (TimeoutError), ssl.SSLError."""
         if self._tls is None:
             # into memory of its own at once: a copy would be made while nobody else can use the interpreter
-            return await self._received(self._socket.recv, BUFFER_BYTES)
+            return await self._received(self._socket.recv, PLAIN_BYTES)
         size = self._decrypt(self._tls, 0)
         while not size:
             if self.ended_cleanly or self._incoming.eof:
