@@ -69,9 +69,9 @@ class Caches:
         for contestant in self.contestants:
             wait_kept(contestant, blob.path)
             flush(contestant, blob.path)
-        before = self.log.fetches(blob.path)
+        before = self.log.sent_bytes(blob.path)
         check(self.contestants, blob)
-        if self.log.fetches(blob.path) != before:
+        if self.log.sent_bytes(blob.path) != before:
             raise BadAnswer("a blob that was kept was fetched again: there is no warm cache to measure")
 
 

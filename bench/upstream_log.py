@@ -22,13 +22,13 @@ class UpstreamLog:
 
     path: Path
 
-    def fetches(self, url_path: str) -> int:
-        """How many answers with bytes of that path were sent so far, whole or in part."""
+    def sent_bytes(self, url_path: str) -> int:
+        """How many bytes of that path were sent so far. Requests say little: a fill may use several for one blob."""
         time.sleep(SETTLED_S)
         return sum(
-            1
+            int(sent)
             for method, path, _, sent in (line.rsplit(" ", 3) for line in self._lines())
-            if (method, path) == ("GET", url_path) and int(sent)
+            if (method, path) == ("GET", url_path)
         )
 
     def _lines(self) -> list[str]:

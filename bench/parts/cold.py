@@ -37,7 +37,7 @@ class Filled:
 
     gb_per_s: float
     kept_after_s: float
-    fetches: int
+    fetches: float  # bytes that the upstream sent, by the size of the blob
     cpu: ThreadCpu  # for 1 GB
 
     @property
@@ -66,13 +66,13 @@ def _turn(contestants: Sequence[Contestant], number: int) -> Sequence[Contestant
 
 
 def _fill(caches: Caches, contestant: Contestant, blob: BlobFile, size: int) -> Filled:
-    fetches_before, cpu_before = caches.log.fetches(blob.path), thread_cpu(contestant.process)
+    sent_before, cpu_before = caches.log.sent_bytes(blob.path), thread_cpu(contestant.process)
     started = time.perf_counter()
     elapsed_s = pull_many(contestant, blob.path, 1, reads=True)
     wait_kept(contestant, blob.path)
     kept_after_s = time.perf_counter() - started
     cpu = thread_cpu(contestant.process) - cpu_before
-    fetches = caches.log.fetches(blob.path) - fetches_before
+    fetches = (caches.log.sent_bytes(blob.path) - sent_before) / size
     if contestant is caches.hubferry:
         _check_kept(contestant, blob)
     flush(contestant, blob.path)
@@ -103,7 +103,7 @@ def _table(run: Run, caches: Caches, rounds: dict[str, list[Filled]]) -> Table:
                 f"{speeds[name]:.2f}",
                 f"{speeds[name] / fastest:.2f}",
                 f"{median([one.kept_after_s for one in found]):.2f} s",
-                f"{median([one.fetches for one in found]):.0f}",
+                f"{median([one.fetches for one in found]):.2f}",
                 f"{median([one.cpu_s_per_gb for one in found]):.2f}",
             )
             for name, found in rounds.items()

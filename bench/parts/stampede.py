@@ -30,6 +30,7 @@ CLIENTS = 64
 FEWER_CLIENTS = 16
 ROUNDS = 3  # at most: each moves 64 GiB
 GOAL = 1.3
+ONE_FETCH = 1.01  # what was asked for twice where a range ends
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Stampede:
     """The same crowd before and after the blob was kept."""
 
     clients: int
-    fetches: int
+    fetches: float  # bytes that the upstream sent, by the size of the blob
     cold: Crowd
     warm: Crowd
 
@@ -62,7 +63,7 @@ def measure(run: Run) -> Sequence[Table]:
             columns=("contestant", "clients", "fetches", "cold", "warm", "cold/warm", "clients busy"),
             rows=[_row(name, one) for name, one in rounds.items()],
             goals=[
-                Goal(f"one upstream fetch for {CLIENTS} clients", str(fetches), fetches == 1),
+                Goal(f"one upstream fetch for {CLIENTS} clients", f"{fetches:.2f}", fetches < ONE_FETCH),
                 Goal(f"within {GOAL} times of what {CLIENTS} warm reads take", f"{ratio:.2f} times", ratio <= GOAL),
             ],
             notes=["busy: the CPU share of the clients' thread, cold and warm; near 100 % it is what is measured"],
@@ -80,22 +81,22 @@ def _stampede(run: Run, caches: Caches, contestant: Contestant, clients: int) ->
     cold = pull_crowd(contestant, blob.path, run.blob_bytes, clients)
     wait_kept(contestant, blob.path)
     flush(contestant, blob.path)
-    fetches = caches.log.fetches(blob.path)
+    sent_bytes = caches.log.sent_bytes(blob.path)
     warm = pull_crowd(contestant, blob.path, run.blob_bytes, clients)
-    if caches.log.fetches(blob.path) != fetches:
+    if caches.log.sent_bytes(blob.path) != sent_bytes:
         raise BadAnswer(f"{contestant.name}: a blob that was kept was fetched again")
     if {cold.sha256, warm.sha256} != {blob.hex_digest}:
         raise BadAnswer(f"{contestant.name}: wrong bytes")
     drop(contestant, blob.path)
     (caches.root / blob.path[1:]).unlink()
-    return Stampede(clients, fetches, cold, warm)
+    return Stampede(clients, sent_bytes / run.blob_bytes, cold, warm)
 
 
 def _row(name: str, found: Sequence[Stampede]) -> tuple[str, ...]:
     return (
         name,
         str(found[0].clients),
-        str(max(one.fetches for one in found)),
+        f"{max(one.fetches for one in found):.2f}",
         f"{median([one.cold.elapsed_s for one in found]):.1f} s",
         f"{median([one.warm.elapsed_s for one in found]):.1f} s",
         f"{median([one.ratio for one in found]):.2f}",
