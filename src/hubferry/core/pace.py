@@ -16,7 +16,10 @@ REGION_BYTES = 4 * 2**20  # of a file at a time: small enough for others to have
 class Pace:
     """The pace of one client."""
 
-    def __init__(self) -> None:
+    def __init__(self, small_bytes: int = SMALL_BYTES, large_bytes: int = LARGE_BYTES) -> None:
+        """How large the two kinds of pieces are that `next_bytes` speaks of."""
+        self._small_bytes = small_bytes
+        self._large_bytes = large_bytes
         self._given_bytes = 0
         self._asked_at_s: float | None = None
 
@@ -43,6 +46,7 @@ class Pace:
         self._asked_at_s = now_s
         if not is_quick:
             self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
-        size_bytes = LARGE_BYTES if is_quick and self._given_bytes >= PROVEN_BYTES else SMALL_BYTES
+        is_large = is_quick and self._given_bytes >= PROVEN_BYTES
+        size_bytes = self._large_bytes if is_large else self._small_bytes
         self._given_bytes += size_bytes
         return size_bytes

@@ -6,6 +6,7 @@ stalls only its own.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers
 from hubferry.core.no_proxy import NoProxy
+from hubferry.core.pace import Pace
 from hubferry.core.redirect import origin as origin_of
 from hubferry.core.settings import UpstreamSettings
 from hubferry.core.trickle import Trickle
@@ -24,6 +26,8 @@ from hubferry.upstream.wire import Wire
 
 MAX_IDLE = 64  # connections kept for one origin
 IDLE_S = 30.0
+SLOW_BYTES = 512 * 1024  # a piece for a client that may keep it waiting in memory
+QUICK_BYTES = 2**20  # for who takes pieces as fast as they come: a blob is kept a tenth faster than with 512 KiB
 WHOLE_S = 60.0  # for a manifest, a list or a token
 
 
@@ -43,6 +47,7 @@ class StreamedBody:
         self._reply = reply
         settings = client.settings(place)
         self._read_timeout = settings.read_timeout
+        self._pace = Pace(SLOW_BYTES, QUICK_BYTES)
         wire.patience_s = settings.read_timeout.seconds
         wire.trickle = Trickle(settings.min_rate.size_bytes, settings.read_timeout.seconds)
 
@@ -56,7 +61,7 @@ class StreamedBody:
         if self._wire is None:
             return None
         try:
-            piece = await self._reply.next_piece()
+            piece = await self._reply.next_piece(self._pace.next_bytes(time.monotonic()))
         except TROUBLE as error:
             raise as_failure(error, self._place.host, "more of the body", "read_timeout", self._read_timeout) from None
         if piece is not None:

@@ -8,7 +8,7 @@ import httptools
 
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers, get_all
-from hubferry.upstream.wire import Wire
+from hubferry.upstream.wire import BUFFER_BYTES, Wire
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -86,13 +86,13 @@ class Reply:
         if self._left is not None and not self._is_chunked and len(self._rest) == self._left:
             self._left, self._rest = 0, b""
 
-    async def next_piece(self) -> bytes | None:
+    async def next_piece(self, at_most_bytes: int = BUFFER_BYTES) -> bytes | None:
         """The next bytes of the body, None at its end. Raises Broken, ProtocolError, OSError."""
         if self._is_chunked:
             return await self._next_chunk()
         if self._left == 0:
             return None
-        data, self._rest = self._rest or await self._wire.receive(), b""
+        data, self._rest = self._rest or await self._wire.receive(at_most_bytes), b""
         if self._left is None:
             if not data and self._wire.has_proper_ends and not self._wire.ended_cleanly:
                 raise Broken("the connection was cut", begun=True)

@@ -2,9 +2,7 @@
 
 Reading on demand is what bounds memory: nothing is buffered for a reader that does not read, and the two large
 buffers for TLS are shared by every connection of the event loop, since they are full only between two awaits.
-Large pieces cost less. Decrypting in pieces of 512 KiB costs what nginx costs, smaller ones a third more
-(docs/dependencies.md); what need not be decrypted is kept a tenth faster in pieces of 1 MiB. Larger ones only hold more
-memory for a slow client.
+Decrypting in pieces of 512 KiB costs what nginx costs; smaller pieces cost a third more (docs/dependencies.md).
 """
 
 import asyncio
@@ -17,8 +15,7 @@ from typing import TypeVar, cast
 
 from hubferry.core.trickle import Trickle
 
-BUFFER_BYTES = 512 * 1024  # under TLS
-PLAIN_BYTES = 2**20
+BUFFER_BYTES = 512 * 1024
 SLICE_BYTES = 64 * 1024
 
 A = TypeVar("A")
@@ -75,11 +72,14 @@ class Wire:
         self._tls.write(data)  # a memory BIO takes any amount
         await self._flush()
 
-    async def receive(self) -> bytes:
-        """What has arrived, at least one byte; empty at the end. Raises OSError (TimeoutError), ssl.SSLError."""
+    async def receive(self, at_most_bytes: int = BUFFER_BYTES) -> bytes:
+        """What has arrived, at least one byte; empty at the end. Raises OSError (TimeoutError), ssl.SSLError.
+
+        Under TLS it is never more than BUFFER_BYTES.
+        """
         if self._tls is None:
             # into memory of its own at once: a copy would be made while nobody else can use the interpreter
-            return await self._received(self._socket.recv, PLAIN_BYTES)
+            return await self._received(self._socket.recv, at_most_bytes)
         size = self._decrypt(self._tls, 0)
         while not size:
             if self.ended_cleanly or self._incoming.eof:
