@@ -38,6 +38,7 @@ from tests.support.hub import Hub
 
 TOTAL = 32 * MIB
 RATE = 4 * MIB
+SLOW_RATE = MIB  # so slow that six connections take seconds: what happens between their beginning and end is looked for
 ON_THE_WAY = 4 * MIB  # of six connections, when they are closed
 
 
@@ -55,8 +56,8 @@ def slow(hub: Hub) -> None:
     make_slow(hub)
 
 
-def make_slow(hub: Hub) -> None:
-    hub.script(faults.throttle(RATE), role="cdn", times=None)
+def make_slow(hub: Hub, rate: int = RATE) -> None:
+    hub.script(faults.throttle(rate), role="cdn", times=None)
 
 
 def front_of(stage: Stage) -> int:
@@ -136,8 +137,8 @@ def test_a_wrong_byte_in_one_range_is_found_over_the_whole(tmp_path: Path, hub: 
         check_later_pulls(stage)
 
 
-@pytest.mark.usefixtures("slow")
 def test_after_a_kill_it_goes_on_from_where_it_was_whole(tmp_path: Path, hub: Hub) -> None:
+    make_slow(hub, SLOW_RATE)
     with slow_stage(tmp_path, hub) as stage, open_stream(stage.big_url) as stream:
         reading = threading.Thread(target=stream.read_all)
         reading.start()
@@ -147,7 +148,7 @@ def test_after_a_kill_it_goes_on_from_where_it_was_whole(tmp_path: Path, hub: Hu
         front, length = front_of(stage), length_of(stage)
     check_folder(stage.folder)
     assert length > front
-    hub.recorder.clear()
+    hub.clear()
     with slow_stage(tmp_path, hub) as stage:
         assert is_whole(fetch(stage.big_url), stage.big)
         asked = ranges_asked(hub, stage.big)
@@ -158,15 +159,16 @@ def test_after_a_kill_it_goes_on_from_where_it_was_whole(tmp_path: Path, hub: Hu
         check_folder(stage.folder)
 
 
-@pytest.mark.usefixtures("slow")
 def test_the_other_worker_follows_the_front_and_takes_over_when_the_one_that_fills_is_killed(
     tmp_path: Path, hub: Hub
 ) -> None:
+    make_slow(hub, SLOW_RATE)
     with slow_stage(tmp_path, hub, workers=2) as stage:
         readers = open_readers(stage, 8)
         wait_ahead(stage)
         filling = {reader.worker for reader in readers if reader.worker in connected(stage)}
         assert len(filling) == 1
+        hub.clear()
         os.kill(filling.pop(), signal.SIGKILL)
         ended = set()
         for reader in readers:
