@@ -12,7 +12,7 @@ from tests.matrix.rows import ROWS, WAYS
 from tests.support.built_clients import built_clients
 
 BUILT = {"ctr 2": "ctr", "BuildKit": "buildkitd", "crane": "crane", "oras": "oras", "regctl": "regctl"}
-BUILT |= {"helm": "helm", "cosign": "cosign"}
+BUILT |= {"crictl": "crictl", "helm": "helm", "cosign": "cosign"}
 
 
 def tried() -> set[tuple[str, str]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 from tests.support.clients import Podman, Skopeo
 from tests.support.content import digest_of
 from tests.support.dockerd import Dockerd
-from tests.support.todays_clients import BuildKit, Ctr, Stored, Tool, layout_digest, read_layout
+from tests.support.todays_clients import BuildKit, Cri, Ctr, Stored, Tool, layout_digest, read_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,6 +186,15 @@ def _ctr(way: Way, *, debian: bool = False, options: tuple[str, ...] = ()) -> St
     def start(state: Path, around: Surroundings) -> Ctr:
         hosts = {"_default": _hosts_toml(around)} if way == "hosts.toml" else None
         return Ctr(state, around.enclosure, debian=debian, hosts_toml=hosts, options=options)
+
+    return start
+
+
+def _cri(way: Way) -> Start:
+    def start(state: Path, around: Surroundings) -> Cri:
+        # as for a registry that Kubernetes is told to trust by plain HTTP
+        host = around.gateway.host if way == "name" else "_default"
+        return Cri(state, around.enclosure, hosts_toml={host: _hosts_toml(around)})
 
     return start
 
@@ -358,6 +367,7 @@ def _rows() -> Iterator[Row]:
         yield Row("ctr 2.4", way, _ctr(way), _all_manifests)
         yield Row("ctr 2.4 --local", way, _ctr(way, options=("--local",)), _all_manifests)
         yield Row("ctr 1.6", way, _ctr(way, debian=True), _index_and_platform)
+        yield Row("crictl 1.37", way, _cri(way), _index_and_platform)
     yield Row("skopeo 1.9 --all", "name", _skopeo("name", all_images=True), _everything, walks=True)
     yield Row("crane 0.22 pull --format oci", "name", _tool("crane", _crane_pull), _everything, walks=True)
     yield Row("oras 1.3 cp", "name", _tool("oras", _oras_copy()), _everything, walks=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.enclosure import Enclosure
 
-__all__ = ["BuildKit", "Ctr", "Stored", "Tool", "layout_digest", "read_layout"]
+__all__ = ["BuildKit", "Cri", "Ctr", "Stored", "Tool", "layout_digest", "read_layout"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,55 @@ class Ctr:
 
     def _run(self, *arguments: str) -> str:
         command = [self._ctr, "--address", self._socket, "--namespace", "hubferry", *arguments]
+        return run_client(self._enclosure.enclose(self._state, command), env=self._env)
+
+
+class Cri:
+    """A containerd of its own, asked as kubelet asks it: by its CRI plugin, through crictl."""
+
+    def __init__(self, state: Path, enclosure: Enclosure, *, hosts_toml: dict[str, str]) -> None:
+        """`hosts_toml` is by registry, for the plugin's `config_path`."""
+        state.mkdir(parents=True)
+        self._state = state
+        self._enclosure = enclosure
+        self._socket = state / "c.sock"
+        for host, text in hosts_toml.items():
+            (state / "certs.d" / host).mkdir(parents=True)
+            (state / "certs.d" / host / "hosts.toml").write_text(text)
+        (state / "config.toml").write_text(
+            f'version = 3\nroot = "{state}/root"\nstate = "{state}/state"\n'
+            f'[grpc]\n  address = "{self._socket}"\n[ttrpc]\n  address = "{self._socket}.ttrpc"\n'
+            f"[plugins.'io.containerd.cri.v1.images'.registry]\n  config_path = \"{state}/certs.d\"\n"
+        )
+        self._env = enclosure.environment(state)
+        command = enclosure.enclose(state, [find_built("containerd"), "--config", state / "config.toml"])
+        self.process = Process(command, log=state / "containerd.log", env=self._env)
+        self.process.wait_ready(self._answers, what=str(self._socket))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stop()
+
+    def pull(self, reference: str) -> Stored:
+        """`crictl pull`; the layers are unpacked too."""
+        self._crictl("pull", reference)
+        (image,) = json.loads(self._crictl("images", "--output", "json", reference))["images"]
+        command = [find_built("ctr"), "--address", self._socket, "--namespace", "k8s.io", "content", "list", "--quiet"]
+        stored = run_client(self._enclosure.enclose(self._state, command), env=self._env).split()
+        return Stored(image["repoDigests"][0].partition("@")[2], frozenset(stored))
+
+    def _answers(self) -> bool:
+        """Its plugins come later than its socket."""
+        try:
+            return unix_answers(self._socket) and bool(self._crictl("images", "--output", "json"))
+        except AssertionError:
+            return False
+
+    def _crictl(self, *arguments: str) -> str:
+        endpoint = f"unix://{self._socket}"
+        command = [find_built("crictl"), "--image-endpoint", endpoint, "--runtime-endpoint", endpoint, *arguments]
         return run_client(self._enclosure.enclose(self._state, command), env=self._env)
 
 
