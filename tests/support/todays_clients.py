@@ -127,7 +127,8 @@ class Cri:
         """`crictl pull`; the layers are unpacked too."""
         self._crictl("pull", reference)
         (image,) = json.loads(self._crictl("images", "--output", "json", reference))["images"]
-        command = [find_built("ctr"), "--address", self._socket, "--namespace", "k8s.io", "content", "list", "--quiet"]
+        command: list[str | Path] = [find_built("ctr"), "--address", self._socket, "--namespace", "k8s.io"]
+        command += ["content", "list", "--quiet"]
         stored = run_client(self._enclosure.enclose(self._state, command), env=self._env).split()
         return Stored(image["repoDigests"][0].partition("@")[2], frozenset(stored))
 
@@ -140,8 +141,8 @@ class Cri:
 
     def _crictl(self, *arguments: str) -> str:
         endpoint = f"unix://{self._socket}"
-        command = [find_built("crictl"), "--image-endpoint", endpoint, "--runtime-endpoint", endpoint, *arguments]
-        return run_client(self._enclosure.enclose(self._state, command), env=self._env)
+        command: list[str | Path] = [find_built("crictl"), "--image-endpoint", endpoint, "--runtime-endpoint", endpoint]
+        return run_client(self._enclosure.enclose(self._state, [*command, *arguments]), env=self._env)
 
 
 class BuildKit:
