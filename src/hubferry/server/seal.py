@@ -8,7 +8,6 @@ import base64
 import json
 import os
 import secrets
-from collections import OrderedDict
 from pathlib import Path
 
 from joserfc import jwe
@@ -17,8 +16,12 @@ from joserfc.jwk import OctKey
 
 from hubferry.core.access import Grant, claims_of, grant_of
 from hubferry.core.values import TOKEN_KEY_BYTES, parse_token_key
+from hubferry.pull.lately import Lately
 
 REMEMBERED = 4096
+REMEMBERED_BYTES = 8 * 2**20  # of tokens and what they say; one may name 16 repositories
+GRANT_BYTES = 1024  # of the objects of one, without its names and text
+NAME_BYTES = 64
 
 
 class KeyProblem(Exception):
@@ -71,7 +74,7 @@ class JweSealer:
 
     def __init__(self, key: bytes) -> None:
         self._key = OctKey.import_key(key)
-        self._opened: OrderedDict[str, Grant] = OrderedDict()
+        self._opened: Lately[Grant] = Lately(REMEMBERED, REMEMBERED_BYTES)
 
     async def seal(self, grant: Grant) -> str:
         """See ports.Sealer."""
@@ -88,7 +91,5 @@ class JweSealer:
             grant = grant_of(json.loads(sealed.plaintext or b""))
         except (JoseError, ValueError, KeyError, TypeError):
             return None
-        self._opened[token] = grant
-        while len(self._opened) > REMEMBERED:
-            self._opened.popitem(last=False)
+        self._opened.put(token, grant, GRANT_BYTES + len(token) + sum(NAME_BYTES + len(name) for name in grant.names))
         return grant
