@@ -9,6 +9,9 @@ from hubferry.core.http import Headers, Request
 from hubferry.ports import Body
 from hubferry.pull.target import Witness
 
+# every answer of every shell has it: what an upstream says is text or JSON is never shown as a page
+NOSNIFF = ("x-content-type-options", "nosniff")
+
 
 @dataclass(slots=True)
 class Trail:

@@ -366,7 +366,7 @@ class Gateway:
     def _common(self, request: Request) -> Headers:
         origins = self._settings.server.cors_origins
         cors = client.cors_headers(request.header("origin"), origins, preflight=False) if origins else ()
-        return (API_VERSION, ("x-content-type-options", "nosniff"), *cors)
+        return (API_VERSION, *cors)
 
     def _base_url(self, request: Request) -> str:
         listed = self._table.by_host(request.host) is not None

@@ -24,6 +24,7 @@ import uvloop
 
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
+from hubferry.pull.answer import NOSNIFF
 from hubferry.server import log
 from hubferry.server.compose import build_app, build_origins, load_tls
 from hubferry.server.protocol import BoundedHttpProtocol
@@ -163,6 +164,7 @@ def work(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        headers=[NOSNIFF],
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.server.shutdown_grace.seconds)),
