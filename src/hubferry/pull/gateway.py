@@ -295,7 +295,7 @@ class Gateway:
         who = await self._login.identify(request, self._service(request))
         if isinstance(who, Credential):
             origin = self._origins[place.name if place else self._table.default]
-            await self._login.check(origin, who, [])
+            await self._login.check_base(request, origin, who)
         if who is None and self._settings.access.login != "open":
             raise TokenNeeded("a token is needed: the challenge says where to get one, also anonymously")
         return json_answer(b"{}")
