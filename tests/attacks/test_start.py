@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hubferry.cli.load import fail, load_settings
+from hubferry.core.values import ConfigError
 from hubferry.server.key import load_or_create_key
 from hubferry.store.content import write_durably
 from tests.attacks.test_folder import KEY, root_only
@@ -93,3 +95,62 @@ def test_row_20_drafts_of_content_are_unique_whatever_the_process_id(tmp_path: P
             one.result()
             assert path.read_bytes() == content
     assert [entry.name for entry in path.parent.iterdir()] == ["name"]
+
+
+MISTAKES: dict[str, tuple[str, str]] = {
+    "nested tables": ("x = " + "{a = " * 600 + "1" + "}" * 600, "deep"),
+    "nested lists": ("x = " + "[\n" * 50_000 + "]" * 4_000, "deep"),
+    "dotted keys": ("x" + ".a" * 2_000 + " = 1", "deep"),
+    "headers": ("[x" + ".a" * 2_000 + "]", "deep"),
+    "a long line": ("x" + ".a" * 50_000 + " = 1", "line 1 is longer than"),
+    "a huge file": ("# " + "x" * 300_000, "larger than"),
+    "a password without a scheme": ('upstreams."docker.io".url = "u:hunter2@h"', "is no base URL"),
+    "a password with a slash": ('upstreams."docker.io".url = "https://u:hun/hunter2@h"', "is no base URL"),
+    "a password for a host": ('upstreams."docker.io".hosts = ["u:hunter2@h"]', "is no host name"),
+    "a password to listen on": ('server.listen = "u:hunter2@h"', "is no address"),
+    "a password in a name": ('[upstreams."u:hunter2@h"]', "registry host"),
+    "a password for a proxy": ('upstreams."docker.io".proxy = "u:hunter2@h:1"', "expected http://"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_configuration_that_cannot_be_used_is_one_line_without_its_secrets(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    file = tmp_path / "hubferry.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file)
+    check_line(str(fail(caught.value, file)), words)
+
+
+@pytest.mark.parametrize("name", ["nested tables", "a huge file", "a password without a scheme"])
+def test_a_start_with_such_a_configuration_ends_with_that_line(tmp_path: Path, name: str) -> None:
+    text, words = MISTAKES[name]
+    file = tmp_path / "hubferry.toml"
+    file.write_text(text)
+    done = subprocess.run(
+        [HUBFERRY, "serve", "--config", file], capture_output=True, text=True, timeout=60, check=False, env={}
+    )
+    assert done.returncode == 1, done.stderr[-500:]
+    check_line(done.stderr.strip(), words)
+
+
+def check_line(said: str, words: str) -> None:
+    (line,) = said.splitlines()
+    assert words in line
+    assert len(line) < 1000
+    assert "hunter2" not in line
+    assert "Traceback" not in line
+
+
+@pytest.mark.parametrize("key", ["password_file", "accounts_file"])
+def test_a_file_of_passwords_without_end_is_not_read_to_its_end(tmp_path: Path, key: str) -> None:
+    name = 'username = "me"\n' if key == "password_file" else ""
+    file = tmp_path / "hubferry.toml"
+    file.write_text(f'[upstreams."docker.io"]\n{name}{key} = "/dev/zero"\n')
+    done = subprocess.run(
+        [HUBFERRY, "config", "check", file], capture_output=True, text=True, timeout=60, check=False, env={}
+    )
+    assert done.returncode == 1
+    assert "larger than" in done.stderr
