@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from hubferry.core.manifest import ManifestProblem, decide_media_type
+from hubferry.core.manifest import ManifestProblem, decide_kept_media_type, decide_media_type
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 V2 = "application/vnd.docker.distribution.manifest.v2+json"
+ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
 SERVED: dict[str, tuple[str | None, object, str]] = {
@@ -22,7 +23,8 @@ SERVED: dict[str, tuple[str | None, object, str]] = {
     "an upstream that says text": ("text/plain; charset=utf-8", {"mediaType": LIST}, LIST),
     "an upstream that says bytes": ("application/octet-stream", {"mediaType": INDEX}, INDEX),
     "nobody says": ("application/json", {"layers": []}, IMAGE),
-    "a type of its own": ("application/vnd.cncf.helm+json", {}, "application/vnd.cncf.helm+json"),
+    "an artifact of before OCI 1.1": (ARTIFACT, {"mediaType": ARTIFACT, "blobs": []}, ARTIFACT),
+    "schema 1 that nobody names": ("text/plain", {"fsLayers": [], "signatures": []}, SCHEMA1),
     "an index with a config-like field inside": (INDEX, {"manifests": [{"config": 1}]}, INDEX),
 }
 
@@ -45,6 +47,10 @@ LIES: dict[str, tuple[str | None, bytes]] = {
     "index and image at once": (INDEX, json.dumps({"manifests": [], "layers": []}).encode()),
     "index and config at once": (None, json.dumps({"manifests": [], "config": {}}).encode()),
     "index and schema 1 at once": (V2, json.dumps({"manifests": [], "fsLayers": []}).encode()),
+    "a page of its own": ("text/html", json.dumps({"layers": ["<script>"]}).encode()),
+    "a page by its own word": (None, json.dumps({"mediaType": "text/html", "layers": []}).encode()),
+    "an image by name, an index by its bytes": (IMAGE, json.dumps({"manifests": []}).encode()),
+    "an index by name, an image by its bytes": (LIST, json.dumps({"layers": [], "config": {}}).encode()),
     "a mediaType that is no text": (IMAGE, b'{"mediaType": 5}'),
     "an error page": (IMAGE, b"<html>blocked</html>"),
     "an error that came with 200": ("application/json", b'{"errors": [{"code": "UNAUTHORIZED"}]}'),
@@ -72,3 +78,26 @@ def test_a_two_faced_document_is_seen_in_any_spelling_of_its_names() -> None:
 def test_a_document_with_a_repeated_name_is_refused() -> None:
     with pytest.raises(ManifestProblem):
         decide_media_type(IMAGE, f'{{"mediaType": "{INDEX}", "mediaType": "{IMAGE}"}}'.encode())
+
+
+KEPT: dict[str, tuple[str, object, str]] = {
+    "a HEAD that is right": (V2, {"mediaType": V2, "layers": []}, V2),
+    "a HEAD that is right of bytes that do not say": (V2, {"layers": []}, V2),
+    "a HEAD that says a page": ("text/html", {"mediaType": IMAGE, "layers": []}, IMAGE),
+    "a HEAD that says a page of bytes that do not say": ("text/html", {"manifests": []}, INDEX),
+    "a HEAD that says nothing": ("", {"mediaType": LIST, "manifests": []}, LIST),
+    "a HEAD that says another kind": (LIST, {"layers": [], "config": {}}, IMAGE),
+    "a HEAD that says schema 1": (SCHEMA1, {"mediaType": IMAGE, "layers": []}, IMAGE),
+    "schema 1": (SCHEMA1, {"fsLayers": [], "signatures": []}, SCHEMA1),
+}
+
+
+@pytest.mark.parametrize(("said", "document", "expected"), KEPT.values(), ids=KEPT.keys())
+def test_the_bytes_decide_under_which_type_what_is_kept_is_served(said: str, document: object, expected: str) -> None:
+    assert decide_kept_media_type(said, json.dumps(document).encode()) == expected
+
+
+@pytest.mark.parametrize("body", [b'{"some": "config"}', b"\x1f\x8b a layer", b""])
+def test_what_is_kept_and_no_manifest_has_no_type(body: bytes) -> None:
+    with pytest.raises(ManifestProblem):
+        decide_kept_media_type("text/html", body)

@@ -161,6 +161,19 @@ PRIVATE_HOSTS = [
     pytest.param("metadata.google.internal."),
     pytest.param("fec0::1"),
     pytest.param("192.0.0.192"),
+    "168.63.129.16",
+    "::ffff:168.63.129.16",
+    "64:ff9b::a83f:8110",
+    "2002:a83f:8110::1",
+    "192.88.99.1",
+    "2002:c058:6301::",
+    "3fff::1",
+    "3fff:fff::1",
+    "2001:20::1",
+    "5f00::1",
+    "100::1",
+    "4000::1",
+    "::ffff:0:a00:1",
 ]
 
 
@@ -174,7 +187,9 @@ def test_a_private_or_special_address_is_a_problem_however_it_is_written(host: s
         assert isinstance(decide_realm(HERE, f"https://{shown}/", Trust(), domain_of), Refused)
 
 
-@pytest.mark.parametrize("host", ["8.8.8.8", "2606:4700::1", "64:ff9b::808:808", "2002:808:808::", "cdn.example.net"])
+@pytest.mark.parametrize(
+    "host", ["8.8.8.8", "2606:4700::1", "64:ff9b::808:808", "2002:808:808::", "cdn.example.net", "168.63.129.17"]
+)
 def test_a_public_address_or_a_name_is_none(host: str) -> None:
     assert literal_problem(host) == ""
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hubferry.core.layers import Layer, from_environment, resolve
+from hubferry.core.masking import mask_userinfo
 from hubferry.core.settings import BUILT_IN, SECTIONS, Settings, UpstreamSettings, describe, option
 from hubferry.core.values import (
     ConfigError,
@@ -16,7 +17,6 @@ from hubferry.core.values import (
     Size,
     TagTtls,
     format_toml,
-    mask_userinfo,
     parse_duration,
     parse_listen,
     parse_size,
@@ -449,6 +449,45 @@ def test_an_empty_variable_takes_back_what_the_file_says() -> None:
         environment(HUBFERRY_ACCESS__TOKEN_KEY=KEY_TEXT, HUBFERRY_ACCESS__TOKEN_KEY_FILE=""),
     ]
     assert resolve(layers).access.token_key == KEY_TEXT
+
+
+PLAIN = {"username", "images", "dir", "tls_cert", "tls_key"}  # names of accounts, images and files: shown as they are
+OPTIONS = [
+    (section, f.name)
+    for section, cls in {**SECTIONS, "upstreams": UpstreamSettings}.items()
+    for f in fields(cls)
+    if f.name not in PLAIN and not f.name.endswith("_file")
+]
+
+
+@pytest.mark.parametrize(("section", "name"), OPTIONS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "u:hunter2@h",
+        "u:hunter2@h:5000",
+        "//u:hunter2@h",
+        "http://u:hunter2@h:5000/",
+        "https://u:hun@er/hunter2@h",
+        "http://h/?token=hunter2",
+        "http://u:x\nhunter2@h",
+    ],
+)
+def test_no_message_and_no_listing_repeats_the_password_of_a_url(section: str, name: str, value: str) -> None:
+    table: dict[str, Any] = {name: value}
+    layer = Layer("hubferry.toml", {section: {"docker.io": table} if section == "upstreams" else table})
+    try:
+        shown = as_toml(resolve([layer]))
+    except ConfigError as error:
+        shown = str(error)
+    if name not in ("cors_origins", "tag_ttls") or "?" not in value:  # there `=` divides, or everything is taken
+        assert "hunter2" not in shown
+
+
+def test_the_name_of_an_upstream_is_masked_as_well() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve([file("[upstreams.'u:hunter2@h']\nurl = 'https://h'")])
+    assert "hunter2" not in str(caught.value)
 
 
 # --- mistakes --------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The command line: one module per command."""
 
+import os
+
 import click
 
 from hubferry import __version__
@@ -7,12 +9,14 @@ from hubferry.cli.cache import cache
 from hubferry.cli.config import config
 from hubferry.cli.serve import serve
 from hubferry.cli.warm import warm
+from hubferry.store.private import UMASK
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hubferry")
 def main() -> None:
     """A gateway that makes `docker pull` work where public registries are blocked, slow or rationed."""
+    os.umask(UMASK)
 
 
 main.add_command(serve)

@@ -14,6 +14,10 @@ from hubferry.core.no_proxy import no_proxy_of
 from hubferry.core.settings import BUILT_IN, Settings
 from hubferry.core.values import ConfigError
 
+MAX_BYTES = 2**18
+MAX_LINE_BYTES = 4096  # tomllib takes time by the square of how long a dotted key is
+MAX_DEPTH = 16
+
 
 def load_settings(config: Path | None, overrides: Iterable[tuple[str, object]] = ()) -> Settings:
     """Resolve every layer. `overrides` are (dotted key of a section, value). Raises ConfigError."""
@@ -36,11 +40,34 @@ def load_settings(config: Path | None, overrides: Iterable[tuple[str, object]] =
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises ConfigError naming the file, and the line of a mistake."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            problem = f"is larger than {MAX_BYTES} bytes, and no configuration is: check the path given with --config"
+            raise ConfigError(str(path), problem)
+        for number, line in enumerate(content.splitlines(), start=1):
+            if len(line) > MAX_LINE_BYTES:
+                problem = f"line {number} is longer than {MAX_LINE_BYTES} bytes: write a long list in several lines"
+                raise ConfigError(str(path), problem)
+        tables = tomllib.loads(content.decode())
+        _check_depth(tables)
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read ({error.strerror}): check the path given with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"is not valid TOML: {error}") from None
+    except RecursionError:
+        problem = f"nests tables or lists more than {MAX_DEPTH} deep, and no setting does: remove what is not its own"
+        raise ConfigError(str(path), problem) from None
+    return tables
+
+
+def _check_depth(tables: Any, depth: int = 0) -> None:
+    """Raises RecursionError for what is nested deeper than MAX_DEPTH."""
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(tables, dict | list):
+        for value in tables.values() if isinstance(tables, dict) else tables:
+            _check_depth(value, depth + 1)
 
 
 def fail(error: ConfigError, config: Path | None) -> click.ClickException:

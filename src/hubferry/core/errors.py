@@ -105,6 +105,8 @@ RELAYED: dict[int, tuple[int, Code, str]] = {
     504: (504, Code.UNAVAILABLE, "{upstream} timed out (it answered 504 for {what}): try again later"),
 }
 
+MAX_RETRY_AFTER = 64  # characters of a number or a date; upstreams may write anything
+
 
 def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
     """What the client is told when the upstream answered `status` (not 2xx or 3xx).
@@ -112,7 +114,7 @@ def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
     Retry-After and the rate-limit headers survive, so that clients can obey them.
     """
     retry_after = get(headers, "retry-after")
-    until = f"; retry after {retry_after}" if retry_after else ""
+    until = f"; retry after {retry_after}" if retry_after and len(retry_after) <= MAX_RETRY_AFTER else ""
     ours, code, text = RELAYED.get(
         status,
         (

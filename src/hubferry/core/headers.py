@@ -8,7 +8,7 @@ section 7.6.1) are in neither list.
 from hubferry.core.http import Headers, get_all
 
 # What an upstream's answer for a blob may say to a client.
-FROM_BLOB = ("content-type", "content-length", "content-range")
+FROM_BLOB = ("content-length", "content-range")
 UNENCODED: Headers = (("accept-encoding", "identity"),)  # bodies are always asked for as they are
 
 # What a client accepts when it does not say: everything that a registry may hold, so that an index stays one.

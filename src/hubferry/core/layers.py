@@ -13,6 +13,7 @@ from typing import Any
 
 from hubferry.core import reference
 from hubferry.core.image import parse_image
+from hubferry.core.masking import mask_userinfo
 from hubferry.core.settings import (
     BUILT_IN,
     SECTIONS,
@@ -82,7 +83,7 @@ def _merge_upstreams(
             del upstreams[name]
     chosen = None
     for name, values in table.items():
-        key = f"upstreams.{toml_key(name)}"
+        key = f"upstreams.{toml_key(mask_userinfo(name))}"
         if not reference.is_host(name) or reference.normal_host(name) != name:
             raise ConfigError(key, "expected a table named by a registry host such as docker.io", source)
         known = upstreams.setdefault(name, {})

@@ -1,22 +1,31 @@
 """Whether bytes that came as a manifest are one, and under which media type.
 
 Pure. CVE-2021-41190: a document that is an index to one reader and an image to another is refused, and so is one
-whose own `mediaType` contradicts its Content-Type. Schema 1 is relayed untouched.
+whose own `mediaType` contradicts its Content-Type. Schema 1 is relayed untouched. Nothing is served under a type that
+is not one of a manifest's: a browser would show `text/html` as a page of the gateway's own.
 """
 
 import base64
 import re
 
 from hubferry.core.documents import parse_json
-from hubferry.core.headers import media_type
+from hubferry.core.headers import MANIFEST_TYPES, media_type
 from hubferry.core.reference import is_digest
 
 MAX_BYTES = 4 * 2**20  # docker, containerd and podman read no larger manifest
 GENERIC = frozenset({"", "text/plain", "application/json", "application/octet-stream", "binary/octet-stream"})
 SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
-SCHEMA1 = frozenset({"application/vnd.docker.distribution.manifest.v1+json", SCHEMA1_SIGNED})
+SCHEMA1_PLAIN = "application/vnd.docker.distribution.manifest.v1+json"
+SCHEMA1 = frozenset({SCHEMA1_PLAIN, SCHEMA1_SIGNED})
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+INDEXES = frozenset({OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"})
+IMAGES = frozenset({OCI_IMAGE, "application/vnd.docker.distribution.manifest.v2+json"})
+KNOWN = MANIFEST_TYPES | {
+    # what ORAS and OCI had for artifacts before OCI 1.1; some registries still hold them
+    "application/vnd.cncf.oras.artifact.manifest.v1+json",
+    "application/vnd.oci.artifact.manifest.v1+json",
+}
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+;= -]*")
 
 
@@ -29,7 +38,7 @@ class WrongDigest(ManifestProblem):
 
 
 def decide_media_type(content_type: str | None, body: bytes) -> str:
-    """The media type to serve these bytes under. Raises ManifestProblem when they contradict themselves.
+    """The media type to serve these bytes under, one of KNOWN. Raises ManifestProblem when they contradict themselves.
 
     An upstream that says nothing useful (`text/plain`, nothing) is overruled by the document.
     """
@@ -52,8 +61,35 @@ def decide_media_type(content_type: str | None, body: bytes) -> str:
         raise ManifestProblem(f"its mediaType is {own[:100]}, but it came as {said[:100]}")
     if said in GENERIC and not own and not names & {"manifests", "layers", "config", "fslayers"}:
         raise ManifestProblem("it says nowhere that it is a manifest")  # such as an error that came with 200
-    natural = OCI_INDEX if "manifests" in names else OCI_IMAGE
-    return (media_type(own) if said in GENERIC else said) or natural
+    if (said in INDEXES and names & {"layers", "config", "fslayers"}) or (said in IMAGES and "manifests" in names):
+        raise ManifestProblem(f"it is not what it came as, {said}")
+    decided = (media_type(own) if said in GENERIC else said) or _natural(names)
+    if decided not in KNOWN:
+        raise ManifestProblem(f"its type {decided[:100]} is no manifest's")
+    return decided
+
+
+def decide_kept_media_type(said: str, body: bytes) -> str:
+    """The media type to serve verified bytes under, of which an upstream's HEAD or the index only says `said`.
+
+    The bytes decide where they say what they are; `said` counts as far as it agrees with them. Raises ManifestProblem
+    for what is no manifest.
+    """
+    if said in SCHEMA1:  # which is believed without a look at the bytes when these come along
+        return decide_media_type("", body)
+    try:
+        return decide_media_type(said, body)
+    except ManifestProblem:
+        return decide_media_type("", body)
+
+
+def _natural(names: set[str]) -> str:
+    """The type of a document that does not say it, by the names in it."""
+    if "manifests" in names:
+        return OCI_INDEX
+    if "fslayers" in names:
+        return SCHEMA1_SIGNED if "signatures" in names else SCHEMA1_PLAIN
+    return OCI_IMAGE
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from hubferry.core.masking import shown
+
 ALL = "all"
 
 # what `uname -m` and people call an architecture -> its name in images, and its variant
@@ -57,7 +59,7 @@ def parse_platform(text: str) -> Platform:
     """`linux/amd64`, `linux/arm64/v8`. Raises ValueError with the remedy."""
     parts = text.strip().lower().split("/")
     if not 2 <= len(parts) <= 3 or not all(_PART.fullmatch(part) for part in parts):
-        raise ValueError(f"{text!r} is no platform: write linux/amd64, linux/arm64, linux/arm/v7 or {ALL}")
+        raise ValueError(f"{shown(text)} is no platform: write linux/amd64, linux/arm64, linux/arm/v7 or {ALL}")
     return normal_platform(*parts)
 
 

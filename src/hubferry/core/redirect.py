@@ -154,13 +154,21 @@ def address_problem(address: IPv4Address | IPv6Address) -> str:
     """
     for inner in _embedded(address):
         special = inner.is_multicast or inner.is_reserved or any(inner in network for network in SPECIAL)
-        if special or not inner.is_global:
+        is_given_out = isinstance(inner, IPv4Address) or inner in _GLOBAL_UNICAST
+        if special or not is_given_out or not inner.is_global:
             return f"the private or special address {address}"
     return ""
 
 
-# What some versions of `ipaddress` take for global: IETF protocol assignments, the old site-local addresses.
-SPECIAL = (ip_network("192.0.0.0/24"), ip_network("fec0::/10"))
+# What some versions of `ipaddress` take for global (IANA's special-purpose registries), or what is in no registry.
+SPECIAL = (
+    ip_network("192.0.0.0/24"),  # IETF protocol assignments; Oracle Cloud's metadata is in it
+    ip_network("192.88.99.0/24"),  # 6to4 relays (RFC 7526)
+    ip_network("168.63.129.16/32"),  # Azure's platform, as seen from within its virtual machines
+    ip_network("2001::/23"),  # IETF protocol assignments; Teredo is unpacked before
+    ip_network("3fff::/20"),  # documentation (RFC 9637)
+)
+_GLOBAL_UNICAST = ip_network("2000::/3")  # all of IPv6 that is given out to anybody
 _NAT64 = int(IPv6Address("64:ff9b::"))
 
 

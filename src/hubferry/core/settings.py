@@ -10,8 +10,9 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from hubferry.core.masking import MASK, mask_userinfo
 from hubferry.core.no_proxy import NoProxy
-from hubferry.core.values import MASK, Duration, Size, TagTtls, format_toml, mask_userinfo, toml_key
+from hubferry.core.values import Duration, Size, TagTtls, format_toml, toml_key
 
 
 def option(default: Any, help_line: str, *, secret: bool = False, **metadata: Any) -> Any:
@@ -22,7 +23,8 @@ def option(default: Any, help_line: str, *, secret: bool = False, **metadata: An
     """
     if isinstance(default, list):
         raise TypeError("defaults are immutable: use a tuple")
-    return field(default=default, repr=not secret, metadata={"help": help_line, "secret": secret, **metadata})
+    is_shown = not secret and metadata.get("check") != "proxy"
+    return field(default=default, repr=is_shown, metadata={"help": help_line, "secret": secret, **metadata})
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,8 @@ def describe(settings: Settings) -> Iterator[tuple[str, list[tuple[str, str, str
 def _shown(f: Field[Any], value: Any) -> tuple[str, str, str]:
     if f.metadata["secret"] and value:
         value = MASK
-    elif f.name == "proxy":
+    elif isinstance(value, str) and "//" in value:
         value = mask_userinfo(value)
+    elif isinstance(value, tuple) and f.name != "images":  # where @ stands before a digest
+        value = tuple(map(mask_userinfo, value))
     return f.name, format_toml(value), f.metadata["help"]

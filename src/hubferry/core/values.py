@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 from urllib.parse import urlsplit
 
 from hubferry.core import reference
+from hubferry.core.masking import shown
 from hubferry.core.platforms import parse_platforms
 from hubferry.core.proxy import parse_proxy
 
@@ -74,11 +75,11 @@ def parse_size(text: str) -> Size:
     if match is not None and not match[2]:
         number = match[1]
         raise ValueError(
-            f"{text!r} has no unit, and a size needs its unit: write {number}GiB, {number}MiB or {number}B"
+            f"{shown(text)} has no unit, and a size needs its unit: write {number}GiB, {number}MiB or {number}B"
         )
     units = {unit.lower(): size for unit, size in UNITS_BYTES.items()}
     if match is None or match[2].lower() not in units:
-        raise ValueError(f"{text!r} is no size: write a number and B, KiB, MiB, GiB or TiB, such as 20GiB")
+        raise ValueError(f"{shown(text)} is no size: write a number and B, KiB, MiB, GiB or TiB, such as 20GiB")
     return Size(int(float(match[1]) * units[match[2].lower()]))
 
 
@@ -86,7 +87,7 @@ def parse_duration(text: str) -> Duration:
     """`500ms`, `60s`, `5m`, `1.5h`, `7d`. Raises ValueError with the remedy."""
     match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)", text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no duration: write a number and ms, s, m, h or d, such as 60s or 7d")
+        raise ValueError(f"{shown(text)} is no duration: write a number and ms, s, m, h or d, such as 60s or 7d")
     return Duration(round(float(match[1]) * UNITS_S[match[2]], 6))
 
 
@@ -94,7 +95,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     """`127.0.0.1:5000`, `[::]:5000`, `:5000` -> host and port. Raises ValueError with the remedy."""
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535 or (":" in host and host[0] != "["):
-        raise ValueError(f"{text!r} is no address: write HOST:PORT, such as 127.0.0.1:5000 or [::]:5000")
+        raise ValueError(f"{shown(text)} is no address: write HOST:PORT, such as 127.0.0.1:5000 or [::]:5000")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - `:5000` asks for every address
 
 
@@ -125,14 +126,6 @@ def parse_accounts(text: str) -> list[tuple[str, str]]:
     if not accounts:
         raise ValueError("it holds no user:password")
     return accounts
-
-
-MASK = "********"
-
-
-def mask_userinfo(url: str) -> str:
-    """`http://user:secret@host` -> `http://********@host`."""
-    return re.sub(r"//.*@", f"//{MASK}@", url)
 
 
 def toml_key(name: str) -> str:
@@ -172,7 +165,7 @@ def convert(raw: Any, f: Field[Any]) -> Any:
         value = value.strip()
     choices = f.metadata.get("choices")
     if choices and value not in choices:
-        near = f": {value!r} is not" if isinstance(value, str) else ""
+        near = f": {shown(value)} is not" if isinstance(value, str) else ""
         raise ValueError(f"expected one of {', '.join(choices)}{near}")
     check = f.metadata.get("check")
     if check and value != f.default:
@@ -227,7 +220,9 @@ def _tag_ttls(raw: Any) -> TagTtls:
     if isinstance(raw, str):
         parts = [part.partition("=") for part in raw.split(",") if part.strip()]
         if any(not equals for _, equals, _ in parts):
-            raise ValueError(f"{raw!r} is no table: write PATTERN=DURATION, such as *:latest=30s, divided by commas")
+            raise ValueError(
+                f"{shown(raw)} is no table: write PATTERN=DURATION, such as *:latest=30s, divided by commas"
+            )
         raw = {pattern.strip(): ttl for pattern, _, ttl in parts}
     if not isinstance(raw, Mapping):
         raise ValueError('expected a table of image patterns and durations, such as "*:latest" = "30s"')
@@ -247,7 +242,9 @@ _PATTERN = re.compile(r"(?:[A-Za-z0-9._/:*?-]|\[!?[A-Za-z0-9._-]+\])+")
 def _check_pattern(pattern: str) -> None:
     """Refuse what can match no image, which is always REGISTRY/REPOSITORY:TAG."""
     if not _PATTERN.fullmatch(pattern) or not ("/" in pattern or "*" in pattern):
-        raise ValueError(f"{pattern!r} is no pattern of images: write docker.io/library/*, docker.io/*:1.* or *:latest")
+        raise ValueError(
+            f"{shown(pattern)} is no pattern of images: write docker.io/library/*, docker.io/*:1.* or *:latest"
+        )
 
 
 def _check_positive(value: int) -> None:
@@ -269,8 +266,7 @@ def _check_url(value: str) -> None:
     except ValueError:
         fine = False
     if not fine or parts.query or parts.fragment:
-        shown = mask_userinfo(value)
-        raise ValueError(f"{shown!r} is no base URL: write http(s)://HOST[:PORT][/PATH], without credentials")
+        raise ValueError(f"{shown(value)} is no base URL: write http(s)://HOST[:PORT][/PATH], without credentials")
 
 
 def _check_urls(values: tuple[str, ...]) -> None:
@@ -285,13 +281,15 @@ def _check_proxy(value: str) -> None:
 def _check_hosts(values: tuple[str, ...]) -> None:
     for value in values:
         if not reference.is_host(value):
-            raise ValueError(f"{value!r} is no host name: write names such as hub.example.com, without https://")
+            raise ValueError(f"{shown(value)} is no host name: write names such as hub.example.com, without https://")
 
 
 def _check_realm_hosts(values: tuple[str, ...]) -> None:
     for value in values:
         if not reference.is_host(value) or reference.host_without_port(value).lower() != value:
-            raise ValueError(f"{value!r} is no host name: write names in lower case without a port, auth.example.com")
+            raise ValueError(
+                f"{shown(value)} is no host name: write names in lower case without a port, auth.example.com"
+            )
 
 
 def _check_span(value: Duration) -> None:
@@ -312,7 +310,7 @@ def _check_networks(values: tuple[str, ...]) -> None:
         try:
             ip_network(value)
         except ValueError:
-            raise ValueError(f"{value!r} is no network: write 10.0.0.0/8 or 127.0.0.1/32") from None
+            raise ValueError(f"{shown(value)} is no network: write 10.0.0.0/8 or 127.0.0.1/32") from None
 
 
 CHECKS: Mapping[str, Callable[[Any], None]] = {

@@ -6,8 +6,12 @@ from types import MappingProxyType
 
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Headers, Request
+from hubferry.core.logged import MAX_PEER, logged, logged_fields
 from hubferry.ports import Body
 from hubferry.pull.target import Witness
+
+# every answer of every shell has it: what an upstream says is text or JSON is never shown as a page
+NOSNIFF = ("x-content-type-options", "nosniff")
 
 
 @dataclass(slots=True)
@@ -51,12 +55,12 @@ def internal_error() -> Answer:
 def log_fields(
     request: Request, status: int, trail: Trail, measured: Mapping[str, object] = MappingProxyType({})
 ) -> dict[str, object]:
-    """The line of the access log: named fields, none of which is a header, a query or a body.
+    """The line of the access log: named fields of bounded length, none of which is a header, a query or a body.
 
     `measured` is what a shell can tell beside that, such as bytes.
     """
-    fields: dict[str, object] = {"method": request.method, "path": request.path[:512], "status": status}
-    fields["peer"] = request.peer
+    fields: dict[str, object] = {"method": request.method, "path": request.path, "status": status}
+    fields["peer"] = logged(request.peer, MAX_PEER)
     if trail.upstream:
         fields["upstream"] = trail.upstream
     if trail.repository:
@@ -64,7 +68,7 @@ def log_fields(
     fields |= {**measured, "outcome": trail.outcome or "local"}
     if trail.problem:
         fields["problem"] = trail.problem
-    return fields
+    return logged_fields(fields)
 
 
 LEVELS = ("debug", "info", "warning", "error")  # the quietest first

@@ -8,6 +8,7 @@ from hubferry.core.errors import Asked, OciError, relay_error
 from hubferry.core.http import Headers, Request
 from hubferry.core.ranges import ByteRange, ContentRange, parse_range
 
+# of every blob, whatever an upstream says: a browser would show a web page or an image as one of the gateway's own
 BINARY = "application/octet-stream"
 
 
@@ -31,10 +32,10 @@ def place_range(asked: ByteRange, size_bytes: int) -> ContentRange | None:
     return None if first > last else ContentRange(first, last, size_bytes)
 
 
-def identity(digest: str, length_bytes: int | None, media_type: str = BINARY) -> Headers:
+def identity(digest: str, length_bytes: int | None) -> Headers:
     """The head lines that every answer for a blob has."""
     length = () if length_bytes is None else (("content-length", str(length_bytes)),)
-    lines = (("content-type", media_type), *length)
+    lines = (("content-type", BINARY), *length)
     return (*lines, ("docker-content-digest", digest), ("etag", f'"{digest}"'), ("accept-ranges", "bytes"))
 
 

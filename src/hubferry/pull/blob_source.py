@@ -22,10 +22,9 @@ from hubferry.pull.target import Question, Target, Witness
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The upstream holds the blob and shows it to this caller; its size and type as far as it says."""
+    """The upstream holds the blob and shows it to this caller; its size as far as it says."""
 
     size_bytes: int | None
-    media_type: str
     witness: Witness = "upstream"
 
 
@@ -53,8 +52,7 @@ class BlobSource:
             obtained = await self._ask("GET", head.UNENCODED)
         response = obtained.response
         try:
-            media_type = get(response.headers, "content-type") or ""
-            return Proven(self._whole_size(response), media_type, obtained.witness)
+            return Proven(self._whole_size(response), obtained.witness)
         finally:
             await response.body.close()
 

@@ -295,7 +295,7 @@ class Gateway:
         who = await self._login.identify(request, self._service(request))
         if isinstance(who, Credential):
             origin = self._origins[place.name if place else self._table.default]
-            await self._login.check(origin, who, [])
+            await self._login.check_base(request, origin, who)
         if who is None and self._settings.access.login != "open":
             raise TokenNeeded("a token is needed: the challenge says where to get one, also anonymously")
         return json_answer(b"{}")
@@ -366,7 +366,7 @@ class Gateway:
     def _common(self, request: Request) -> Headers:
         origins = self._settings.server.cors_origins
         cors = client.cors_headers(request.header("origin"), origins, preflight=False) if origins else ()
-        return (API_VERSION, ("x-content-type-options", "nosniff"), *cors)
+        return (API_VERSION, *cors)
 
     def _base_url(self, request: Request) -> str:
         listed = self._table.by_host(request.host) is not None

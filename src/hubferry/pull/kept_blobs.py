@@ -21,7 +21,7 @@ from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange
 from hubferry.ports import Blob, BlobIndex, BlobStore, EventLog, Fetched, Fills, InFile, Readable, StoreFailure
 from hubferry.pull.answer import Answer, Trail
-from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
+from hubferry.pull.blob_answers import asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_bodies import GoingOn, Noticed
@@ -82,7 +82,7 @@ class KeptBlobs:
                     is_proven = True
                 if request.method == "HEAD" and (blob is None or blob.size_bytes is None):
                     proven = await self._prove(ask)
-                    return Answer(200, identity(digest, proven.size_bytes, proven.media_type or BINARY))
+                    return Answer(200, identity(digest, proven.size_bytes))
                 if blob is not None:
                     return await self._deliver(ask, blob)
             finally:

@@ -6,7 +6,9 @@ says so; when it refuses (401, 403, 404), never. Nobody with a kept tag waits lo
 while it is down nobody but one request in a while asks it. Content under a digest is served without asking.
 As an upstream's limit is used up, TTLs stretch (core/quota.py).
 
-A repository gives only what it was itself seen to hold, to whom it was proven to be open (rights.py).
+A repository gives only what it was itself seen to hold, to whom it was proven to be open (rights.py). Length and type
+of what is kept are decided from its bytes: what a HEAD said of them, and the index therefore may say, is only believed
+of what is not here.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -26,6 +28,7 @@ from hubferry.core.freshness import (
     ttl_rules,
 )
 from hubferry.core.http import Headers, Request
+from hubferry.core.manifest import KNOWN, ManifestProblem, decide_kept_media_type
 from hubferry.core.quota import stretched_ttl_s
 from hubferry.core.reference import is_digest
 from hubferry.core.settings import CacheSettings
@@ -44,7 +47,7 @@ from hubferry.ports import (
 from hubferry.pull.absences import Absences
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.lately import MAX_REMEMBERED, Lately
-from hubferry.pull.manifests import UpstreamManifests, manifest_answer
+from hubferry.pull.manifests import UpstreamManifests, manifest_answer, unusable
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
 from hubferry.pull.target import Target, Witness
@@ -132,6 +135,7 @@ class KeptManifests:
         self._proofs = proofs
         self._absences = Absences(clock)
         self._conversions: Lately[_Conversion] = Lately()
+        self._types: Lately[str] = Lately()  # of content, decided once
 
     async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
         """See ManifestSource."""
@@ -164,7 +168,7 @@ class KeptManifests:
             if not head.accepts(request.headers, described.media_type):
                 return await self._converted(request, target, reference, described, trail)
             if wants_body and content is None:
-                content = await self._body(target, described, trail, is_covered=kept.covers)
+                described, content = await self._body(target, described, trail, is_covered=kept.covers)
         except OciError as error:
             if entry is None or not kept.covers or not may_cover(error):
                 raise
@@ -206,6 +210,8 @@ class KeptManifests:
                 if request.method == "GET" and content is None:
                     raise
                 trail.outcome, trail.problem = "stale", error.message
+        if described is not None and content is not None:
+            described = self._decide(described, content)
         if described is None:
             raise relay_error(404, (), Asked(repository.upstream, repository.name, tag))
         return manifest_answer(request, described, content)
@@ -220,7 +226,7 @@ class KeptManifests:
             try:
                 if request.method == "HEAD":
                     described = await self._upstream.describe(target, tag, accept)
-                    if described is not None:
+                    if described is not None and described.media_type in KNOWN:
                         return described, None, "mirror" if described.by_mirror else "upstream"
                 described, content = await self._fetch(target, repository_of(target), tag, accept)
             except OciError as error:
@@ -242,11 +248,15 @@ class KeptManifests:
         stale_s = self._timing.stale_if_error_s
         stretched_s = stretched_ttl_s(ttl_s, self._upstream.share(target), stale_s)
         may_answer = may and decide_freshness(None if entry is None else age_s, stretched_s) is Freshness.FRESH
-        covers = may and entry is not None and age_s <= stale_s
         content = None
-        if covers and wants_body and entry is not None:
-            content = await self._store.read(entry.manifest.digest)  # a HEAD may have been all that was asked for it
-            covers = content is not None
+        if may and entry is not None:
+            content = await self._store.read(entry.manifest.digest)
+            manifest = self._decide(entry.manifest, content)
+            entry = None if manifest is None else replace(entry, manifest=manifest)
+        may_answer = may_answer and entry is not None
+        covers = may and entry is not None and age_s <= stale_s
+        # a HEAD may have been all that was asked for it
+        covers = covers and (content is not None or not wants_body)
         return _KeptTag(entry, age_s=age_s, ttl_s=ttl_s, may=may, may_answer=may_answer, covers=covers, content=content)
 
     async def _digest(
@@ -267,7 +277,9 @@ class KeptManifests:
         else:
             trail.outcome = "hit"
         if wants_body and content is None:
-            content = await self._body(target, described, trail)
+            described, content = await self._body(target, described, trail)
+        else:
+            described = self._usable(target, described, content or await self._store.read(digest))
         reusable_s = REUSABLE_S if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, content), reusable_s=reusable_s)
 
@@ -298,10 +310,26 @@ class KeptManifests:
 
     async def _learn(self, target: Target, repository: Repository, reference: str) -> tuple[Described, bytes | None]:
         described = await self._upstream.describe(target, reference, NATURAL)
+        if described is not None:
+            described = self._decide(described, await self._store.read(described.digest))
         if described is None:
             return await self._fetch(target, repository, reference)
         await self._index.put_manifest(repository, described)
         return described, None
+
+    def _decide(self, said: Described, content: bytes | None) -> Described | None:
+        """A manifest as its verified content has it; without content what was `said`. None: it is no manifest."""
+        if content is None:
+            return said if said.media_type in KNOWN else None
+        key = (said.digest, said.media_type)
+        media_type = self._types.get(key)
+        if media_type is None:
+            try:
+                media_type = decide_kept_media_type(said.media_type, content)
+            except ManifestProblem:
+                return None
+            self._types.put(key, media_type)
+        return replace(said, media_type=media_type, size_bytes=len(content))
 
     async def _fetch(
         self, target: Target, repository: Repository, reference: str, accept: str = NATURAL
@@ -318,17 +346,25 @@ class KeptManifests:
         await self._index.put_manifest(repository, described)
         return described, manifest.body
 
-    async def _body(self, target: Target, described: Described, trail: Trail, *, is_covered: bool = False) -> bytes:
-        """The content of a manifest that this repository holds and this caller may have."""
+    async def _body(
+        self, target: Target, described: Described, trail: Trail, *, is_covered: bool = False
+    ) -> tuple[Described, bytes]:
+        """A manifest that this repository holds and this caller may have, and its content. Raises OciError."""
         kept = await self._store.read(described.digest)
         if kept is not None:
-            return kept
+            return self._usable(target, described, kept), kept
         trail.outcome = "miss"
         repository = repository_of(target)
         key = (repository, described.digest, target.credential, "body")
         async with self._upstream.patience(target, is_covered=is_covered):
-            _, content = await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
-        return content
+            return await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
+
+    def _usable(self, target: Target, said: Described, content: bytes | None) -> Described:
+        """As `_decide`. Raises OciError 502 for what is no manifest."""
+        described = self._decide(said, content)
+        if described is None:
+            raise unusable(Asked(target.origin.name, target.repository, said.digest), "it is no manifest")
+        return described
 
     async def _guarded(self, target: Target, key: Any, ask: Callable[[], Awaitable[Learned]]) -> Learned:
         """Ask the upstream once for all who ask the same, and remember for a while what it does not know."""

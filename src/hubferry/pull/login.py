@@ -7,6 +7,7 @@ against the host name's or the default upstream when there is no scope (`docker 
 
 import json
 from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable, resolve, 
 from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
 from hubferry.ports import Clock, Sealer
 from hubferry.pull.answer import Answer, Trail, json_answer
+from hubferry.pull.attempts import Attempts
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.target import Origin, Target
 
@@ -55,6 +57,7 @@ class Login:
         self._sealer = sealer
         self._clock = clock
         self._proven: OrderedDict[Credential, dict[str, None]] = OrderedDict()
+        self._attempts = Attempts(clock)
 
     async def issue(self, request: Request, endpoint: Endpoint, service: str, trail: Trail) -> Answer:
         """Answer a token request. Raises OciError: 401 when the upstream refuses the credentials."""
@@ -73,7 +76,8 @@ class Login:
             home = self._home(request, endpoint)
             upstream = trail.upstream = routes[0].upstream if routes else home
             same = [route for route in routes if route.upstream == upstream]
-            proof = await self._prove_if_possible(asked.credential, upstream, home, same)
+            with self._guarded(request, asked.credential):
+                proof = await self._prove_if_possible(asked.credential, upstream, home, same)
             life_s = lifetime_s(proof.lifetime_s)
             grant = Grant(tuple(route.named for route in same), service, now + life_s)
             if proof.upstream == upstream:
@@ -99,16 +103,25 @@ class Login:
         if route.upstream in self._proven.get(credential, {}):
             return credential
         home = self._home(request, Endpoint(Kind.BASE, namespace=""))
+        with self._guarded(request, credential):
+            proof = await self._prove_or_none(credential, route, home)
+        return credential if proof.upstream == route.upstream else None
+
+    async def _prove_or_none(self, credential: Credential, route: Route, home: str) -> ProvenAt:
+        """As `_prove`; what is not to be proven now is proven nowhere: what is open to everybody may still be had."""
         try:
             async with self._fetcher.patience(
                 Target(self._origins[route.upstream]), is_covered=True, slow_s=LOGIN_PATIENCE_S
             ):
-                proof = await self._prove(credential, route.upstream, home, [route])
+                return await self._prove(credential, route.upstream, home, [route])
         except OciError as error:
             if error.status == 401:
                 raise
-            return None  # not to be proven now: what is open to everybody may still be had
-        return credential if proof.upstream == route.upstream else None
+            return ProvenAt("", None)
+
+    def _guarded(self, request: Request, credential: Credential) -> AbstractContextManager[None]:
+        """Around every proof: see Attempts.trying. What held anywhere is no guess."""
+        return nullcontext() if credential in self._proven else self._attempts.trying(request.peer, credential)
 
     async def _prove_if_possible(
         self, credential: Credential, upstream: str, home: str, routes: list[Route]
@@ -156,6 +169,11 @@ class Login:
         if endpoint.namespace:
             place = self._table.by_name(endpoint.namespace) or place
         return place.name if place else self._table.default
+
+    async def check_base(self, request: Request, origin: Origin, credential: Credential) -> None:
+        """Prove the Basic credentials of a request that names no repository. Raises OciError as `check`, and 429."""
+        with self._guarded(request, credential):
+            await self.check(origin, credential, [])
 
     async def check(self, origin: Origin, credential: Credential, routes: list[Route]) -> float | None:
         """Prove a credential to its upstream; how long the proof lives, in seconds, None if it does not say.

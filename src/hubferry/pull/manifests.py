@@ -10,7 +10,7 @@ from typing import Protocol
 from hubferry.core import headers as head
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.http import Headers, Request, get
-from hubferry.core.manifest import MAX_BYTES, ManifestProblem, WrongDigest
+from hubferry.core.manifest import KNOWN, MAX_BYTES, ManifestProblem, WrongDigest
 from hubferry.core.reference import is_digest
 from hubferry.ports import (
     Body,
@@ -27,6 +27,7 @@ from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.fetch import Fetcher, unreachable
 from hubferry.pull.target import Question, Target, Witness
 
+MAX_LENGTH_DIGITS = 16
 MAX_CUTS = 1  # a manifest that broke off is asked for again: that costs a pull
 
 
@@ -51,7 +52,7 @@ class UpstreamManifests:
         accept = head.accept(request.headers)
         if request.method == "HEAD":
             described = await self.describe(target, reference, accept)
-            if described is not None:
+            if described is not None and described.media_type in KNOWN:
                 return manifest_answer(request, described, None)
         manifest, _ = await self.get(target, reference, accept)
         return manifest_answer(request, manifest, manifest.body)
@@ -65,9 +66,10 @@ class UpstreamManifests:
         return self._fetcher.patience(target, is_covered=is_covered)
 
     async def describe(self, target: Target, reference: str, accept: str) -> Described | None:
-        """What a HEAD says; None when the upstream knows no HEAD or does not tell type, length and digest.
+        """What a HEAD says; None when the upstream knows no HEAD or does not tell a manifest's length and digest.
 
-        Clients need all three: go-containerregistry and oras fail without them. Raises OciError.
+        Clients need both and the type: go-containerregistry and oras fail without them. The type is what was said, so
+        it may be none of a manifest's. Raises OciError.
         """
         asked = Asked(target.origin.name, target.repository, reference)
         obtained = await self._fetcher.obtain(Question(target, asked, "HEAD", _path(asked), _headers(accept)))
@@ -80,7 +82,7 @@ class UpstreamManifests:
         size = get(response.headers, "content-length") or ""
         digest = get(response.headers, "docker-content-digest") or ""
         media_type = head.media_type(get(response.headers, "content-type"))
-        if not (size.isdecimal() and is_digest(digest) and media_type):
+        if not (size.isdecimal() and len(size) < MAX_LENGTH_DIGITS and is_digest(digest)) or int(size) > MAX_BYTES:
             return None
         if is_digest(reference) and digest != reference:
             raise unusable(asked, f"it names {digest} for it")
@@ -133,11 +135,11 @@ def _headers(accept: str) -> Headers:
 def manifest_answer(
     request: Request, manifest: Manifest | Described, body: bytes | Body | None, extra: Headers = ()
 ) -> Answer:
-    """The answer to a GET or HEAD; 304 when the client already has these bytes."""
+    """The answer to a GET or HEAD, as long as `body` if that is here; 304 when the client already has these bytes."""
     identity = (("docker-content-digest", manifest.digest), ("etag", f'"{manifest.digest}"'))
     if head.etag_matches(request.header("if-none-match"), manifest.digest):
         return Answer(304, identity + extra)
-    size = manifest.size_bytes
+    size = len(body) if isinstance(body, bytes) else manifest.size_bytes
     length = () if size is None else (("content-length", str(size)),)
     lines = (("content-type", manifest.media_type), *length, *identity, *extra)
     return Answer(200, lines, body if request.method == "GET" else None)

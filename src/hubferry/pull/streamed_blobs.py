@@ -11,6 +11,7 @@ from hubferry.core.http import Request, get
 from hubferry.core.ranges import ByteRange, ContentRange, answers, parse_content_range, parse_range
 from hubferry.ports import UpstreamResponse
 from hubferry.pull.answer import Answer
+from hubferry.pull.blob_answers import BINARY
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.manifests import unusable
 from hubferry.pull.target import Question, Target
@@ -53,7 +54,7 @@ class StreamedBlobs:
             raise
         known = {name: said for name in head.FROM_BLOB if (said := get(response.headers, name)) is not None}
         known |= {
-            "content-type": known.get("content-type", "application/octet-stream"),
+            "content-type": BINARY,
             "docker-content-digest": digest,
             "etag": f'"{digest}"',
             "accept-ranges": "bytes",

@@ -7,7 +7,6 @@ Distribution token specification.
 
 import base64
 import math
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -23,6 +22,7 @@ from hubferry.core.redirect import origin as origin_of
 from hubferry.core.scope import narrow_upstream_scope
 from hubferry.ports import Clock, EventLog, TooLarge, Upstream
 from hubferry.pull.flights import Flights
+from hubferry.pull.lately import Lately
 from hubferry.pull.limits import Limits
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 64 * 1024
 DEFAULT_LIFETIME_S = 60.0  # token specification: what an answer without `expires_in` means
-MAX_KEPT = 10_000
+MAX_KEPT_BYTES = 32 * 2**20  # an upstream's token may have MAX_ANSWER, and clients may name any repository
+TOKEN_BYTES = 1024  # of the objects of one, without its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class UpstreamTokens:
         self._clock = clock
         self._log = log
         self._registrable_domain = registrable_domain
-        self._kept: OrderedDict[TokenCall, Token] = OrderedDict()
+        self._kept: Lately[Token] = Lately(most_bytes=MAX_KEPT_BYTES)
         self._flights = flights
         self._limits = limits
 
@@ -156,10 +157,8 @@ class UpstreamTokens:
         # a tenth, at most 10 s, in reserve: a token must not expire on its way
         expires_at = started + lifetime_s - min(lifetime_s / 10, 10.0)
         token = Token(f"Bearer {value}", lifetime_s, expires_at, is_fresh=False)
-        self._kept[call] = token
-        self._kept.move_to_end(call)
-        while len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
+        texts = (token.authorization, call.realm, call.service, call.scope)
+        self._kept.put(call, token, TOKEN_BYTES + sum(map(len, texts)))
         return token
 
 

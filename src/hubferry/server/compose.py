@@ -1,6 +1,7 @@
 """The composition root: settings -> an application with every part in place."""
 
 import asyncio
+import errno
 import platform
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,6 +43,8 @@ from hubferry.upstream.client import SocketUpstream
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
+
+MAX_SECRETS = 2**20  # of a file with a password, or with accounts
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,11 @@ def _read_accounts(name: str, path: str) -> list[Credential]:
 
 def _read(name: str, key: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_SECRETS + 1)
+        if len(content) > MAX_SECRETS:
+            raise OSError(errno.EFBIG, f"it is larger than {MAX_SECRETS} bytes")
+        return content.decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(

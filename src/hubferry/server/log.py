@@ -6,12 +6,13 @@ Secrets cannot get in: a line is built from named fields, none of which is a hea
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
 import structlog
 
+from hubferry.core.logged import logged_fields
 from hubferry.pull.answer import is_logged
 
 
@@ -29,6 +30,7 @@ def configure(log_format: str, level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             *([] if readable else [structlog.processors.format_exc_info]),
+            _bounded,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -43,6 +45,11 @@ def configure(log_format: str, level: str) -> None:
 def is_readable(log_format: str) -> bool:
     """Whether people read the log, rather than programs."""
     return log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+
+
+def _bounded(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:
+    """A processor of structlog: what an event says in others' words does nothing to the line."""
+    return logged_fields(fields)
 
 
 # made once: json.dumps with options makes an encoder for every line

@@ -14,6 +14,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hubferry.core.errors import Code, OciError
+from hubferry.pull.answer import NOSNIFF
 from hubferry.server.file_send import with_file_send
 from hubferry.server.recent import Recent
 
@@ -127,7 +128,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         body = error.body()
         line = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
-        head = f"{line}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        head = f"{line}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{': '.join(NOSNIFF)}\r\n"
         self.transport.write(head.encode("ascii") + b"connection: close\r\n\r\n" + body)
         self.transport.close()
 

@@ -14,9 +14,12 @@ from typing import Any
 
 from hubferry.core.http import get
 from hubferry.pull import Answer
+from hubferry.pull.lately import Lately
 
-MAX_BYTES = 64 * 1024  # an answer; larger manifests are rare, and cost more in sending than in deciding
-MAX_TOTAL_BYTES = 16 * 2**20  # requests and answers
+MAX_BYTES = 64 * 1024  # a request and its answer; larger manifests cost more in sending than in deciding
+MAX_TOTAL_BYTES = 16 * 2**20  # requests and answers, with what keeping them takes
+ENTRY_BYTES = 2048  # measured: log line, trail and objects of an entry, without its URL, headers and answer
+HEADER_BYTES = 200  # measured: the objects of one header of a request
 
 Key = tuple[bytes, bytes, str, str, tuple[tuple[bytes, bytes], ...]]
 
@@ -41,8 +44,7 @@ class Recent:
     def __init__(self, revision: Callable[[], int]) -> None:
         """`revision` changes whenever an answer may have become another."""
         self._revision = revision
-        self._entries: dict[Key, Recalled] = {}
-        self._total_bytes = 0
+        self._entries: Lately[Recalled] = Lately(MAX_TOTAL_BYTES // ENTRY_BYTES, MAX_TOTAL_BYTES)
 
     def find(self, key: Key, now: float) -> Recalled | None:
         """The answer to exactly this request, while it holds; `now` is monotonic, in seconds."""
@@ -58,17 +60,21 @@ class Recent:
             return
         if revision != self._revision() or get(answer.headers, "content-length") is None:
             return
-        key = key_of(scope)
-        if key not in self._entries:
-            self._total_bytes += len(body) + sum(len(name) + len(value) + 200 for name, value in key[-1])
-        if self._total_bytes > MAX_TOTAL_BYTES:
-            self._entries.clear()  # what is asked often is back at once
-            self._total_bytes = 0
         status_line = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n".encode("ascii")
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers).encode("latin-1") + b"\r\n"
         rest = head if scope["method"] == "HEAD" else head + body
+        key = key_of(scope)
+        size_bytes = len(rest) + size_of(key)
+        if size_bytes > MAX_BYTES:
+            return
         until = time.monotonic() + answer.reusable_s
-        self._entries[key] = Recalled(status_line, rest, tell, until, revision)
+        self._entries.put(key, Recalled(status_line, rest, tell, until, revision), size_bytes)
+
+
+def size_of(key: Key) -> int:
+    """What an entry takes in memory beside its answer, in bytes."""
+    _, url, _, _, headers = key
+    return ENTRY_BYTES + len(url) + sum(len(name) + len(value) + HEADER_BYTES for name, value in headers)
 
 
 def key_of(scope: Any) -> Key:

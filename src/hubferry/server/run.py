@@ -24,10 +24,12 @@ import uvloop
 
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
+from hubferry.pull.answer import NOSNIFF
 from hubferry.server import log
 from hubferry.server.compose import build_app, build_origins, load_tls
+from hubferry.server.key import KeyProblem, load_or_create_key
 from hubferry.server.protocol import BoundedHttpProtocol
-from hubferry.server.seal import KeyProblem, load_or_create_key
+from hubferry.store.private import close_to_others
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than the 60 s for which nginx keeps a connection to us by default
@@ -40,7 +42,8 @@ def serve(settings: Settings) -> None:
     log.configure(settings.server.log_format, settings.server.log_level)
     allow_descriptors()
     build_origins(settings)  # what cannot be read stops the start, not a worker
-    key = load_key(settings)
+    key = load_key(settings)  # who could read it is seen before the folder is closed
+    close_cache_folder(settings)
     tls = load_tls(settings)
     sockets = [bind(address) for address in settings.server.listen]
     log.logger().info("listening", listen=list(settings.server.listen), upstreams=sorted(settings.upstreams))
@@ -57,15 +60,28 @@ def allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def close_cache_folder(settings: Settings) -> None:
+    """Have the cache folder closed to other users before anything is kept in it, and log where that is not so."""
+    if not settings.cache.enabled and (settings.access.token_key or settings.access.token_key_file):
+        return  # then there is none
+    problem = close_to_others(Path(settings.cache.dir))
+    if problem:
+        log.logger().warning("cache_folder_open", problem=problem)
+
+
 def load_key(settings: Settings) -> bytes:
     """The token key, from a file unless it is given itself. Raises ConfigError."""
     if settings.access.token_key:
         return parse_token_key(settings.access.token_key)
-    path = Path(settings.access.token_key_file or Path(settings.cache.dir) / "token.key")
+    given = settings.access.token_key_file
+    path = Path(given or Path(settings.cache.dir) / "token.key")
     try:
-        return load_or_create_key(path)
+        key, problem = load_or_create_key(path, is_ours=not given)
     except KeyProblem as error:
         raise ConfigError("access.token_key_file", str(error)) from None
+    if problem:
+        log.logger().warning("token_key_open", problem=problem)
+    return key
 
 
 @contextlib.contextmanager
@@ -163,6 +179,7 @@ def work(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        headers=[NOSNIFF],
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.server.shutdown_grace.seconds)),

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -111,9 +112,11 @@ class _Remembered:
 def write_durably(path: Path, content: bytes, digest: str) -> None:
     """Write verified content so that after a crash it is either whole under its name or not there. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{id(content):x}")
+    # no process id: in containers two servers of one folder have the same, and so has the next one
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with draft.open("wb") as file:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             set_mark(file.fileno(), digest)

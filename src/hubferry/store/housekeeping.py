@@ -120,7 +120,9 @@ class Housekeeping:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[bool]:
         try:
-            descriptor = os.open(self._layout.folder / "count.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(
+                self._layout.folder / "count.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
         except OSError:
             yield False
             return

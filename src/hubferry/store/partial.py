@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,9 @@ class PartialFile:
         self._reserved_bytes = 0
         with _as_store_failure(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            if path.is_symlink():  # put there while others could: what it leads to is not ours to write
+                path.unlink()
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def standing(self) -> Standing:
         """Whether the file is ours to write (which this tries to bring about), another's, final, or given up.
@@ -119,7 +122,8 @@ class PartialFile:
         ):  # it says so already, of whatever is there: every file does, or it cannot be cleared
             return False
         with _as_store_failure(self._front):
-            self._front_descriptor = os.open(self._front, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._front_descriptor = os.open(self._front, flags, 0o600)
             self.note_front(os.fstat(self.descriptor).st_size)
             with contextlib.suppress(NoRoom):
                 self.reserve(self._reserved_bytes)
@@ -170,6 +174,7 @@ class PartialFile:
         }
         draft = self._sidecar.with_name(f".{self._sidecar.name}.draft")
         with _as_store_failure(self._sidecar):
+            draft.unlink(missing_ok=True)  # a killed process's, or a link that somebody put there
             draft.write_text(json.dumps(said), encoding="utf-8")
             draft.rename(self._sidecar)
 
@@ -286,9 +291,10 @@ class PartialFile:
 
     def _keeps_modes(self) -> bool:
         """Whether a new file has the mode that it was made with; true when that cannot be seen, which is safe."""
-        probe = self._front.with_name(f".{self._path.name}.{os.getpid()}.{id(self):x}.front")  # beside it, if it stays
+        # beside it, if it stays; process ids come again, in containers at once
+        probe = self._front.with_name(f".{self._path.name}.{secrets.token_hex(8)}.front")
         with contextlib.suppress(OSError):
-            descriptor = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 return not os.fstat(descriptor).st_mode & AHEAD_MODE
             finally:

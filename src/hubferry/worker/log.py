@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 from hubferry.core.http import Request
+from hubferry.core.logged import logged_fields
 from hubferry.pull import Trail
 from hubferry.pull.answer import is_logged, log_fields, log_level
 
@@ -28,4 +29,4 @@ def log_request(request: Request, status: int, trail: Trail, least: str) -> None
 
 
 def _write(fields: Mapping[str, object]) -> None:
-    print(json.dumps(fields, ensure_ascii=False, default=str))  # noqa: T201 - the platform keeps what is printed
+    print(json.dumps(logged_fields(fields), ensure_ascii=False, default=str))  # noqa: T201 - the platform keeps what is printed

@@ -16,7 +16,7 @@ from hubferry.core.token_request import MAX_FORM
 from hubferry.pages.home import ROBOTS, SECURITY, HomePage
 from hubferry.ports import TooLarge
 from hubferry.pull import Answer, Gateway
-from hubferry.pull.answer import error_answer, internal_error
+from hubferry.pull.answer import NOSNIFF, error_answer, internal_error
 from hubferry.worker.edge_cache import UnderWay, under_way
 from hubferry.worker.log import Events, log_request
 from hubferry.worker.messages import js_response, read_request
@@ -45,7 +45,7 @@ class Shell:
             answer = internal_error()
         log_request(request, answer.status, answer.trail, self._log_level)
         body = answer.body.take() if isinstance(answer.body, StreamBody) else answer.body
-        return js_response(request.method, answer.status, answer.headers, body)
+        return js_response(request.method, answer.status, (*answer.headers, NOSNIFF), body)
 
     async def _answer(self, request: Request, js_request: Any) -> Answer:
         try:
