@@ -9,6 +9,9 @@ from hubferry.core.http import Headers, Request
 from hubferry.ports import Body
 from hubferry.pull.target import Witness
 
+# of a line in the log, in characters: a trusted proxy may pass on any text as an address
+MAX_PATH, MAX_PEER, MAX_PROBLEM = 512, 64, 1024
+
 
 @dataclass(slots=True)
 class Trail:
@@ -55,15 +58,15 @@ def log_fields(
 
     `measured` is what a shell can tell beside that, such as bytes.
     """
-    fields: dict[str, object] = {"method": request.method, "path": request.path[:512], "status": status}
-    fields["peer"] = request.peer
+    fields: dict[str, object] = {"method": request.method, "path": request.path[:MAX_PATH], "status": status}
+    fields["peer"] = request.peer[:MAX_PEER]
     if trail.upstream:
         fields["upstream"] = trail.upstream
     if trail.repository:
         fields |= {"repository": trail.repository, "reference": trail.reference}
     fields |= {**measured, "outcome": trail.outcome or "local"}
     if trail.problem:
-        fields["problem"] = trail.problem
+        fields["problem"] = trail.problem[:MAX_PROBLEM]
     return fields
 
 
