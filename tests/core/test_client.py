@@ -7,6 +7,8 @@ import pytest
 
 from hubferry.core.client import (
     MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    address_group,
     behind_proxy,
     check_request,
     comes_from,
@@ -223,3 +225,26 @@ def test_a_host_that_is_none_is_refused(host: str) -> None:
     with pytest.raises(OciError) as caught:
         check_request(Request("GET", "/v2/", "", (), "http", host, "::1"))
     assert caught.value.status == 400
+
+
+def test_headers_are_counted() -> None:
+    check_request(replace(PLAIN, headers=(("a", ""),) * MAX_HEADERS))
+    with pytest.raises(OciError) as caught:
+        check_request(replace(PLAIN, headers=(("a", ""),) * (MAX_HEADERS + 1)))
+    assert caught.value.status == 431
+
+
+@pytest.mark.parametrize(
+    ("peer", "group"),
+    [
+        ("10.0.0.9", "10.0.0.9"),
+        ("::ffff:10.0.0.9", "10.0.0.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("::1", "::/64"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_whose_an_address_is(peer: str, group: str) -> None:
+    assert address_group(peer) == group

@@ -497,7 +497,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a misspelt section": ("sever.listen = ':1'", "sever", "did you mean server?"),
     "a section like nothing": ("[zzz]", "zzz", "known are access, cache, server, upstreams"),
     "a misspelt key": ("server.lisen = ':1'", "server.lisen", "did you mean listen?"),
-    "a key like nothing": ("server.qqqq = 1", "server.qqqq", "known are cors_origins"),
+    "a key like nothing": ("server.qqqq = 1", "server.qqqq", "known are connections_per_address"),
     "a misspelt key of an upstream": (
         '[upstreams."ghcr.io"]\nmirors = []',
         'upstreams."ghcr.io".mirors',

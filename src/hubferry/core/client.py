@@ -5,7 +5,7 @@ Pure. Refusals here touch no upstream. Not here: the path (routing.py), who may 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from hubferry.core.errors import Code, OciError
@@ -13,6 +13,7 @@ from hubferry.core.http import Headers, Request, get, get_all
 from hubferry.core.reference import is_host
 
 MAX_HEADER_BYTES = 16 * 1024
+MAX_HEADERS = 100  # clients send ten, proxies add as many
 
 # what reverse proxies add, one or the other
 FORWARDING = (
@@ -23,10 +24,12 @@ Network = IPv4Network | IPv6Network
 
 
 def check_request(request: Request) -> None:
-    """Raises OciError: 431 for headers over 16 KiB, 400 for a Host that is none or a body where none belongs.
+    """Raises OciError: 431 for over 100 headers or 16 KiB, 400 for a Host that is none or a body where none belongs.
 
     A body behind GET is how requests are smuggled past a proxy that reads it differently (CVE-2025-43859).
     """
+    if len(request.headers) > MAX_HEADERS:
+        raise OciError(431, Code.UNSUPPORTED, f"the request has more than {MAX_HEADERS} headers")
     size = len(request.path) + len(request.query) + sum(len(k) + len(v) + 4 for k, v in request.headers)
     if size > MAX_HEADER_BYTES:
         raise OciError(431, Code.UNSUPPORTED, f"the request headers are larger than {MAX_HEADER_BYTES} bytes")
@@ -44,14 +47,14 @@ def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
     The nearest untrusted address of X-Forwarded-For is the client; -Proto and -Host are believed as they are.
     """
     if request.peer.lower().startswith("::ffff:"):
-        request = replace(request, peer=_plain_address(request.peer))
-    if not trusted or not _is_in(request.peer, trusted):
+        request = replace(request, peer=plain_address(request.peer))
+    if not trusted or not is_in(request.peer, trusted):
         return request
     chain = ",".join(get_all(request.headers, "x-forwarded-for")).split(",")
     peer = request.peer
     for hop in reversed([h.strip() for h in chain if h.strip()]):
         peer = hop
-        if not _is_in(hop, trusted):
+        if not is_in(hop, trusted):
             break
     scheme = (get(request.headers, "x-forwarded-proto") or request.scheme).partition(",")[0].strip().lower()
     host = (get(request.headers, "x-forwarded-host") or request.host).strip()
@@ -63,20 +66,30 @@ def comes_from(request: Request, trusted: Sequence[Network], allowed: Sequence[N
 
     What was forwarded by somebody who is not trusted, or who does not say for whom, may come from anybody.
     """
-    peer = _plain_address(request.peer)
+    peer = plain_address(request.peer)
     is_forwarded = any(get(request.headers, name) is not None for name in FORWARDING)
     said = "".join(get_all(request.headers, "x-forwarded-for")).strip(" \t,")
-    if is_forwarded and not (said and _is_in(peer, trusted)):
+    if is_forwarded and not (said and is_in(peer, trusted)):
         return False
-    return _is_in(behind_proxy(request, trusted).peer, allowed)
+    return is_in(behind_proxy(request, trusted).peer, allowed)
 
 
-def _plain_address(peer: str) -> str:
+def plain_address(peer: str) -> str:
     """`::ffff:10.0.0.9` -> `10.0.0.9`: how IPv4 peers appear on a socket that takes both."""
     return peer[7:] if peer.lower().startswith("::ffff:") and "." in peer else peer
 
 
-def _is_in(peer: str, networks: Sequence[Network]) -> bool:
+def address_group(peer: str) -> str:
+    """Whose address it is: an IPv4 address, or the /64 that one customer of a network has; other texts as they are."""
+    try:
+        address = ip_address(plain_address(peer))
+    except ValueError:
+        return peer
+    return str(address) if address.version == 4 else str(ip_network((address, 64), strict=False))
+
+
+def is_in(peer: str, networks: Sequence[Network]) -> bool:
+    """Whether an address is in one of the networks; a text that is no address is in none."""
     try:
         address = ip_address(peer)
     except ValueError:

@@ -54,6 +54,15 @@ class ServerSettings:
     shutdown_grace: Duration = option(
         Duration(30.0), "how long running pulls may go on after SIGTERM before they are cut"
     )
+    write_timeout: Duration = option(
+        Duration(30.0), "a client that takes nothing of what lies ready for it for so long is cut", check="span"
+    )
+    min_client_rate: Size = option(
+        Size(1024), "bytes a second that a client takes at least over a write_timeout, or it is cut; 0B: any"
+    )
+    connections_per_address: int = option(
+        256, "connections that one address may have to a worker process; 0: any; trusted_proxies: any", check="count"
+    )
     log_format: str = option(
         "auto",
         "auto: readable on a terminal, JSON otherwise; text; json",

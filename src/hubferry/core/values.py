@@ -252,6 +252,11 @@ def _check_positive(value: int) -> None:
         raise ValueError("expected a number from 1 on")
 
 
+def _check_count(value: int) -> None:
+    if value < 0:
+        raise ValueError("expected a number from 0 on")
+
+
 def _check_listen(values: tuple[str, ...]) -> None:
     if not values:
         raise ValueError("at least one address is needed, such as 127.0.0.1:5000")
@@ -315,6 +320,7 @@ def _check_networks(values: tuple[str, ...]) -> None:
 
 CHECKS: Mapping[str, Callable[[Any], None]] = {
     "positive": _check_positive,
+    "count": _check_count,
     "listen": _check_listen,
     "url": _check_url,
     "urls": _check_urls,

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hubferry.core.client import Network, behind_proxy
+from hubferry.core.body_room import Wish
+from hubferry.core.client import Network, address_group, behind_proxy
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request, get
 from hubferry.core.routing import is_token_path
@@ -19,6 +20,7 @@ from hubferry.ports import UpstreamFailure
 from hubferry.pull import Answer, Gateway, Trail
 from hubferry.pull.answer import error_answer, internal_error, log_fields, log_level
 from hubferry.server.bodies import (
+    WHY_CUT,
     ZERO_COPY_SEND,
     Client,
     ClientGone,
@@ -28,10 +30,12 @@ from hubferry.server.bodies import (
     Receive,
     Send,
     send_body,
+    send_bytes,
 )
 from hubferry.server.log import AccessLog, logger
 from hubferry.server.pages import PAGE_REQUEST
 from hubferry.server.recent import Recent
+from hubferry.server.room import SMALL_BYTES, Room
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
@@ -68,6 +72,7 @@ class App:
     ) -> None:
         """`start` begins what goes on beside the requests, `shutdown` ends everything."""
         self._gateway = gateway
+        self._room = Room()
         self.recent = Recent(gateway.revision)
         self.count_fills = count_fills
         self._pages = pages
@@ -107,8 +112,9 @@ class App:
             await self._serve(scope, request, client, record)
         except ClientGone:
             record.trail.outcome, record.status = "gone", 499
-        except asyncio.CancelledError:  # the client hung up (protocol.py), or the time to finish is over
+        except asyncio.CancelledError:  # the client hung up or was cut (protocol.py), or the time to finish is over
             record.trail.outcome, record.status = "gone", 499
+            record.trail.problem = scope.get(WHY_CUT, record.trail.problem)
             raise
         except CutShort as error:
             # returning before the body is complete makes uvicorn close the connection (FIN, no last chunk), so
@@ -140,14 +146,33 @@ class App:
         return tell
 
     async def _serve(self, scope: Any, request: Request, client: Client, record: "Record") -> None:
-        try:
-            answer = await self._gateway.handle(request)
-        except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
-            logger().exception("internal_error", method=request.method, path=request.path[:512])
-            answer = internal_error()
+        answer = await self._answer(request)
         if answer is None:
             await self._page({**scope, PAGE_REQUEST: request}, client, record)
             return
+        wish = Wish(address_group(request.peer), _held_bytes(request, answer))
+        if wish.size_bytes <= SMALL_BYTES:
+            await self._deliver_or_tell(request, answer, client, record)
+            return
+        if not self._room.take_now(wish):
+            # let go of it, and make it again when there is room: who waits holds nothing
+            answer = None
+            await self._room.take(wish)
+        try:
+            answer = answer or await self._answer(request) or internal_error()
+            await self._deliver_or_tell(request, answer, client, record)
+        finally:
+            self._room.give_back(wish)
+
+    async def _answer(self, request: Request) -> Answer | None:
+        """What the gateway says; None: that is for the pages."""
+        try:
+            return await self._gateway.handle(request)
+        except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
+            logger().exception("internal_error", method=request.method, path=request.path[:512])
+            return internal_error()
+
+    async def _deliver_or_tell(self, request: Request, answer: Answer, client: Client, record: "Record") -> None:
         record.trail = answer.trail
         try:
             await self._deliver(request, answer, client, record)
@@ -168,8 +193,7 @@ class App:
         if body is None or isinstance(body, bytes):
             content = b"" if body is None or request.method == "HEAD" or answer.status in BODILESS else body
             await client.send(start)
-            await client.send({"type": "http.response.body", "body": content, "more_body": False})
-            record.progress.sent_bytes = len(content)
+            await send_bytes(content, client, record.progress)
             record.reusable = answer
             return
         length = get(answer.headers, "content-length")
@@ -184,6 +208,11 @@ class App:
             record.progress.sent_bytes += len(message.get("body", b""))
 
         await self._pages(scope, client.receive, watched)
+
+
+def _held_bytes(request: Request, answer: Answer) -> int:
+    """How much memory an answer takes while it is sent; bodies that are read in pieces bound themselves."""
+    return len(answer.body) if isinstance(answer.body, bytes) and request.method != "HEAD" else 0
 
 
 async def close(answer: Answer) -> None:

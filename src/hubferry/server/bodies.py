@@ -17,6 +17,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 ZERO_COPY_SEND = "http.response.zerocopysend"  # ASGI, "Zero Copy Send": a part of an open file
+WHY_CUT = "hubferry.why_cut"  # in the scope of a request whose client took too little: for its line in the log
+PIECE_BYTES = 64 * 1024  # of a body that is in memory as a whole
 HEAD_PATIENCE_S = 0.5  # containerd 2.3 gives up after 30 s without a head; people much earlier
 
 
@@ -42,6 +44,15 @@ class ClientGone(Exception):
 
 class CutShort(Exception):
     """The body ended early; the connection must be cut."""
+
+
+async def send_bytes(content: bytes, client: Client, progress: Progress) -> None:
+    """Send a whole body that is in memory, in pieces: the client's connection is not given all of it to hold."""
+    for start in range(0, max(1, len(content)), PIECE_BYTES):
+        piece = content if len(content) <= PIECE_BYTES else content[start : start + PIECE_BYTES]
+        is_more = start + PIECE_BYTES < len(content)
+        await client.send({"type": "http.response.body", "body": piece, "more_body": is_more})
+        progress.sent_bytes += len(piece)
 
 
 async def send_body(body: Readable, length: int | None, start: Message, client: Client, progress: Progress) -> None:

@@ -18,7 +18,7 @@ from hubferry.core.http import Request
 from hubferry.core.platforms import parse_platforms
 from hubferry.core.redirect import trust_of
 from hubferry.core.routing import table_of
-from hubferry.core.settings import Settings, UpstreamSettings
+from hubferry.core.settings import ServerSettings, Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, parse_accounts, toml_key
 from hubferry.core.warm import parse_tagged
 from hubferry.fill.fills import Fills
@@ -29,6 +29,7 @@ from hubferry.pull.checked_manifests import CheckedManifests
 from hubferry.pull.system_clock import SystemClock
 from hubferry.pull.target import Origin
 from hubferry.server.app import App
+from hubferry.server.clients import ClientLimits
 from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
 from hubferry.server.pages import ReadMetrics, build_pages
@@ -152,6 +153,16 @@ def build_parts(
             await index.close()
 
     return Parts(gateway, count_fills, close)
+
+
+def build_client_limits(server: ServerSettings) -> ClientLimits:
+    """What clients' connections are held to."""
+    return ClientLimits(
+        server.write_timeout.seconds,
+        server.min_client_rate.size_bytes,
+        server.connections_per_address,
+        networks(server.trusted_proxies),
+    )
 
 
 def networks(texts: Sequence[str]) -> list[Network]:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -27,12 +28,21 @@ _CORK: int | None = getattr(socket, "TCP_CORK", None)
 GONE = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
+@dataclass(slots=True)
+class Given:
+    """What a client's connection was given of bodies so far, and whether it has no room for the next part of a file."""
+
+    size_bytes: int = 0
+    is_blocked: bool = False
+
+
 class FileSend:
     """The `send` of one request; what is no part of a file is the cycle's own business."""
 
-    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop, given: Given) -> None:
         self._cycle = cycle
         self._loop = loop
+        self._given = given
         self._socket = -1
         self._is_corked = False
 
@@ -40,6 +50,7 @@ class FileSend:
         """Send a message, all of it. Raises ClientGone, CutShort."""
         if message["type"] != ZERO_COPY_SEND:
             await self._cycle.send(message)  # type: ignore[arg-type]
+            self._given.size_bytes += len(message.get("body", b""))
             return
         cycle, count = self._cycle, message["count"]
         if cycle.chunked_encoding or count > cycle.expected_content_length:
@@ -81,6 +92,7 @@ class FileSend:
                 raise CutShort("a file of the cache is shorter than it was")
             offset += sent
             count -= sent
+            self._given.size_bytes += sent
 
     def _cork(self, is_corked: bool) -> None:
         if is_corked == self._is_corked or _CORK is None or self._cycle.transport.is_closing():
@@ -92,9 +104,11 @@ class FileSend:
     async def _writable(self) -> None:
         ready = self._loop.create_future()
         self._loop.add_writer(self._socket, _wake, ready)
+        self._given.is_blocked = True
         try:
             await ready
         finally:
+            self._given.is_blocked = False
             self._loop.remove_writer(self._socket)
 
     def close(self) -> None:
@@ -107,12 +121,15 @@ class FileSend:
                 self._cycle.transport.set_write_buffer_limits()
 
 
-def with_file_send(cycle: RequestResponseCycle, app: Asgi, loop: asyncio.AbstractEventLoop) -> Asgi:
-    """The application with the extension, for one request."""
+def with_file_send(
+    cycle: RequestResponseCycle, app: Asgi, loop: asyncio.AbstractEventLoop, given: Given, *, is_plain: bool
+) -> Asgi:
+    """The application with a `send` that counts what is given, for one request; and the extension, if `is_plain`."""
 
     async def extended(scope: Any, receive: Receive, _: Send) -> None:
-        scope["extensions"] = EXTENSIONS
-        send = FileSend(cycle, loop)
+        if is_plain:
+            scope["extensions"] = EXTENSIONS
+        send = FileSend(cycle, loop, given)
         try:
             await app(scope, receive, send)
         finally:

@@ -1,48 +1,163 @@
-"""uvicorn's HTTP protocol with bounds on what a client may send, and an end for what nobody waits for.
+"""uvicorn's HTTP protocol with bounds on what a client may send and leave unread, and an end for what nobody waits for.
 
-A request head has to arrive within HEAD_TIMEOUT_S and within MAX_HEAD_BYTES; otherwise the connection is closed.
-Heads that arrive whole and are merely too large get a proper answer (core/client.py). A client that hangs up before
-its answer is complete has its task cancelled, wherever it is. A request that was answered a moment ago (recent.py) is
+A request head has to arrive within HEAD_TIMEOUT_S, which the TLS handshake has for itself as well. It is refused while
+it is parsed when it becomes larger or has more headers than core/client.py allows. Bodies belong to token requests:
+what is no part of one is dropped, and the connection closed after the answer. While one request waits behind the one
+that is being answered nothing more is read. A client that hangs up before its answer is complete, or takes too little
+of it (core/uptake.py), has its task cancelled, wherever it is. A request that was answered a moment ago (recent.py) is
 answered at once, without a task: 30 microseconds less, and most requests of a fleet are such.
 """
 
 import asyncio
+import contextlib
+import fcntl
+import socket
+import ssl
+import struct
+import termios
 import time
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import get_remote_addr
 
+from hubferry.core.client import MAX_HEADER_BYTES, MAX_HEADERS
 from hubferry.core.errors import Code, OciError
+from hubferry.core.token_request import MAX_FORM
+from hubferry.core.uptake import Uptake
 from hubferry.pull.answer import NOSNIFF
-from hubferry.server.file_send import with_file_send
+from hubferry.server.bodies import WHY_CUT
+from hubferry.server.clients import Clients
+from hubferry.server.file_send import Given, with_file_send
 from hubferry.server.recent import Recent
 
 HEAD_TIMEOUT_S = 10.0
-MAX_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = MAX_HEADER_BYTES + 1024  # as it comes: with the method, the version and white space
+MAX_BODY_BYTES = 4 * MAX_FORM  # as it comes: chunks have sizes, extensions and trailers
+MAX_UNPARSED_BYTES = 64 * 1024  # behind the request that waits
+UNSENT_BYTES = 64 * 1024  # from which on more has to wait; with TLS the event loop's own bound is 512 KiB
+END_OF_HEAD = b"\r\n\r\n"
+
+
+def check_server() -> None:
+    """Raises RuntimeError when uvicorn has no longer, or not yet, what this module builds upon."""
+    if not callable(getattr(HttpToolsProtocol, "_start_asgi_task", None)):
+        raise RuntimeError("this version of uvicorn starts requests in another way: install one from 0.45 to 0.54")
+
+
+class Flow(FlowControl):
+    """uvicorn's flow control, which a request that wants its body cannot make read on while reading is held."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        """Read on, unless that is held."""
+        if not self.is_held:
+            super().resume_reading()
+
+    def hold(self, *, is_held: bool) -> None:
+        """Read nothing until this is called again."""
+        self.is_held = is_held
+        if is_held:
+            self.pause_reading()
+        else:
+            self.resume_reading()
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, clients: Clients, tls: ssl.SSLContext | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._has_head = False  # of the request that is being received
+        self._clients = clients
+        self._tls = tls
+        self._tcp: asyncio.Transport | None = None
+        self._flow: Flow | None = None  # from when on HTTP may be spoken
+        self._peer = ""
+        self._handshake: asyncio.Task[None] | None = None
+        self._unparsed = b""
+        self._is_parsing = False
+        self._is_in_body = False  # of the request that is being received
+        self._is_last = False  # what follows the request that is being received is not looked at
+        self._is_deaf = False  # nothing more is read at all
         self._head_bytes = 0
+        self._head_tail = b""  # the last bytes that were parsed of an incomplete head
+        self._body_bytes = 0
+        self._body_left: int | None = None  # None: it is chunked
+        self._refusal: OciError | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._recent: Recent | None = getattr(self.app, "recent", None)
         self._is_repeated = False
         self._running: RequestResponseCycle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._given = Given()
+        self._uptake = Uptake(clients.limits.write_timeout_s, clients.limits.min_bytes_per_s)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start waiting for a head."""
+        """Count the connection with those of its address, and start TLS or wait for a head."""
+        self._tcp = transport
+        address = get_remote_addr(transport)
+        self._peer = address[0] if address else ""
+        if not self._clients.admit(self, self._peer):
+            self._refuse_connection(transport)
+        elif self._tls is None:
+            self._connected(transport)
+        else:
+            self._handshake = self.loop.create_task(self._start_tls(transport, self._tls))
+
+    async def _start_tls(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        starting = self.loop.create_task(
+            self.loop.start_tls(
+                transport,
+                self,
+                tls,
+                server_side=True,
+                ssl_handshake_timeout=HEAD_TIMEOUT_S,
+                ssl_shutdown_timeout=HEAD_TIMEOUT_S,
+            )
+        )
+        await asyncio.sleep(0)  # what comes goes to TLS from here on; what had come before did not
+        early, self._unparsed = self._unparsed, b""
+        if early and transport.get_protocol() is not self:
+            encrypted_input = cast("asyncio.BufferedProtocol", transport.get_protocol())
+            memoryview(encrypted_input.get_buffer(len(early)))[: len(early)] = early
+            encrypted_input.buffer_updated(len(early))
+        try:
+            encrypted = await starting
+        except OSError:  # ssl.SSLError and the time-out are such: whoever is there speaks no TLS, or left
+            encrypted = None
+        if encrypted is None:
+            transport.abort()
+            self._clients.leave(self, self._peer)
+            return
+        encrypted.set_write_buffer_limits(UNSENT_BYTES)
+        self._connected(encrypted)
+
+    def _connected(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        self.flow = self._flow = Flow(transport)
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
+        self._parse()  # what came while the handshake ended
+
+    def _refuse_connection(self, transport: asyncio.Transport) -> None:
+        most = self._clients.limits.connections_per_address
+        self.transport = transport
+        if self._tls is not None:  # a handshake costs more than the connection
+            transport.abort()
+            return
+        problem = f"this gateway serves {most} connections of one address at a time, and {self._peer} has them"
+        remedy = "wait until one ends, or raise server.connections_per_address"
+        self._write_error(OciError(503, Code.UNAVAILABLE, f"{problem}: {remedy}", headers=(("retry-after", "5"),)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._head_arrived()
+        self._clients.leave(self, self._peer)
+        if self._flow is None:  # it was refused, or there was no TLS
+            return
+        self._stop_head_timer()
+        self._unparsed = b""
         super().connection_lost(exc)
         if self._running is not None and not self._running.response_complete:
             # uvicorn tells only the latest of pipelined requests that the client is gone
@@ -52,47 +167,133 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._task.cancel()  # whatever it waits for is of no use to anybody now
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to a head, and give it a time limit when it is not complete yet."""
-        if self._is_idle:
-            self._has_head = False  # also for a bare line break, which the parser skips without a word
-        if not self._has_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(OciError(431, Code.UNSUPPORTED, f"the request head is larger than {MAX_HEAD_BYTES} bytes"))
-                return
-        super().data_received(data)
-        if not self._has_head and self._head_timer is None and not self.transport.is_closing():
+        """Parse what may be parsed now; the rest waits, and nothing more is read meanwhile."""
+        self._unparsed = self._unparsed + data if self._unparsed else data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Feed the parser up to the end of one request after the other, so that one at most waits for its turn."""
+        if self._is_parsing or self._flow is None:
+            return
+        self._is_parsing = True
+        data, at = self._unparsed, 0
+        self._unparsed = b""
+        try:
+            while at < len(data) and not self.pipeline and not self.transport.is_closing():
+                if self._is_last and not self._is_in_body:
+                    at = len(data)  # nothing that follows is answered
+                    break
+                end = self._end_of_piece(data, at)
+                if not self._counts(end - at):
+                    at = len(data)
+                    break
+                super().data_received(data if end - at == len(data) else data[at:end])
+                is_head = self._head_bytes > 0
+                self._head_tail = (self._head_tail + data[max(at, end - 3) : end])[-3:] if is_head else b""
+                at = end
+        finally:
+            self._is_parsing = False
+        if self.transport.is_closing():
+            return
+        self._unparsed = data[at:] if at < len(data) else b""
+        if len(self._unparsed) > MAX_UNPARSED_BYTES:
+            self._unparsed, self._is_deaf = b"", True
+        is_over = self._is_deaf or (self._is_last and not self._is_in_body)
+        self._flow.hold(is_held=is_over or bool(self.pipeline or self._unparsed))
+        if self._head_bytes and not self._is_in_body and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
 
+    def _end_of_piece(self, data: bytes, at: int) -> int:
+        """Where what is parsed next ends: with the head or the body that is being received, or with the data."""
+        if self._is_in_body:
+            return len(data) if self._body_left is None else min(len(data), at + self._body_left)
+        if self._head_tail:
+            begin = self._head_tail + data[at : at + 3]
+            found = begin.find(END_OF_HEAD)
+            if found >= 0:
+                return at + found + len(END_OF_HEAD) - len(self._head_tail)
+        found = data.find(END_OF_HEAD, at)
+        return len(data) if found < 0 else found + len(END_OF_HEAD)
+
+    def _counts(self, size_bytes: int) -> bool:
+        """Whether so much more may come of the head or body that is being received; counts it."""
+        if not self._is_in_body:
+            self._head_bytes += size_bytes
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(OciError(431, Code.UNSUPPORTED, f"the request head is larger than {MAX_HEAD_BYTES} bytes"))
+                return False
+            return True
+        self._body_bytes += size_bytes
+        if self._body_left is not None:
+            self._body_left -= size_bytes
+        if self._body_bytes > MAX_BODY_BYTES:
+            self._is_deaf = True  # the connection is closed after the answer
+            # whoever waits for a form learns that this one is too large, whatever is in it
+            super().on_body(bytes(MAX_FORM + 1))
+            return False
+        return True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One more header; those that follow a chunked body are nobody's. Raises ValueError for one too many."""
+        if self._is_in_body:
+            return
+        if len(self.headers) >= MAX_HEADERS:
+            self._refusal = OciError(431, Code.UNSUPPORTED, f"the request has more than {MAX_HEADERS} headers")
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
     def on_message_begin(self) -> None:
-        """A request begins: on a kept-alive connection its head has limits again."""
+        """A request begins."""
         super().on_message_begin()
         self._unset_keepalive_if_required()  # an answer that was repeated in the same chunk has set it
-        self._has_head = False
 
     def on_headers_complete(self) -> None:
         """The head is there. Raises ValueError, which becomes a 400, for a target that is no path."""
-        self._head_arrived()
+        if self._is_last:  # within the piece that ended the last request
+            return
+        self._stop_head_timer()
+        self._head_bytes = 0
         if self._repeat_answer():
             return
+        self._is_in_body, self._body_bytes = True, 0
         if not self.url.startswith(b"/"):
             # `GET http://other/ HTTP/1.1`: its host would have to win over the Host header (RFC 9112, 3.2.2)
             raise ValueError("absolute-form target")
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        is_chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
+        # the parser has refused several lengths, and one beside chunks
+        self._body_left = None if is_chunked else int(lengths[0]) if lengths else 0
         super().on_headers_complete()
+        if is_chunked:  # where it ends is known when it has: nothing is looked for behind it
+            self._is_last = True
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """See uvicorn; a request that was answered by `recent` has none."""
-        if not self._is_repeated:
-            super().on_body(body)
+        """Keep what may be a form, and a byte more, by which it is known to be too large."""
+        left = MAX_FORM + 1 - len(self.cycle.body)
+        if self._is_in_body and left > 0:
+            super().on_body(body[:left])
 
     def on_message_complete(self) -> None:
-        """See uvicorn."""
-        if not self._is_repeated:
+        """The request is there, and another one may follow."""
+        if self._is_repeated:
+            self._is_repeated = False
+        elif self._is_in_body:
+            self._is_in_body = False
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Close the connection when the request never ended; otherwise go on with what waits."""
+        is_repeated = self._is_parsing
+        is_over = self._is_in_body or self._is_last or self._is_deaf
+        if is_over and not self.pipeline and not is_repeated:
+            self.transport.close()
+        super().on_response_complete()
+        if not is_repeated and not self.transport.is_closing():
+            self._parse()
 
     def _repeat_answer(self) -> bool:
         """Give the answer of a moment ago (recent.py) if it is for this very request; whether that was done."""
-        self._is_repeated = False
         parser = self.parser
         if self._recent is None or not self._is_idle or self.flow.write_paused:
             return False
@@ -107,7 +308,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return False
         self._is_repeated = True
         own = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        self.transport.write(b"".join([found.status_line, *own, found.rest]))
+        answer = b"".join([found.status_line, *own, found.rest])
+        self.transport.write(answer)
+        self._given.size_bytes += len(answer)
         self.on_response_complete()
         # not from within the parser, which would take a log that cannot be written for a bad request
         self.loop.call_soon(found.tell, time.monotonic() - started)
@@ -118,30 +321,83 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Whether every request so far is answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def is_unused(self) -> bool:
+        """See clients.Connection."""
+        return self.timeout_keep_alive_task is not None and not self._unsent_bytes()
+
+    def let_go(self) -> None:
+        """See clients.Connection."""
+        self.transport.close()
+
+    def look(self, passed_s: float) -> None:
+        """See clients.Connection."""
+        unsent = self._unsent_bytes()
+        waiting = unsent + self._unacknowledged_bytes()
+        if not waiting and not self._given.is_blocked:
+            self._uptake.rest()
+            return
+        is_backlogged = bool(unsent) or self._given.is_blocked
+        fault = self._uptake.judge(self._given.size_bytes - waiting, passed_s, is_backlogged=is_backlogged)
+        if fault is not None:
+            self._cut(fault)
+
+    def _unsent_bytes(self) -> int:
+        """What the event loop holds for the client; with TLS, before and after it is encrypted."""
+        tcp = self._tcp
+        size = tcp.get_write_buffer_size() if tcp is not None else 0
+        return size if tcp is self.transport else size + self.transport.get_write_buffer_size()
+
+    def _unacknowledged_bytes(self) -> int:
+        """What the kernel holds for the client; 0 where it does not say."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            held = fcntl.ioctl(self._socket().fileno(), termios.TIOCOUTQ, bytes(4))
+            return int(struct.unpack("i", held)[0])
+        return 0
+
+    def _socket(self) -> socket.socket:
+        return self.transport.get_extra_info("socket")  # type: ignore[no-any-return]
+
+    def _cut(self, fault: str) -> None:
+        limits = self._clients.limits
+        if fault == "nothing":
+            why = f"the client took nothing for {limits.write_timeout_s:g} s (server.write_timeout)"
+        else:
+            why = f"the client took less than {limits.min_bytes_per_s} bytes a second (server.min_client_rate)"
+        if self._running is not None:
+            self._running.scope[WHY_CUT] = why  # type: ignore[literal-required] # ours
+        with contextlib.suppress(OSError):
+            # what the kernel holds for it goes as well, instead of waiting for somebody who takes nothing
+            self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words are for uvicorn's log
         """Refuse what is no HTTP in the words of the registry protocol, and close."""
-        self._refuse(OciError(400, Code.UNSUPPORTED, "this is not a valid HTTP/1.1 request for this server"))
+        invalid = OciError(400, Code.UNSUPPORTED, "this is not a valid HTTP/1.1 request for this server")
+        self._refuse(self._refusal or invalid)
 
     def _refuse(self, error: OciError) -> None:
         if not self._is_idle:  # nothing may get between the bytes of the answer that is being sent
             self.transport.close()
             return
+        self._write_error(error)
+
+    def _write_error(self, error: OciError) -> None:
         body = error.body()
         line = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
-        head = f"{line}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{': '.join(NOSNIFF)}\r\n"
-        self.transport.write(head.encode("ascii") + b"connection: close\r\n\r\n" + body)
+        fields = {"content-type": "application/json", "content-length": len(body), **dict((NOSNIFF, *error.headers))}
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        self.transport.write(f"{line}\r\n{head}connection: close\r\n\r\n".encode("ascii") + body)
         self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        if self.scheme == "http":
-            app = with_file_send(cycle, app, self.loop)
+        app = with_file_send(cycle, app, self.loop, self._given, is_plain=self.scheme == "http")
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def _head_arrived(self) -> None:
-        self._has_head, self._head_bytes = True, 0
+    def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

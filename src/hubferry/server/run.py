@@ -17,7 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 import uvloop
@@ -26,20 +28,23 @@ from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
 from hubferry.pull.answer import NOSNIFF
 from hubferry.server import log
-from hubferry.server.compose import build_app, build_origins, load_tls
+from hubferry.server.clients import Clients
+from hubferry.server.compose import build_app, build_client_limits, build_origins, load_tls
 from hubferry.server.key import KeyProblem, load_or_create_key
-from hubferry.server.protocol import BoundedHttpProtocol
+from hubferry.server.protocol import BoundedHttpProtocol, check_server
 from hubferry.store.private import close_to_others
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than the 60 s for which nginx keeps a connection to us by default
 RESTART_PAUSE_S = 1.0
+TICK_S = 0.1  # uvicorn's
 COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(settings: Settings) -> None:
     """Serve until a signal, then exit. Raises ConfigError for what keeps it from starting."""
     log.configure(settings.server.log_format, settings.server.log_level)
+    check_server()
     allow_descriptors()
     build_origins(settings)  # what cannot be read stops the start, not a worker
     key = load_key(settings)  # who could read it is seen before the folder is closed
@@ -135,9 +140,16 @@ def bind(address: str) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn's server, which says what it waits for, and after a signal ends with 0 instead of raising it again."""
 
-    def __init__(self, config: uvicorn.Config, count_fills: Callable[[], int]) -> None:
+    def __init__(self, config: uvicorn.Config, count_fills: Callable[[], int], clients: Clients) -> None:
         super().__init__(config)
         self._count_fills = count_fills
+        self._clients = clients
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every TICK_S: see to it that clients take what they are given."""
+        if counter % max(1, round(self._clients.look_s / TICK_S)) == 0:
+            self._clients.look(cast("set[BoundedHttpProtocol]", self.server_state.connections))
+        return await super().on_tick(counter)
 
     async def _wait_tasks_to_complete(self) -> None:
         """Idle connections are closed by now, the others are waited for; cancelled when the grace is over."""
@@ -170,9 +182,9 @@ def work(
 ) -> None:
     """Serve in this process until a signal, or until the other end of `lifeline` is closed."""
     app = build_app(settings, key)
+    clients = Clients(build_client_limits(settings.server))
     config = uvicorn.Config(
         app,
-        http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -185,9 +197,10 @@ def work(
         timeout_graceful_shutdown=max(1, round(settings.server.shutdown_grace.seconds)),
     )
     config.load()
-    config.ssl = tls
+    # a callable is all that is asked of it; TLS is the protocol's own, which so knows a connection from its start
+    config.http_protocol_class = partial(BoundedHttpProtocol, clients=clients, tls=tls)  # type: ignore[assignment]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        server = Server(config, app.count_fills)
+        server = Server(config, app.count_fills, clients)
         if lifeline is not None:
             runner.get_loop().add_reader(lifeline, server.handle_exit, signal.SIGTERM, None)
         runner.run(server.serve(sockets=sockets))
