@@ -9,6 +9,9 @@ from hubferry.core.http import Headers, Request
 from hubferry.ports import Body
 from hubferry.pull.target import Witness
 
+LONG_CHARS = 128  # of a path of which the parts are logged as well
+MAX_PATH_CHARS = 512
+
 
 @dataclass(slots=True)
 class Trail:
@@ -53,9 +56,11 @@ def log_fields(
 ) -> dict[str, object]:
     """The line of the access log: named fields, none of which is a header, a query or a body.
 
-    `measured` is what a shell can tell beside that, such as bytes.
+    `measured` is what a shell can tell beside that, such as bytes. Clients make up names, and a long one is there whole
+    once: as the repository.
     """
-    fields: dict[str, object] = {"method": request.method, "path": request.path[:512], "status": status}
+    path_chars = LONG_CHARS if trail.repository else MAX_PATH_CHARS
+    fields: dict[str, object] = {"method": request.method, "path": _cut(request.path, path_chars), "status": status}
     fields["peer"] = request.peer
     if trail.upstream:
         fields["upstream"] = trail.upstream
@@ -63,8 +68,13 @@ def log_fields(
         fields |= {"repository": trail.repository, "reference": trail.reference}
     fields |= {**measured, "outcome": trail.outcome or "local"}
     if trail.problem:
-        fields["problem"] = trail.problem
+        short = _cut(trail.repository, LONG_CHARS // 2)
+        fields["problem"] = trail.problem.replace(trail.repository, short) if trail.repository else trail.problem
     return fields
+
+
+def _cut(text: str, most_chars: int) -> str:
+    return text if len(text) <= most_chars else f"{text[: most_chars - 3]}..."
 
 
 LEVELS = ("debug", "info", "warning", "error")  # the quietest first

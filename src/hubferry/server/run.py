@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import secrets
 import shutil
 import signal
 import socket
@@ -25,13 +26,14 @@ import uvloop
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
 from hubferry.server import log
-from hubferry.server.compose import build_app, build_origins, load_tls
+from hubferry.server.compose import Keys, build_app, build_origins, load_tls
 from hubferry.server.protocol import BoundedHttpProtocol
 from hubferry.server.seal import KeyProblem, load_or_create_key
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than the 60 s for which nginx keeps a connection to us by default
 RESTART_PAUSE_S = 1.0
+KEY_BYTES = 32
 COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -40,15 +42,15 @@ def serve(settings: Settings) -> None:
     log.configure(settings.server.log_format, settings.server.log_level)
     allow_descriptors()
     build_origins(settings)  # what cannot be read stops the start, not a worker
-    key = load_key(settings)
+    keys = Keys(load_key(settings), secrets.token_bytes(KEY_BYTES))
     tls = load_tls(settings)
     sockets = [bind(address) for address in settings.server.listen]
     log.logger().info("listening", listen=list(settings.server.listen), upstreams=sorted(settings.upstreams))
     with counts_folder(settings):
         if settings.server.workers == 1:
-            work(settings, key, tls, sockets)
+            work(settings, keys, tls, sockets)
         else:
-            sys.exit(Supervisor(settings, key, tls, sockets).run())
+            sys.exit(Supervisor(settings, keys, tls, sockets).run())
 
 
 def allow_descriptors() -> None:
@@ -147,13 +149,13 @@ class Server(uvicorn.Server):
 
 def work(
     settings: Settings,
-    key: bytes,
+    keys: Keys,
     tls: ssl.SSLContext | None,
     sockets: list[socket.socket],
     lifeline: int | None = None,
 ) -> None:
     """Serve in this process until a signal, or until the other end of `lifeline` is closed."""
-    app = build_app(settings, key)
+    app = build_app(settings, keys)
     config = uvicorn.Config(
         app,
         http=BoundedHttpProtocol,
@@ -180,10 +182,10 @@ class Supervisor:
     """Forks worker processes, replaces one that dies, and ends them all on a signal."""
 
     def __init__(
-        self, settings: Settings, key: bytes, tls: ssl.SSLContext | None, sockets: list[socket.socket]
+        self, settings: Settings, keys: Keys, tls: ssl.SSLContext | None, sockets: list[socket.socket]
     ) -> None:
         self._settings = settings
-        self._key = key
+        self._keys = keys
         self._tls = tls
         self._sockets = sockets
         self._workers: set[int] = set()
@@ -211,7 +213,7 @@ class Supervisor:
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
             os.close(self._lifeline[1])
-            work(self._settings, self._key, self._tls, self._sockets, self._lifeline[0])
+            work(self._settings, self._keys, self._tls, self._sockets, self._lifeline[0])
             status = 0
         except BaseException:  # noqa: BLE001 - a forked worker must never return into its parent's code
             log.logger().exception("worker_failed")
