@@ -4,7 +4,7 @@ Bodies are opaque to the orchestrator: it hands them on and closes them, because
 enter Python.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
@@ -101,12 +101,16 @@ class ManifestReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A manifest as its descriptor: what a HEAD says of it. `by_mirror`: only a mirror said so."""
+    """A manifest as its descriptor: what a HEAD says of it. `by_mirror`: only a mirror said so.
+
+    `is_held`: its bytes came from the repository that it is described for, so that they may be given for it.
+    """
 
     digest: str
     media_type: str
     size_bytes: int
     by_mirror: bool = field(default=False, compare=False)
+    is_held: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ class Repository:
 
 
 class Index(Protocol):
-    """What is known about content: which tag means what, which repository holds what, what is public.
+    """What is known about content: which tag means what, which repository holds what, who may have it.
 
     Losing it loses no content and serves no wrong answer. Nothing here raises: an index that cannot be read
     knows nothing, one that cannot be written forgets.
@@ -151,22 +155,33 @@ class Index(Protocol):
         """What a tag meant, or None."""
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
-        """Remember what a tag means; `put_manifest` said before that the repository holds that manifest."""
-
-    async def drop_tag(self, repository: Repository, tag: str) -> None:
-        """Forget a tag that its upstream no longer knows."""
+        """Remember what a tag means, whether or not the repository is known to hold that manifest."""
 
     async def manifest(self, repository: Repository, digest: str) -> Described | None:
-        """The manifest of that digest if this repository was seen to hold it."""
+        """The manifest of that digest if this repository is known to hold it."""
 
     async def put_manifest(self, repository: Repository, manifest: Described) -> None:
-        """Remember that the repository holds a manifest."""
+        """Remember that the repository holds a manifest: its bytes came from there."""
 
-    async def is_public(self, repository: Repository) -> bool:
-        """Whether anonymous clients were seen to be allowed to pull from it."""
+    async def right(self, repository: Repository, about: str, who: str) -> float | None:
+        """When a right that was not withdrawn since was last proven, in seconds since 1970; None: there is none."""
 
-    async def set_public(self, repository: Repository, *, public: bool) -> None:
-        """Remember what the upstream last said to an anonymous client."""
+    async def put_right(
+        self, repository: Repository, about: str, who: str, proven_at: float, *, is_empty: bool = False
+    ) -> None:
+        """Remember a right, unless it was withdrawn after `proven_at`, which is when the question was asked.
+
+        It is written down only where something of the repository is kept, or with `is_empty`.
+        """
+
+    async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
+        """Withdraw a right, for every process; whether there was one."""
+
+    async def forget_right(self, repository: Repository, about: str, who: str, *, only_empty: bool = False) -> None:
+        """Forget a right; with `only_empty` only where nothing of the repository is kept."""
+
+    def withdrawals(self) -> int:
+        """A number that becomes another one when a right is withdrawn, in whichever process."""
 
 
 class BlobIndex(Index, Protocol):
@@ -176,10 +191,13 @@ class BlobIndex(Index, Protocol):
         """The size in bytes of the blob of that digest if this repository was seen to hold it."""
 
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
-        """Remember that the repository holds a blob."""
+        """Remember that the repository holds a blob: see docs/design.md, "Rights", for what proves that."""
 
     async def index_of(self, repository: Repository, digest: str) -> str | None:
-        """The digest of an index of this repository that is kept and refers to this manifest, or None."""
+        """The digest of a manifest that this repository holds and that refers to this manifest or blob, or None."""
+
+    async def may_be_from(self, upstream: str, digest: str) -> bool:
+        """Whether content that is kept came from that upstream, or nobody knows any more from which it came."""
 
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         """Whether a kept list of what refers to something in this repository names the manifest of that digest."""
@@ -302,12 +320,24 @@ class Fills(Protocol):
         """None when it is not being filled."""
 
     async def start(
-        self, upstream: str, digest: str, fetch: Fetch, on_wrong: Callable[[], None] = lambda: None
+        self,
+        upstream: str,
+        digest: str,
+        fetch: Fetch,
+        on_wrong: Callable[[], None] = lambda: None,
+        on_verified: Callable[[int], Awaitable[None]] | None = None,
+        *,
+        anew: bool = False,
     ) -> bool:
-        """Fill it; whether `fetch` was answered; `on_wrong` is told when what came is not the blob.
+        """Fill it, with `anew` also when it is kept; whether `fetch` was answered.
 
+        `on_wrong` is told when what came is not the blob; `on_verified` its size in bytes when it is, just before it
+        is kept.
         Raises OciError, UpstreamFailure, StoreFailure.
         """
+
+    def is_running(self, upstream: str, digest: str) -> bool:
+        """Whether this process is filling it."""
 
     async def ended(self, upstream: str, digest: str) -> None:
         """Wait until it is no longer being filled, whatever came of it."""

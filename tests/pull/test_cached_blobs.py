@@ -17,11 +17,11 @@ from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.cached_blobs import MAX_BYTES, CachedBlobs
 from hubferry.pull.flights import SoloFlights
 from hubferry.pull.proofs import Proofs
-from hubferry.pull.rights import RIGHT_S, Revision, Rights
+from hubferry.pull.rights import RIGHT_S
 from hubferry.pull.streamed_blobs import StreamedBlobs
 from hubferry.pull.target import Origin, Target
 from tests.pull.fakes import HUB, FakeBody, FakeClock, FakeResponse, ScriptedUpstream, build_fetcher
-from tests.pull.test_kept_blobs import MemoryIndex
+from tests.pull.test_kept_blobs import MemoryIndex, build_rights
 
 DIGEST = "sha256:" + "a" * 64
 REPOSITORY = Repository("docker.io", "library/nginx")
@@ -69,8 +69,9 @@ class Stage:
         settings = resolve([Layer("test", {"upstreams": {"only": True, "docker.io": {}}})])
         self.origin = Origin("docker.io", settings.upstreams["docker.io"], Trust())
         content = StreamedBlobs(build_fetcher(self.upstream, self.clock, SoloFlights()))
-        rights = Rights(cast("Any", MemoryIndex()), self.clock, Revision())
-        self.blobs = CachedBlobs(self.cache, rights, proofs=Proofs(rights, SoloFlights()), stream=content.answer)
+        rights = build_rights(MemoryIndex(), self.clock)
+        proofs = Proofs(rights, SoloFlights(), self.clock)
+        self.blobs = CachedBlobs(self.cache, rights, proofs=proofs, stream=content.answer)
         self.trail = Trail()
 
     async def ask(self, *lines: tuple[str, str], method: str = "GET", who: Credential | None = None) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from hubferry.core.access import Credential
+from hubferry.core.access import Credential, Identities
 from hubferry.core.errors import OciError
 from hubferry.core.http import Headers, Request, get
 from hubferry.core.layers import Layer, resolve
@@ -62,23 +62,51 @@ def response(status: int, data: bytes = b"", *lines: tuple[str, str], gate: asyn
 
 
 class MemoryIndex:
-    """What rights and blobs need of the index."""
+    """What rights and blobs need of the index. A right that was withdrawn is one again when it is proven again."""
 
     def __init__(self) -> None:
-        self.public: set[Repository] = set()
+        self.rights: dict[tuple[Repository, str, str], float] = {}
         self.blobs: dict[tuple[Repository, str], int] = {}
+        self.named: set[tuple[Repository, str]] = set()  # by manifests that repositories hold
 
-    async def is_public(self, repository: Repository) -> bool:
-        return repository in self.public
+    async def right(self, repository: Repository, about: str, who: str) -> float | None:
+        return self.rights.get((repository, about, who))
 
-    async def set_public(self, repository: Repository, *, public: bool) -> None:
-        (self.public.add if public else self.public.discard)(repository)
+    async def put_right(
+        self,
+        repository: Repository,
+        about: str,
+        who: str,
+        proven_at: float,
+        *,
+        is_empty: bool = False,  # noqa: ARG002
+    ) -> None:
+        self.rights[repository, about, who] = proven_at
+
+    async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
+        return self.rights.pop((repository, about, who), None) is not None
+
+    async def forget_right(self, repository: Repository, about: str, who: str, *, only_empty: bool = False) -> None:
+        if not only_empty or not any(where == repository for where, _ in self.blobs):
+            self.rights.pop((repository, about, who), None)
 
     async def blob(self, repository: Repository, digest: str) -> int | None:
         return self.blobs.get((repository, digest))
 
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
         self.blobs[repository, digest] = size_bytes
+
+    async def index_of(self, repository: Repository, digest: str) -> str | None:
+        return "sha256:index" if (repository, digest) in self.named else None
+
+    async def may_be_from(self, upstream: str, digest: str) -> bool:
+        known = {repository.upstream for repository, kept in self.blobs if kept == digest}
+        return not known or upstream in known
+
+
+def build_rights(index: MemoryIndex, clock: FakeClock) -> Rights:
+    """Rights whose public ones last an hour."""
+    return Rights(cast("Any", index), clock, Revision(), identities=Identities(b"key"), public_ttl_s=3600.0)
 
 
 class Stage:
@@ -95,7 +123,7 @@ class Stage:
         self.content = StreamedBlobs(fetcher)
         self.store = BlobStore(folder)
         self.fills = Fills(self.store, self.log)
-        rights = Rights(cast("Any", self.index), self.clock, Revision())
+        rights = build_rights(self.index, self.clock)
         index = cast("Any", self.index)
         self.blobs = KeptBlobs(
             fetcher,
@@ -103,8 +131,9 @@ class Stage:
             self.store,
             self.fills,
             rights,
-            proofs=Proofs(rights, SharedFlights()),
+            proofs=Proofs(rights, SharedFlights(), self.clock),
             stream=self.content.answer,
+            clock=self.clock,
             log=self.log,
         )
         self.trail = Trail()
@@ -214,6 +243,9 @@ def test_where_there_is_no_head_a_get_is_closed(stage: Stage) -> None:
     play(stage, scene())
 
 
+REDIS = Repository("docker.io", "library/redis")
+
+
 def test_another_repository_has_to_prove_that_it_holds_it(stage: Stage) -> None:
     digest = digest_of(SMALL)
 
@@ -221,6 +253,8 @@ def test_another_repository_has_to_prove_that_it_holds_it(stage: Stage) -> None:
         stage.holds(SMALL)
         await stage.heard(digest)
         await stage.settled()
+        stage.index.named.add((REDIS, digest))
+        stage.index.rights[REDIS, "pull", ""] = stage.clock.time()
         url = url_of(SMALL, "library/redis")
         stage.upstream.on("HEAD", url, FakeResponse(404), FakeResponse(200, (("content-length", "6"),)))
         with pytest.raises(OciError) as caught:
@@ -230,6 +264,67 @@ def test_another_repository_has_to_prove_that_it_holds_it(stage: Stage) -> None:
         assert (status, data, stage.outcome) == (200, SMALL, "revalidated")
         await stage.heard(digest, repository="library/redis")
         assert stage.outcome == "hit"
+
+    play(stage, scene())
+
+
+def test_a_head_alone_is_no_proof_that_a_repository_holds_it(stage: Stage) -> None:
+    digest = digest_of(SMALL)
+
+    async def scene() -> None:
+        stage.holds(SMALL)
+        await stage.heard(digest)
+        await stage.settled()
+        url = url_of(SMALL, "library/redis")
+        for name, size in (("content-length", "6"), ("content-type", "application/octet-stream")):
+            stage.upstream.on("HEAD", url, FakeResponse(200, ((name, size),)))
+            await stage.heard(digest, method="HEAD", repository="library/redis")
+        stage.upstream.on("GET", url, FakeResponse(404))
+        with pytest.raises(OciError) as caught:
+            await stage.heard(digest, repository="library/redis")
+        assert caught.value.status == 404
+        stage.holds(SMALL, "library/redis")
+        assert (await stage.heard(digest, repository="library/redis"))[2] == SMALL
+        await stage.settled()
+        assert (await stage.heard(digest, repository="library/redis"))[2] == SMALL
+        assert stage.outcome == "hit"
+
+    play(stage, scene())
+
+
+def test_a_manifest_that_names_it_is_no_proof_where_another_upstream_gave_it(stage: Stage) -> None:
+    digest = digest_of(SMALL)
+
+    async def scene() -> None:
+        stage.index.blobs[Repository("ghcr.io", "alice/secret"), digest] = len(SMALL)
+        stage.index.named.add((REDIS, digest))
+        stage.index.rights[REDIS, "pull", ""] = stage.clock.time()
+        stage.store.path(digest).parent.mkdir(parents=True)
+        stage.store.path(digest).write_bytes(SMALL)
+        stage.upstream.on("GET", url_of(SMALL, "library/redis"), FakeResponse(404))
+        with pytest.raises(OciError) as caught:
+            await stage.heard(digest, repository="library/redis")
+        assert caught.value.status == 404
+
+    play(stage, scene())
+
+
+def test_whoever_is_refused_costs_no_file(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the time that one takes, which would tell what is kept of a repository that is not for everybody."""
+    opened: list[str] = []
+    monkeypatch.setattr(stage.store, "open", lambda digest, *_: opened.append(digest))
+    monkeypatch.setattr(stage.store, "open_partial", lambda _, digest: opened.append(digest))
+
+    async def scene() -> None:
+        kept, other = digest_of(SMALL), digest_of(BIG)
+        stage.index.blobs[Repository("docker.io", "library/nginx"), kept] = len(SMALL)
+        stage.upstream.on("HEAD", url_of(SMALL), FakeResponse(401))
+        stage.upstream.on("GET", url_of(BIG), FakeResponse(401))
+        for digest in (kept, other):
+            with pytest.raises(OciError) as caught:
+                await stage.heard(digest)
+            assert caught.value.status == 401
+        assert opened == []
 
     play(stage, scene())
 

@@ -16,7 +16,7 @@ from hubferry.core.http import Request
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform
 from hubferry.core.referrers import subject_of
-from hubferry.ports import Cause, StoreFailure, UpstreamFailure
+from hubferry.ports import Cause, Repository, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.companions import Companions
 from hubferry.pull.lists import Listed, Wanted
@@ -214,6 +214,10 @@ def test_what_another_repository_brought_is_proven_and_not_fetched(stage: Stage)
     async def scene() -> None:
         await stage.heard(digest_of(LAYER), repository="library/other")
         await stage.settled()
+        # what real manifests leave behind: the digest is named, and everybody may pull
+        repository = Repository("docker.io", "library/nginx")
+        stage.index.named.add((repository, digest_of(LAYER)))
+        stage.index.rights[repository, "pull", ""] = stage.clock.time()
         result = await stage.warm()
         assert (result.problem, result.fetched, result.kept) == ("", 0, 1)
 

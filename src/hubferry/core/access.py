@@ -6,6 +6,7 @@ checked, and nowhere else (docs/design.md, "Tokens"). Invariant: a grant is for 
 repositories that it names.
 """
 
+import hmac
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,20 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential({self.username!r}, ***)"
+
+
+class Identities:
+    """Names of credentials that tell whether two are the same, and nothing else to whoever has not the key."""
+
+    def __init__(self, key: bytes) -> None:
+        """`key` is secret: with it weak passwords can be guessed from names."""
+        self._key = key
+
+    def name(self, credential: Credential) -> str:
+        """The name of a user name and secret: a keyed hash, 32 hexadecimal digits."""
+        username = credential.username.encode()
+        text = len(username).to_bytes(4, "big") + username + credential.secret.encode()
+        return hmac.digest(self._key, text, "sha256").hex()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,11 @@ class CacheSettings:
     )
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
     tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")
+    public_ttl: Duration = option(
+        Duration(3600.0),
+        "how long what an upstream showed everybody is given to everybody before it is asked again whether it may be",
+        check="span",
+    )
     stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")
     unknown_referrers: str = option(
         "absent",

@@ -16,7 +16,7 @@ under them (a new beginning is another file). Not here: leading (lead.py), reade
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -59,8 +59,17 @@ class Fill:
     """The fill of one (upstream, digest) in this process."""
 
     def __init__(
-        self, upstream: str, digest: str, fetch: Fetch, around: Surroundings, on_wrong: Callable[[], None]
+        self,
+        upstream: str,
+        digest: str,
+        fetch: Fetch,
+        around: Surroundings,
+        *,
+        on_wrong: Callable[[], None] = lambda: None,
+        on_verified: Callable[[int], Awaitable[None]] | None = None,
+        anew: bool = False,
     ) -> None:
+        """See Fills.start."""
         self.progress = Progress()
         self.store_failure: StoreFailure | None = None
         self.is_proven = False  # the upstream answered the fetch, so that its caller may have the blob
@@ -80,6 +89,8 @@ class Fill:
             report=self._report,
             effort=around.effort,
             links=around.links,
+            on_verified=on_verified,
+            anew=anew,
         )
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -6,7 +6,7 @@ After the disk failed, nothing is filled for RETRY_STORE_S: pulls go on uncached
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from hubferry.core.errors import OciError
@@ -54,13 +54,21 @@ class Fills:
         return found[0].visit()
 
     async def start(
-        self, upstream: str, digest: str, fetch: Fetch, on_wrong: Callable[[], None] = lambda: None
+        self,
+        upstream: str,
+        digest: str,
+        fetch: Fetch,
+        on_wrong: Callable[[], None] = lambda: None,
+        on_verified: Callable[[int], Awaitable[None]] | None = None,
+        *,
+        anew: bool = False,
     ) -> bool:
-        """Begin to fill, unless it is being filled.
+        """Begin to fill, unless it is being filled; with `anew` also when it is kept, because of whom it came from.
 
         True: `fetch` was answered, so that whoever it asked for may have the blob. False: nothing was asked, because
         the blob is being filled already, here or in another process, or it is kept by now.
-        `on_wrong` is told when what was fetched is not the blob. Raises OciError and UpstreamFailure as `fetch` does,
+        `on_wrong` is told when what was fetched is not the blob, `on_verified` the size in bytes of what is, before it
+        has its final name; neither when another process led. Raises OciError and UpstreamFailure as `fetch` does,
         StoreFailure when nothing can be kept.
         """
         key = (upstream, digest)
@@ -71,7 +79,7 @@ class Fills:
         if self._store_failed is not None and time.monotonic() < self._store_failed[0]:
             self._metrics.store_failed()
             raise StoreFailure(str(self._store_failed[1]))
-        fill = Fill(upstream, digest, fetch, self._around, on_wrong)
+        fill = Fill(upstream, digest, fetch, self._around, on_wrong=on_wrong, on_verified=on_verified, anew=anew)
         task = asyncio.create_task(fill.run())
         self._running[key] = (fill, task)
         task.add_done_callback(lambda _: self._ended(key))
@@ -80,6 +88,10 @@ class Fills:
         except AlreadyKept:
             return False
         return fill.is_proven
+
+    def is_running(self, upstream: str, digest: str) -> bool:
+        """Whether this process is filling it."""
+        return (upstream, digest) in self._running
 
     async def ended(self, upstream: str, digest: str) -> None:
         """See ports.Fills."""

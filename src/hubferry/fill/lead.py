@@ -5,7 +5,7 @@ the upstream's blob still has the same size; else another file takes its place, 
 then they are cut (WrongContent). Not here: following another process, what becomes of a failure (fill.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
@@ -53,7 +53,11 @@ class Leader:
         report: Report,
         effort: Effort,
         links: Links,
+        on_verified: Callable[[int], Awaitable[None]] | None = None,
+        anew: bool = False,
     ) -> None:
+        """`on_verified` is told the size in bytes, before the blob has its final name; `anew`: also when it is kept."""
+        self._on_verified = on_verified
         self._upstream = upstream
         self._digest = digest
         self._fetch = fetch
@@ -62,6 +66,7 @@ class Leader:
         self._report = report
         self._effort = effort
         self._links = links
+        self._anew_if_kept = anew
 
     async def begin(self) -> Beginning:
         """Ask the upstream for what is missing.
@@ -69,7 +74,11 @@ class Leader:
         Raises AlreadyKept, StoreFailure, WrongContent, and OciError and UpstreamFailure as the fetch does.
         """
         partial = self._file.partial
-        if not self._progress.written_bytes and await self._file.on_thread(partial.final_exists):
+        if (
+            not self._anew_if_kept
+            and not self._progress.written_bytes
+            and await self._file.on_thread(partial.final_exists)
+        ):
             await self._file.remove()
             raise AlreadyKept
         beginning = await self._first_answer()
@@ -136,6 +145,8 @@ class Leader:
                 await self._note(writer)
         # readers need not wait for the disk
         self._progress.verify(writer.written_bytes)
+        if self._on_verified is not None:
+            await self._on_verified(writer.written_bytes)
         await self._file.on_thread(self._file.partial.commit, writer.written_bytes, actual)
 
     async def _note(self, writer: Writer) -> None:

@@ -6,12 +6,13 @@ from types import MappingProxyType
 
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Headers, Request
-from hubferry.core.logged import MAX_PEER, logged, logged_fields
+from hubferry.core.logged import MAX_FIELD, MAX_PEER, logged, logged_fields
 from hubferry.ports import Body
 from hubferry.pull.target import Witness
 
 # every answer of every shell has it: what an upstream says is text or JSON is never shown as a page
 NOSNIFF = ("x-content-type-options", "nosniff")
+LONG_CHARS = 128  # of a path of which the parts are logged as well
 
 
 @dataclass(slots=True)
@@ -57,9 +58,11 @@ def log_fields(
 ) -> dict[str, object]:
     """The line of the access log: named fields of bounded length, none of which is a header, a query or a body.
 
-    `measured` is what a shell can tell beside that, such as bytes.
+    `measured` is what a shell can tell beside that, such as bytes. Clients make up names, and a long one is there whole
+    once: as the repository.
     """
-    fields: dict[str, object] = {"method": request.method, "path": request.path, "status": status}
+    path_chars = LONG_CHARS if trail.repository else MAX_FIELD
+    fields: dict[str, object] = {"method": request.method, "path": logged(request.path, path_chars), "status": status}
     fields["peer"] = logged(request.peer, MAX_PEER)
     if trail.upstream:
         fields["upstream"] = trail.upstream
@@ -67,7 +70,8 @@ def log_fields(
         fields |= {"repository": trail.repository, "reference": trail.reference}
     fields |= {**measured, "outcome": trail.outcome or "local"}
     if trail.problem:
-        fields["problem"] = trail.problem
+        short = str(logged(trail.repository, LONG_CHARS // 2))
+        fields["problem"] = trail.problem.replace(trail.repository, short) if trail.repository else trail.problem
     return logged_fields(fields)
 
 

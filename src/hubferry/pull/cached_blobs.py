@@ -13,7 +13,7 @@ from hubferry.ports import BlobCache
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import identity
 from hubferry.pull.proofs import Proofs
-from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.rights import Right, Rights, repository_of
 from hubferry.pull.streamed_blobs import Stream
 from hubferry.pull.target import Target
 
@@ -35,7 +35,7 @@ class CachedBlobs:
         if request.method != "GET" or request.header("range") is not None:
             return await self._ask(request, target, digest)
         repository = repository_of(target)
-        is_proven = await self._rights.may(target)
+        is_proven = await self._rights.of(target) is Right.PROVEN
         kept = await self._cache.find(repository, digest)
         if kept is None:
             trail.outcome = "miss"

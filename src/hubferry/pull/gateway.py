@@ -4,12 +4,13 @@ Order: shape of the request, endpoint, who asks, which repository, then content.
 here and nowhere else, every 401 gets the gateway's own challenge.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from hubferry.core import client, routing
-from hubferry.core.access import Credential, Grant
+from hubferry.core.access import Credential, Grant, Identities
 from hubferry.core.errors import Asked, Code, OciError, TokenNeeded, relay_error
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, Request, get
@@ -95,11 +96,15 @@ class Gateway:
         log: EventLog,
         registrable_domain: RegistrableDomain,
         keep: Keep | PassingKeep | None = None,
+        identities: Identities | None = None,
         metrics: Metrics | None = None,
         flights: Callable[[], Flights] = SharedFlights,
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
-        """`keep` is where content is kept; None: everything is streamed through."""
+        """`keep` is where content is kept; None: everything is streamed through.
+
+        `identities` name logins in the index of `keep`; None: as no other process names them.
+        """
         self._settings = settings
         self._table = table
         self._origins = {origin.name: origin for origin in origins}
@@ -111,7 +116,7 @@ class Gateway:
         self._streamed = StreamedBlobs(self._fetcher)
         self._lists: ListSource = UpstreamLists(self._fetcher, upstream)
         direct = UpstreamManifests(self._fetcher, manifests, metrics)
-        self._revision = Revision()
+        self._revision = Revision() if keep is None else Revision(keep.index.withdrawals)
         self._manifests: ManifestSource = direct
         self._blobs: KeptBlobs | CachedBlobs | None = None
         self._keep = keep
@@ -119,7 +124,14 @@ class Gateway:
         self._prefetch: Prefetch | None = None
         self._rights: Rights | None = None
         if keep is not None:
-            rights = self._rights = Rights(keep.index, clock, self._revision, believes_mirrors=isinstance(keep, Keep))
+            rights = self._rights = Rights(
+                keep.index,
+                clock,
+                self._revision,
+                identities=identities or Identities(secrets.token_bytes(32)),
+                public_ttl_s=settings.cache.public_ttl.seconds,
+                believes_mirrors=isinstance(keep, Keep),
+            )
             timing = timing_of(settings.cache)
             self._manifests = KeptManifests(
                 direct,
@@ -127,7 +139,7 @@ class Gateway:
                 keep.store,
                 rights,
                 timing,
-                proofs=Proofs(rights, flights()),
+                proofs=Proofs(rights, flights(), clock),
                 clock=clock,
                 log=log,
                 metrics=metrics,
@@ -140,14 +152,14 @@ class Gateway:
                     keep.store,
                     rights=rights,
                     timing=timing,
-                    proofs=Proofs(rights, flights()),
+                    proofs=Proofs(rights, flights(), clock),
                     unknown_referrers_are_absent=settings.cache.unknown_referrers == "absent",
                     clock=clock,
                     log=log,
                 )
-                self._manifests = ReferrersTags(self._manifests, lists, keep.index)
+                self._manifests = ReferrersTags(self._manifests, lists, keep.index, rights)
                 self._lists = ReferrersLists(lists, self._manifests)
-            self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights()), log, clock)
+            self._blobs = self._blobs_of(keep, rights, Proofs(rights, flights(), clock), log, clock)
         is_open = settings.access.login == "open"
         self._login = Login(table, self._origins, self._fetcher, sealer, clock, is_open=is_open)
 
@@ -158,7 +170,15 @@ class Gateway:
         if isinstance(keep, PassingKeep):
             return CachedBlobs(keep.blobs, rights, proofs=proofs, stream=stream)
         kept = KeptBlobs(
-            self._fetcher, keep.index, keep.blobs, keep.fills, rights, proofs=proofs, stream=stream, log=log
+            self._fetcher,
+            keep.index,
+            keep.blobs,
+            keep.fills,
+            rights,
+            proofs=proofs,
+            stream=stream,
+            clock=clock,
+            log=log,
         )
         self._companions = companions = Companions(
             self._manifests,
@@ -294,8 +314,7 @@ class Gateway:
             place = routing.known(endpoint.namespace, self._table)
         who = await self._login.identify(request, self._service(request))
         if isinstance(who, Credential):
-            origin = self._origins[place.name if place else self._table.default]
-            await self._login.check_base(request, origin, who)
+            await self._login.check_ping(who, place.name if place else self._table.default, request)
         if who is None and self._settings.access.login != "open":
             raise TokenNeeded("a token is needed: the challenge says where to get one, also anonymously")
         return json_answer(b"{}")
@@ -325,7 +344,9 @@ class Gateway:
         A blob of it needs no token then: ollama asks for ranges of blobs without the one that it has.
         """
         origin = self._origins[route.upstream]
-        return self._rights is not None and await self._rights.may(Target(origin, route.repository, origin.account))
+        if self._rights is None:
+            return False
+        return (await self._rights.of(Target(origin, route.repository, origin.account))).covers
 
     async def _search(self, request: Request, endpoint: Endpoint, trail: Trail) -> Answer:
         """`docker search`: relayed to the upstream's search, which has limits of its own."""

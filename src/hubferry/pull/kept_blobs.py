@@ -1,10 +1,16 @@
 """Blobs from what is kept, or on its way to be kept.
 
-    stored or being filled   caller's right and repository's holding known
-    yes                      yes                                        served without asking     hit | miss
-    yes                      no                                         HEAD, then served         revalidated | miss
-    no                       -        HEAD                              HEAD, nothing downloaded  miss
-    no                       -        GET                               filled; its GET proves    miss
+    caller's right   the repository holds it     here, or on its way   the upstream is asked      outcome
+    proven           yes                         yes                   no                         hit | miss
+    due              yes                         yes                   HEAD, or what is kept      revalidated | stale
+    proven, due      a manifest of it says so    yes                   HEAD                       revalidated | miss
+    none             yes                         -                     HEAD                       revalidated | miss
+    any              no                          -                     GET, which fills it        miss
+    any              -                           no                    GET; HEAD for a HEAD       miss
+
+What a repository holds is what its upstream gave of it, whole and right, or what several things together prove (see
+docs/design.md, "Rights"). What is here for others makes no difference to whoever has no right: not even in time, as the
+upstream is asked before any file is looked for. Content of another upstream is filled once more, from this one.
 
 Whatever many ask at the same moment is asked once. A Range far ahead of the fill is fetched on its own, by a few
 clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass), also from where the
@@ -14,20 +20,36 @@ A refusal (401, 403) withdraws the right at once. Not here: what the upstream is
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import partial
 from typing import cast
 
+from hubferry.core.errors import OciError
+from hubferry.core.freshness import may_cover
 from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange
-from hubferry.ports import Blob, BlobIndex, BlobStore, EventLog, Fetched, Fills, InFile, Readable, StoreFailure
+from hubferry.ports import (
+    Blob,
+    BlobIndex,
+    BlobStore,
+    Clock,
+    EventLog,
+    Fetch,
+    Fetched,
+    Fills,
+    InFile,
+    Readable,
+    StoreFailure,
+)
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_bodies import GoingOn, Noticed
+from hubferry.pull.lately import Lately
 from hubferry.pull.manifests import unusable
 from hubferry.pull.proofs import Proofs
-from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.rights import Right, Rights, repository_of
 from hubferry.pull.streamed_blobs import Stream
 from hubferry.pull.target import Target, Witness
 
@@ -50,6 +72,7 @@ class KeptBlobs:
         *,
         proofs: Proofs,
         stream: Stream,
+        clock: Clock,
         log: EventLog,
     ) -> None:
         """`stream` answers without keeping anything: StreamedBlobs.answer."""
@@ -61,25 +84,26 @@ class KeptBlobs:
         self._stream = stream
         self._log = log
         self._proofs = proofs
+        self._clock = clock
+        self._begun: Lately[bool] = Lately()
         self._ahead: Counter[tuple[str, str]] = Counter()
 
     async def answer(self, request: Request, target: Target, digest: str, trail: Trail) -> Answer:
         """GET or HEAD of a blob, whole or one range. Raises OciError."""
         source = BlobSource(self._fetcher, target, digest)
         ask = _Ask(request, target, digest, trail, source, asked_range(request, digest))
-        is_proven = await self._is_proven(ask)
-        held_bytes = await self._index.blob(repository_of(target), digest)
+        try:
+            return await self._answer(ask)
+        finally:
+            if ask.spare is not None:
+                await ask.spare.body.close()
+
+    async def _answer(self, ask: "_Ask") -> Answer:
+        request, target, digest, trail = ask.request, ask.target, ask.digest, ask.trail
         was_filled = False
         for _ in range(MAX_ROUNDS):
-            blob = await self._store.open(digest, held_bytes)
-            trail.outcome = "miss" if blob is None else "hit" if is_proven else "revalidated"
-            blob = blob or await self._fills.visit(target.origin.name, digest)
+            blob = await self._find(ask)
             try:
-                if blob is not None and not is_proven:
-                    # whoever asks while the fill begins waited for it above: its answer is theirs
-                    if not await self._proofs.joined(target, ("fill", digest)) and not await self._is_proven(ask):
-                        await self._prove(ask)
-                    is_proven = True
                 if request.method == "HEAD" and (blob is None or blob.size_bytes is None):
                     proven = await self._prove(ask)
                     return Answer(200, identity(digest, proven.size_bytes))
@@ -90,29 +114,80 @@ class KeptBlobs:
                     blob.close()
             try:
                 was_filled = await self._fill(ask) or was_filled
-                is_proven = is_proven or was_filled
+                ask.is_proven = ask.is_proven or was_filled
             except StoreFailure as failure:
                 trail.problem = str(failure)
                 self._log.warning("store_failed", {"upstream": target.origin.name, "problem": trail.problem})
                 return await self._pass_through(ask)
         if not was_filled:  # a file that is there and cannot be used, nor removed
             return await self._pass_through(ask)
-        raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
+        raise unusable(ask.source.asked, "every attempt to fetch it broke off or gave other bytes")
 
     async def fill(self, target: Target, digest: str) -> None:
         """Have a blob kept of this repository, and wait for the end of that. Raises OciError, StoreFailure.
 
-        One that is kept of another repository is only asked about: it may be given once this one is seen to hold it.
+        One that is kept of another repository is only asked about where that is proof enough, else fetched once more.
         """
         ask = _Ask(NOBODYS, target, digest, Trail(), BlobSource(self._fetcher, target, digest), None)
-        blob = await self._store.open(digest)
+        blob = await self._find(ask)
         if blob is None:
             await self._fill(ask)
-            return await self._fills.ended(target.origin.name, digest)
-        blob.close()
-        if not await self._is_proven(ask):
-            await self._prove(ask)
-        return None
+        else:
+            blob.close()
+        await self._fills.ended(target.origin.name, digest)
+
+    async def _find(self, ask: "_Ask") -> Blob | None:
+        """The blob as it is here, or on its way, once it is proven that it may be given; None: it is to be fetched.
+
+        Raises OciError.
+        """
+        right = await self._rights.of(ask.target)
+        holding = await self._holding(ask)
+        ask.trail.outcome = "miss"
+        if holding is _Holding.NONE or (right is Right.NONE and holding is _Holding.NAMED and not ask.is_proven):
+            return None
+        is_known = holding is not _Holding.NAMED and right is Right.PROVEN
+        if right is Right.NONE and not ask.is_proven:  # before anything is looked for: how long that takes would tell
+            await self._ask_whether_it_may(ask, right)
+        blob: Blob | None = None
+        if holding is not _Holding.BEGUN:
+            blob = await self._store.open(ask.digest, await self._index.blob(repository_of(ask.target), ask.digest))
+            if blob is not None:
+                ask.trail.outcome = "hit" if is_known or ask.is_proven else "revalidated"
+        blob = blob or await self._fills.visit(*ask.key)
+        if blob is None or ask.is_proven or is_known:
+            return blob
+        try:
+            await self._ask_whether_it_may(ask, right)
+        except BaseException:
+            blob.close()
+            raise
+        return blob
+
+    async def _holding(self, ask: "_Ask") -> "_Holding":
+        repository = repository_of(ask.target)
+        if await self._index.blob(repository, ask.digest) is not None:
+            return _Holding.YES
+        if self._begun.get((repository, ask.digest)) and self._fills.is_running(*ask.key):
+            return _Holding.BEGUN
+        if await self._index.index_of(repository, ask.digest) is None:
+            return _Holding.NONE
+        return _Holding.NAMED if await self._index.may_be_from(repository.upstream, ask.digest) else _Holding.NONE
+
+    async def _ask_whether_it_may(self, ask: "_Ask", right: Right) -> None:
+        """Have the upstream say that it holds the blob and shows it to this caller. Raises OciError."""
+        is_covered = right.covers and await self._holding(ask) is not _Holding.NAMED
+        try:
+            async with self._fetcher.patience(ask.target, is_covered=is_covered):
+                # whoever asks while the fill begins waits for its answer, which is theirs
+                if not await self._proofs.joined(ask.target, ("fill", ask.digest)):
+                    await self._prove(ask)
+        except OciError as error:
+            if not is_covered or not may_cover(error):
+                raise
+            self._rights.defer(ask.target)
+            ask.trail.outcome, ask.trail.problem = "stale", error.message
+        ask.is_proven = True
 
     async def _deliver(self, ask: "_Ask", blob: Blob) -> Answer:
         size_bytes = blob.size_bytes
@@ -159,36 +234,64 @@ class KeptBlobs:
 
     async def _pass_through(self, ask: "_Ask") -> Answer:
         ask.trail.outcome = "bypass"
+        spare, ask.spare = ask.spare, None
+        if spare is not None:
+            if ask.request.method == "GET" and ask.byte_range is None:
+                return Answer(200, identity(ask.digest, spare.size_bytes), spare.body)
+            await spare.body.close()
         stream = partial(self._stream, ask.request, ask.target, ask.digest)
         return await self._proofs.ask_now(ask.target, stream, lambda answer: answer.witness)
 
-    async def _is_proven(self, ask: "_Ask") -> bool:
-        held = await self._index.blob(repository_of(ask.target), ask.digest)
-        return held is not None and await self._rights.may(ask.target)
-
     async def _prove(self, ask: "_Ask") -> Proven:
+        repository = repository_of(ask.target)
+        holding = await self._holding(ask)
+
         async def prove() -> Proven:
             proven = await ask.source.prove()
-            if proven.size_bytes is not None:
-                await self._index.put_blob(repository_of(ask.target), ask.digest, proven.size_bytes)
+            size_bytes = proven.size_bytes
+            # an upstream's word, a manifest that names it, and its bytes, which came from that upstream
+            if holding is _Holding.NAMED and proven.witness == "upstream" and size_bytes is not None:
+                blob = await self._store.open(ask.digest, size_bytes)
+                if blob is not None:
+                    await self._index.put_blob(repository, ask.digest, blob.size_bytes or size_bytes)
+                    blob.close()
             return proven
 
-        return await self._proofs.once(ask.target, ("prove", ask.digest), prove, lambda proven: proven.witness)
+        is_held = holding is _Holding.YES
+        question = ("prove", ask.digest)
+        return await self._proofs.once(ask.target, question, prove, lambda proven: proven.witness, is_held=is_held)
 
     async def _fill(self, ask: "_Ask") -> bool:
         """See Fills.start; whoever asks with the same credential meanwhile waits for the same answer."""
+        key = (repository_of(ask.target), ask.digest)
+        asked_at = self._clock.time()
+        right, holding = await self._rights.of(ask.target), await self._holding(ask)
+
+        async def note_holding(size_bytes: int) -> None:
+            await self._index.put_blob(*key, size_bytes)
+            await self._rights.settle(ask.target, asked_at, ask.source.witness)
+            self._begun.drop(key)
 
         async def fill() -> bool:
-            is_proven = await self._fills.start(*ask.key, ask.source.fetch, ask.source.gave_wrong)
-            if not is_proven:
-                return False
-            # a small one may be complete by now
-            blob = await self._fills.visit(*ask.key) or await self._store.open(ask.digest)
-            if blob is not None:
-                if blob.size_bytes is not None:
-                    await self._index.put_blob(repository_of(ask.target), ask.digest, blob.size_bytes)
-                blob.close()
-            return True
+            first = _First(ask.source.fetch)
+            try:
+                if right is Right.NONE:  # whether it may have it is asked before any file is opened
+                    await first.ask()
+                begun = await self._fills.start(
+                    *ask.key,
+                    first.fetch,
+                    ask.source.gave_wrong,
+                    note_holding,
+                    anew=holding in (_Holding.NONE, _Holding.BEGUN),
+                )
+            except StoreFailure:
+                ask.spare = first.take()
+                raise
+            finally:
+                await first.close()
+            if begun or (first.was_answered and ask.source.witness == "upstream"):
+                self._begun.put(key, True)
+            return begun or first.was_answered
 
         def witness(is_proven: bool) -> Witness | None:
             return ask.source.witness if is_proven else None
@@ -196,9 +299,57 @@ class KeptBlobs:
         return await self._proofs.once(ask.target, ("fill", ask.digest), fill, witness)
 
 
-@dataclass(frozen=True, slots=True)
+class _Holding(Enum):
+    """How far it is proven that a repository holds a blob."""
+
+    YES = auto()
+    BEGUN = auto()  # its upstream, asked for this repository, gave the beginning of what is on its way
+    NAMED = (
+        auto()
+    )  # a manifest of it names the blob, whose bytes came from its upstream: only that one's word is missing
+    NONE = auto()
+
+
+class _First:
+    """The fetch of a fill, which may be asked before the fill begins."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._answer: Fetched | None = None
+        self.was_answered = False
+
+    async def ask(self) -> None:
+        """Ask for the whole blob now. Raises as the fetch does."""
+        self._answer = await self._fetch(0)
+        self.was_answered = True
+
+    async def fetch(self, start: int, end: int | None = None) -> Fetched:
+        """See ports.Fetch."""
+        answer = self.take()
+        if answer is not None:
+            if not start and end is None:
+                return answer
+            await answer.body.close()
+        return await self._fetch(start, end)
+
+    def take(self) -> Fetched | None:
+        """The answer, if nobody fetched it yet, to be closed."""
+        answer, self._answer = self._answer, None
+        return answer
+
+    async def close(self) -> None:
+        """End what nobody fetched."""
+        answer = self.take()
+        if answer is not None:
+            await answer.body.close()
+
+
+@dataclass(slots=True)
 class _Ask:
-    """One request for a blob."""
+    """One request for a blob.
+
+    `is_proven` once it is known that its caller may have it; `spare` is the upstream's answer that could not be kept.
+    """
 
     request: Request
     target: Target
@@ -206,6 +357,8 @@ class _Ask:
     trail: Trail
     source: BlobSource
     byte_range: ByteRange | None
+    is_proven: bool = False
+    spare: Fetched | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -32,7 +32,7 @@ from hubferry.pull.kept_manifests import Timing
 from hubferry.pull.lately import MAX_REMEMBERED
 from hubferry.pull.lists import Listed, UpstreamLists, Wanted, check_list
 from hubferry.pull.proofs import Proofs
-from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.rights import Right, Rights, repository_of
 from hubferry.pull.target import Target, Witness
 
 T = TypeVar("T")
@@ -130,13 +130,14 @@ class KeptLists:
         """Remember an upstream's 404: for everybody if it is about what is kept and this caller may have it."""
         self._absences.note(_key(target, wanted), error)
         is_gone = not wanted.subject and await self._index.list_entry(repository_of(target), wanted.name) is not None
-        if (is_gone and await self._rights.may_list(target)) or await self.is_held(target, wanted):
+        if (is_gone and (await self._rights.to_list(target)).covers) or await self.is_held(target, wanted):
             entry = ListEntry("", self._clock.time())
             await self._index.put_list(repository_of(target), wanted.name, wanted.subject, entry)
         return Listed(absence=error.anew())
 
     async def _look_up(self, target: Target, wanted: Wanted) -> _Kept:
-        if not await self._may(target, wanted):
+        right = await self._right(target, wanted)
+        if right is Right.NONE:
             return _Kept()
         repository = repository_of(target)
         best: ListEntry | None = None
@@ -154,7 +155,7 @@ class KeptLists:
             listed,
             best.digest,
             age_s,
-            answers=decide_freshness(age_s, ttl_s) is Freshness.FRESH,
+            answers=right is Right.PROVEN and decide_freshness(age_s, ttl_s) is Freshness.FRESH,
             covers=age_s <= self._timing.stale_if_error_s,
         )
 
@@ -175,15 +176,15 @@ class KeptLists:
         except ValueError:
             return None
 
-    async def _may(self, target: Target, wanted: Wanted) -> bool:
-        return await (self._rights.may(target) if wanted.subject else self._rights.may_list(target))
+    async def _right(self, target: Target, wanted: Wanted) -> Right:
+        return await (self._rights.of(target) if wanted.subject else self._rights.to_list(target))
 
     async def is_held(self, target: Target, wanted: Wanted) -> bool:
         """Whether this caller may have what a list is about: a manifest that is kept, or named by a kept index or list.
 
         Some clients (oras) ask what refers to a manifest before they ask for that.
         """
-        if not wanted.subject or not await self._rights.may(target):
+        if not wanted.subject or not (await self._rights.of(target)).covers:
             return False
         repository = repository_of(target)
         if await self._index.manifest(repository, wanted.subject) is not None:
@@ -196,19 +197,21 @@ class KeptLists:
         """Ask the upstream, once for all who ask; the list, and the digest it is kept under. Raises OciError."""
 
         async def ask() -> tuple[Listed | OciError, str]:
+            asked_at = self._clock.time()
             try:
                 listed, witness = await self._upstream.ask(target, wanted)
             except OciError as error:
                 if error.status not in (401, 403):
                     raise
                 if not wanted.subject:
-                    await self._rights.note_list(target, may=False)
+                    await self._rights.note_list(target, asked_at, may=False)
                 return error.anew(), ""
             if listed.absence is not None:
                 return await self.note_absence(target, wanted, listed.absence), ""
+            digest = await self._keep(target, wanted, listed, witness)
             if not wanted.subject and witness == "upstream":
-                await self._rights.note_list(target, may=True)
-            return listed, await self._keep(target, wanted, listed, witness)
+                await self._rights.note_list(target, asked_at, may=True)
+            return listed, digest
 
         listed, digest = await self._proofs.once(target, ("list", wanted.name), ask, lambda _: None)
         if isinstance(listed, OciError):

@@ -6,9 +6,10 @@ says so; when it refuses (401, 403, 404), never. Nobody with a kept tag waits lo
 while it is down nobody but one request in a while asks it. Content under a digest is served without asking.
 As an upstream's limit is used up, TTLs stretch (core/quota.py).
 
-A repository gives only what it was itself seen to hold, to whom it was proven to be open (rights.py). Length and type
-of what is kept are decided from its bytes: what a HEAD said of them, and the index therefore may say, is only believed
-of what is not here.
+A repository gives only what it is known to hold, because its bytes came from there, to whom it was proven to be open
+(rights.py). A HEAD says what a tag means, and proves a caller's right; never that content which is here may be given.
+Length and type of what is kept are decided from its bytes: what a HEAD said of them is only believed of what is not
+here. A caller's 404 hides a kept tag from that caller alone.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -49,7 +50,7 @@ from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.lately import MAX_REMEMBERED, Lately
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer, unusable
 from hubferry.pull.proofs import Proofs
-from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.rights import Right, Rights, repository_of
 from hubferry.pull.target import Target, Witness
 
 REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
@@ -88,7 +89,7 @@ class _KeptTag:
     entry: TagEntry | None
     age_s: float
     ttl_s: float
-    may: bool
+    right: Right
     may_answer: bool
     covers: bool
     content: bytes | None
@@ -159,8 +160,8 @@ class KeptManifests:
             else:
                 async with self._upstream.patience(target, is_covered=kept.covers):
                     # who was never shown anything of it has nothing kept either: a HEAD would only be one request more
-                    is_new = wants_body and entry is None and not kept.may
-                    described, content = await self._confirm(target, repository, reference, entry, is_new=is_new)
+                    is_new = wants_body and entry is None and kept.right is Right.NONE
+                    described, content = await self._confirm(target, repository, reference, kept, is_new=is_new)
                 known = entry is not None and entry.manifest.digest == described.digest
                 if known and content is None:
                     content = kept.content
@@ -199,14 +200,14 @@ class KeptManifests:
         trail.outcome = "hit" if is_fresh else "miss"
         described, content = (known.described, None) if known is not None and is_fresh else (None, None)
         if described is not None and request.method == "GET":
-            content = await self._store.read(described.digest)
+            content = await self._kept(repository, described)
         if not is_fresh or (request.method == "GET" and described is not None and content is None):
             try:
                 described, content = await self._convert(request, target, tag, key, types)
             except OciError as error:
                 if known is None or known.described is None or not may_cover(error):
                     raise
-                described, content = known.described, await self._store.read(known.described.digest)
+                described, content = known.described, await self._kept(repository, known.described)
                 if request.method == "GET" and content is None:
                     raise
                 trail.outcome, trail.problem = "stale", error.message
@@ -241,55 +242,72 @@ class KeptManifests:
         return described, content
 
     async def _look_up(self, target: Target, repository: Repository, tag: str, *, wants_body: bool) -> "_KeptTag":
+        right = await self._rights.of(target)
         entry = await self._index.tag(repository, tag)
+        if entry is not None and await self._rights.is_absent(target, tag, entry.confirmed_at):
+            entry = None
         age_s = 0.0 if entry is None else self._clock.time() - entry.confirmed_at
-        may = await self._rights.may(target)
         ttl_s = self._ttl_s(repository.upstream, repository.name, tag)
         stale_s = self._timing.stale_if_error_s
         stretched_s = stretched_ttl_s(ttl_s, self._upstream.share(target), stale_s)
-        may_answer = may and decide_freshness(None if entry is None else age_s, stretched_s) is Freshness.FRESH
         content = None
-        if may and entry is not None:
-            content = await self._store.read(entry.manifest.digest)
+        if right.covers and entry is not None:
+            content = await self._kept(repository, entry.manifest)
             manifest = self._decide(entry.manifest, content)
             entry = None if manifest is None else replace(entry, manifest=manifest)
-        may_answer = may_answer and entry is not None
-        covers = may and entry is not None and age_s <= stale_s
+        is_fresh = decide_freshness(None if entry is None else age_s, stretched_s) is Freshness.FRESH
+        may_answer = right is Right.PROVEN and is_fresh
+        covers = right.covers and entry is not None and age_s <= stale_s
         # a HEAD may have been all that was asked for it
         covers = covers and (content is not None or not wants_body)
-        return _KeptTag(entry, age_s=age_s, ttl_s=ttl_s, may=may, may_answer=may_answer, covers=covers, content=content)
+        return _KeptTag(
+            entry, age_s=age_s, ttl_s=ttl_s, right=right, may_answer=may_answer, covers=covers, content=content
+        )
+
+    async def _kept(self, repository: Repository, described: Described) -> bytes | None:
+        """The content of a manifest, if it is here and the repository is known to hold it."""
+        if not described.is_held and await self._index.manifest(repository, described.digest) is None:
+            return None
+        return await self._store.read(described.digest)
 
     async def _digest(
         self, request: Request, target: Target, repository: Repository, digest: str, trail: Trail
     ) -> Answer:
         described = await self._index.manifest(repository, digest)
-        key = (repository, digest, target.credential)
-        wants_body = request.method == "GET"
-        content = await self._store.read(digest) if described is None and wants_body else None
-        if described is None and wants_body and content is None:
-            trail.outcome = "miss"
-            fetched = await self._guarded(target, (*key, "body"), lambda: self._fetch(target, repository, digest))
-            return manifest_answer(request, *fetched)
-        if described is None or not await self._rights.may(target):
-            trail.outcome = "miss" if described is None else "revalidated"
-            learned = await self._guarded(target, key, lambda: self._learn(target, repository, digest))
-            described, content = learned[0], learned[1] or content
-        else:
-            trail.outcome = "hit"
-        if wants_body and content is None:
+        right = await self._rights.of(target)
+        content: bytes | None = None
+        trail.outcome = "miss" if described is None else "hit" if right is Right.PROVEN else "revalidated"
+        if described is None or right is not Right.PROVEN:
+            # what is not held is fetched, whether or not it is here for others
+            is_held, is_fetched = described is not None, described is None and request.method == "GET"
+            learn = self._fetch if is_fetched else self._learn
+            key = (repository, digest, target.credential, "body" if is_fetched else "")
+            try:
+                async with self._upstream.patience(target, is_covered=is_held and right.covers):
+                    learned = await self._guarded(
+                        target, key, lambda: learn(target, repository, digest), is_held=is_held
+                    )
+                described, content = learned
+            except OciError as error:
+                if described is None or not right.covers or not may_cover(error):
+                    raise
+                self._rights.defer(target)
+                trail.outcome, trail.problem = "stale", error.message
+        if request.method == "GET" and content is None:
             described, content = await self._body(target, described, trail)
         else:
-            described = self._usable(target, described, content or await self._store.read(digest))
+            described = self._usable(target, described, content or await self._kept(repository, described))
         reusable_s = REUSABLE_S if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, content), reusable_s=reusable_s)
 
     async def _confirm(
-        self, target: Target, repository: Repository, tag: str, entry: TagEntry | None, *, is_new: bool
+        self, target: Target, repository: Repository, tag: str, kept: _KeptTag, *, is_new: bool
     ) -> tuple[Described, bytes | None]:
         """Ask the upstream what a tag means now, once for everybody who asks with the same credential.
 
         Its content comes along if that is how it was learned.
         """
+        entry = kept.entry
 
         async def confirm() -> tuple[Described, bytes | None]:
             learn = self._fetch if is_new else self._learn
@@ -300,21 +318,25 @@ class KeptManifests:
                 self._rights.revision.advance()
             return described, content
 
+        # a 404 for a tag that nobody ever saw means nothing
+        is_kept = entry is not None and kept.right.covers
         try:
-            return await self._guarded(target, (repository, tag, target.credential), confirm)
+            return await self._guarded(target, (repository, tag, target.credential), confirm, is_held=is_kept)
         except OciError as error:
-            if error.status == 404:
-                await self._index.drop_tag(repository, tag)
+            if error.status == 404 and is_kept:
+                await self._rights.note_absent(target, tag)
                 self._rights.revision.advance()
             raise
 
     async def _learn(self, target: Target, repository: Repository, reference: str) -> tuple[Described, bytes | None]:
+        """What a HEAD says, or a GET where there is none; what is known of the bytes goes before what a HEAD says."""
         described = await self._upstream.describe(target, reference, NATURAL)
         if described is not None:
-            described = self._decide(described, await self._store.read(described.digest))
+            held = await self._index.manifest(repository, described.digest)
+            described = described if held is None else replace(held, by_mirror=described.by_mirror)
+            described = self._decide(described, await self._kept(repository, described))
         if described is None:
             return await self._fetch(target, repository, reference)
-        await self._index.put_manifest(repository, described)
         return described, None
 
     def _decide(self, said: Described, content: bytes | None) -> Described | None:
@@ -343,14 +365,15 @@ class KeptManifests:
         except StoreFailure as error:  # the pull goes on, and the next one asks again
             self._log.warning("store_failed", {"problem": str(error)})
             self._metrics.store_failed()
+        described = replace(described, is_held=True)
         await self._index.put_manifest(repository, described)
         return described, manifest.body
 
     async def _body(
         self, target: Target, described: Described, trail: Trail, *, is_covered: bool = False
     ) -> tuple[Described, bytes]:
-        """A manifest that this repository holds and this caller may have, and its content. Raises OciError."""
-        kept = await self._store.read(described.digest)
+        """A manifest that this caller may have, and its content: what is kept, or its upstream's. Raises OciError."""
+        kept = await self._kept(repository_of(target), described)
         if kept is not None:
             return self._usable(target, described, kept), kept
         trail.outcome = "miss"
@@ -366,7 +389,9 @@ class KeptManifests:
             raise unusable(Asked(target.origin.name, target.repository, said.digest), "it is no manifest")
         return described
 
-    async def _guarded(self, target: Target, key: Any, ask: Callable[[], Awaitable[Learned]]) -> Learned:
+    async def _guarded(
+        self, target: Target, key: Any, ask: Callable[[], Awaitable[Learned]], *, is_held: bool = False
+    ) -> Learned:
         """Ask the upstream once for all who ask the same, and remember for a while what it does not know."""
 
         async def run() -> Learned:
@@ -377,4 +402,7 @@ class KeptManifests:
                     self._absences.note(key[:3], error)
                 raise
 
-        return await self._proofs.once(target, key, run, lambda found: "mirror" if found[0].by_mirror else "upstream")
+        def witness(found: Learned) -> Witness:
+            return "mirror" if found[0].by_mirror else "upstream"
+
+        return await self._proofs.once(target, key, run, witness, is_held=is_held)

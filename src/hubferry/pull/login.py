@@ -16,7 +16,7 @@ from hubferry.core.challenge import format_challenge
 from hubferry.core.errors import Code, OciError
 from hubferry.core.freshness import COVERED
 from hubferry.core.http import Request
-from hubferry.core.routing import Endpoint, Kind, Route, RoutingTable, resolve, resolve_host
+from hubferry.core.routing import Endpoint, Route, RoutingTable, resolve, resolve_host
 from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
 from hubferry.ports import Clock, Sealer
 from hubferry.pull.answer import Answer, Trail, json_answer
@@ -73,8 +73,8 @@ class Login:
             life_s = lifetime_s(None)
             grant = Grant(tuple(route.named for route in routes), service, now + life_s)
         else:
-            home = self._home(request, endpoint)
-            upstream = trail.upstream = routes[0].upstream if routes else home
+            home, named = self._home(request), self._table.by_name(endpoint.namespace)
+            upstream = trail.upstream = routes[0].upstream if routes else named.name if named else home
             same = [route for route in routes if route.upstream == upstream]
             with self._guarded(request, asked.credential):
                 proof = await self._prove_if_possible(asked.credential, upstream, home, same)
@@ -102,7 +102,7 @@ class Login:
         """What of a client's Basic credentials may be shown to a route's upstream: all or nothing."""
         if route.upstream in self._proven.get(credential, {}):
             return credential
-        home = self._home(request, Endpoint(Kind.BASE, namespace=""))
+        home = self._home(request)
         with self._guarded(request, credential):
             proof = await self._prove_or_none(credential, route, home)
         return credential if proof.upstream == route.upstream else None
@@ -163,17 +163,15 @@ class Login:
             self._proven.popitem(last=False)
         return ProvenAt(upstream, life_s)
 
-    def _home(self, request: Request, endpoint: Endpoint) -> str:
-        """The upstream that a host name means when no image is named: `docker login`."""
+    def _home(self, request: Request) -> str:
+        """The upstream that a host name means when no image is named: `docker login`. Not what `?ns=` says."""
         place = resolve_host(request, self._table)
-        if endpoint.namespace:
-            place = self._table.by_name(endpoint.namespace) or place
         return place.name if place else self._table.default
 
-    async def check_base(self, request: Request, origin: Origin, credential: Credential) -> None:
-        """Prove the Basic credentials of a request that names no repository. Raises OciError as `check`, and 429."""
+    async def check_ping(self, credential: Credential, upstream: str, request: Request) -> None:
+        """Prove a credential that came with `/v2/`, which means this upstream. Raises OciError as `check`, and 429."""
         with self._guarded(request, credential):
-            await self.check(origin, credential, [])
+            await self._prove(credential, upstream, self._home(request), [])
 
     async def check(self, origin: Origin, credential: Credential, routes: list[Route]) -> float | None:
         """Prove a credential to its upstream; how long the proof lives, in seconds, None if it does not say.

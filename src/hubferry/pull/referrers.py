@@ -14,7 +14,7 @@ from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.kept_lists import KeptLists
 from hubferry.pull.lists import Listed, Wanted, absence_answer
 from hubferry.pull.manifests import ManifestSource
-from hubferry.pull.rights import repository_of
+from hubferry.pull.rights import Rights, repository_of
 from hubferry.pull.target import Target
 
 NO_LISTS = frozenset({400, 401, 403, 404, 405})  # what registries without a referrers API answer
@@ -68,8 +68,9 @@ class ReferrersTags:
     an image when that is refused with anything but 404.
     """
 
-    def __init__(self, manifests: ManifestSource, lists: KeptLists, index: BlobIndex) -> None:
+    def __init__(self, manifests: ManifestSource, lists: KeptLists, index: BlobIndex, rights: Rights) -> None:
         """`manifests` answers for every tag that exists."""
+        self._rights = rights
         self._manifests = manifests
         self._lists = lists
         self._index = index
@@ -77,7 +78,7 @@ class ReferrersTags:
     async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
         """See ManifestSource."""
         subject = subject_of(reference)
-        if not subject or await self._index.tag(repository_of(target), reference) is not None:
+        if not subject or await self._is_kept(target, reference):
             return await self._manifests.answer(request, target, reference, trail)
         name = f"manifests/{reference}"
         wanted = Wanted(name, subject=subject, whole=name, unknown=Code.MANIFEST_UNKNOWN)
@@ -95,3 +96,8 @@ class ReferrersTags:
 
         found = await self._lists.settle(target, wanted, ask, trail)
         return found if isinstance(found, Answer) else absence_answer(found)
+
+    async def _is_kept(self, target: Target, tag: str) -> bool:
+        """Whether a tag is kept, and was not absent for this caller since."""
+        entry = await self._index.tag(repository_of(target), tag)
+        return entry is not None and not await self._rights.is_absent(target, tag, entry.confirmed_at)

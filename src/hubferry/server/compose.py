@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from publicsuffixlist import PublicSuffixList
 
-from hubferry.core.access import Credential
+from hubferry.core.access import Credential, Identities
 from hubferry.core.client import Network, comes_from
 from hubferry.core.http import Request
 from hubferry.core.platforms import parse_platforms
@@ -57,10 +57,25 @@ class Parts:
     close: Callable[[], Awaitable[None]]
 
 
-def build_app(settings: Settings, key: bytes) -> App:
+@dataclass(frozen=True)
+class Keys:
+    """What the workers of a server share: the key that seals tokens, and one that names logins and is in no file."""
+
+    tokens: bytes
+    identities: bytes
+
+
+def build_app(settings: Settings, keys: Keys) -> App:
     """The application of one worker process. Raises ConfigError for a file that cannot be read."""
     counters = build_counters(settings)
-    parts = build_parts(settings, JweSealer(key), Events(), counters, evicted=report_evicted(counters))
+    parts = build_parts(
+        settings,
+        JweSealer(keys.tokens),
+        Events(),
+        counters,
+        evicted=report_evicted(counters),
+        identities=Identities(keys.identities),
+    )
     trusted = networks(settings.server.trusted_proxies)
     readers = networks(settings.server.metrics_from)
     read_metrics = None if counters is None else metrics_reader(counters, trusted, readers)
@@ -103,6 +118,7 @@ def build_parts(
     counters: "Counters | None" = None,
     *,
     evicted: Callable[[Removed], None],
+    identities: Identities | None = None,
 ) -> Parts:
     """What answers requests, over sockets and a folder. Raises ConfigError for a file that cannot be read."""
     clock = SystemClock()
@@ -134,6 +150,7 @@ def build_parts(
         log=log,
         registrable_domain=suffixes.privatesuffix,
         keep=keep,
+        identities=identities,
         metrics=counters,
     )
 

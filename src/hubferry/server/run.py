@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import secrets
 import shutil
 import signal
 import socket
@@ -29,7 +30,7 @@ from hubferry.core.values import ConfigError, parse_listen, parse_token_key
 from hubferry.pull.answer import NOSNIFF
 from hubferry.server import log
 from hubferry.server.clients import Clients
-from hubferry.server.compose import build_app, build_client_limits, build_origins, load_tls
+from hubferry.server.compose import Keys, build_app, build_client_limits, build_origins, load_tls
 from hubferry.server.key import KeyProblem, load_or_create_key
 from hubferry.server.protocol import BoundedHttpProtocol, check_server
 from hubferry.store.private import close_to_others
@@ -38,6 +39,7 @@ BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than the 60 s for which nginx keeps a connection to us by default
 RESTART_PAUSE_S = 1.0
 TICK_S = 0.1  # uvicorn's
+KEY_BYTES = 32
 COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -47,16 +49,17 @@ def serve(settings: Settings) -> None:
     check_server()
     allow_descriptors()
     build_origins(settings)  # what cannot be read stops the start, not a worker
-    key = load_key(settings)  # who could read it is seen before the folder is closed
+    # who could read the key is seen before the folder is closed
+    keys = Keys(load_key(settings), secrets.token_bytes(KEY_BYTES))
     close_cache_folder(settings)
     tls = load_tls(settings)
     sockets = [bind(address) for address in settings.server.listen]
     log.logger().info("listening", listen=list(settings.server.listen), upstreams=sorted(settings.upstreams))
     with counts_folder(settings):
         if settings.server.workers == 1:
-            work(settings, key, tls, sockets)
+            work(settings, keys, tls, sockets)
         else:
-            sys.exit(Supervisor(settings, key, tls, sockets).run())
+            sys.exit(Supervisor(settings, keys, tls, sockets).run())
 
 
 def allow_descriptors() -> None:
@@ -175,13 +178,13 @@ class Server(uvicorn.Server):
 
 def work(
     settings: Settings,
-    key: bytes,
+    keys: Keys,
     tls: ssl.SSLContext | None,
     sockets: list[socket.socket],
     lifeline: int | None = None,
 ) -> None:
     """Serve in this process until a signal, or until the other end of `lifeline` is closed."""
-    app = build_app(settings, key)
+    app = build_app(settings, keys)
     clients = Clients(build_client_limits(settings.server))
     config = uvicorn.Config(
         app,
@@ -210,10 +213,10 @@ class Supervisor:
     """Forks worker processes, replaces one that dies, and ends them all on a signal."""
 
     def __init__(
-        self, settings: Settings, key: bytes, tls: ssl.SSLContext | None, sockets: list[socket.socket]
+        self, settings: Settings, keys: Keys, tls: ssl.SSLContext | None, sockets: list[socket.socket]
     ) -> None:
         self._settings = settings
-        self._key = key
+        self._keys = keys
         self._tls = tls
         self._sockets = sockets
         self._workers: set[int] = set()
@@ -241,7 +244,7 @@ class Supervisor:
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
             os.close(self._lifeline[1])
-            work(self._settings, self._key, self._tls, self._sockets, self._lifeline[0])
+            work(self._settings, self._keys, self._tls, self._sockets, self._lifeline[0])
             status = 0
         except BaseException:  # noqa: BLE001 - a forked worker must never return into its parent's code
             log.logger().exception("worker_failed")

@@ -133,6 +133,7 @@ class Catalogue:
 def _images(db: sqlite3.Connection) -> list[KeptImage]:
     sql = """
         SELECT upstream, repository, tag, digest, confirmed_at FROM tags
+        JOIN manifests USING (upstream, repository, digest)
         UNION ALL
         SELECT upstream, repository, digest, digest, NULL FROM manifests AS m WHERE NOT EXISTS (
             SELECT 1 FROM tags AS t

@@ -3,6 +3,7 @@
 One connection on one thread; write-ahead logging lets several worker processes share the file. Another process's
 changes are seen within REREAD_S, because what memory says is only believed for that long; a tag's age counts from its
 upstream's confirmation in either. A file that is no database is set aside and begun anew: nothing in it is needed.
+Not here: who may have what is kept (right_rows.py).
 """
 
 import asyncio
@@ -13,15 +14,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hubferry.ports import Described, EventLog, ListEntry, Metrics, Repository, TagEntry, Uncounted
 from hubferry.store.layout import Layout
+from hubferry.store.right_rows import RightRows, tidy
 from hubferry.store.schema import connect
 
 REREAD_S = 2.0
 REMEMBERED = 20_000
+TIDY_AFTER = 256  # writes of this process, after which rows that mean nothing any more are removed
 MAX_LISTS = 64  # pages and filters, which clients may make up, of one subject or of the tags of one repository
 T = TypeVar("T")
 
@@ -37,30 +41,19 @@ class SqliteIndex:
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
         self._recent: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+        self._rights = RightRows(self._layout, self._guarded, REREAD_S)
+        self._writes = 0
 
     async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
         """See ports.Index."""
         return await self._ask((repository, tag), lambda db: _tag(db, repository, tag))
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
-        """See ports.Index."""
+        """See ports.Index; of tags of which nothing is kept, those confirmed longest ago are forgotten."""
         self._remember((repository, tag), entry)
-        self._remember((repository, entry.manifest.digest), entry.manifest)
-        key = (repository.upstream, repository.name)
-
-        def write(db: sqlite3.Connection) -> None:
-            _put_manifest(db, repository, entry.manifest)
-            row = (*key, tag, entry.manifest.digest, entry.confirmed_at)
-            db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", row)
-
-        await self._write(write)
-
-    async def drop_tag(self, repository: Repository, tag: str) -> None:
-        """See ports.Index."""
-        self._remember((repository, tag), None)
-        row = (repository.upstream, repository.name, tag)
-        sql = "DELETE FROM tags WHERE upstream = ? AND repository = ? AND tag = ?"
-        await self._write(lambda db: db.execute(sql, row))
+        place, manifest = (repository.upstream, repository.name), entry.manifest
+        row = (*place, tag, manifest.digest, entry.confirmed_at, manifest.media_type, manifest.size_bytes)
+        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?, ?)", row))
 
     async def manifest(self, repository: Repository, digest: str) -> Described | None:
         """See ports.Index."""
@@ -68,7 +61,7 @@ class SqliteIndex:
 
     async def put_manifest(self, repository: Repository, manifest: Described) -> None:
         """See ports.Index."""
-        self._remember((repository, manifest.digest), manifest)
+        self._remember((repository, manifest.digest), replace(manifest, is_held=True))
         await self._write(lambda db: _put_manifest(db, repository, manifest))
 
     async def blob(self, repository: Repository, digest: str) -> int | None:
@@ -93,6 +86,14 @@ class SqliteIndex:
         row = (digest, repository.upstream, repository.name)
         found = await self._ask((repository, digest, "index"), lambda db: db.execute(sql, row).fetchone())
         return str(found[0]) if found else None
+
+    async def may_be_from(self, upstream: str, digest: str) -> bool:
+        """See ports.BlobIndex."""
+        each = (f"SELECT upstream FROM {table} WHERE digest = :it" for table in ("blobs", "manifests", "lists"))  # noqa: S608
+        sql = " UNION ".join(each)
+        # not from memory: what nobody had a moment ago may be somebody's private content by now
+        found = await self._guarded(lambda db: {row[0] for row in db.execute(sql, {"it": digest})})
+        return found is not None and (not found or upstream in found)
 
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         """See ports.BlobIndex."""
@@ -122,24 +123,28 @@ class SqliteIndex:
         self._remember((repository, name, "list"), entry)
         await self._write(lambda db: _put_list(db, repository, name, subject, entry))
 
-    async def is_public(self, repository: Repository) -> bool:
+    async def right(self, repository: Repository, about: str, who: str) -> float | None:
         """See ports.Index."""
-        row = (repository.upstream, repository.name)
-        sql = "SELECT 1 FROM public WHERE upstream = ? AND repository = ?"
-        return bool(await self._ask((repository, ""), lambda db: db.execute(sql, row).fetchone() is not None))
+        return await self._rights.find((repository, about, who))
 
-    async def set_public(self, repository: Repository, *, public: bool) -> None:
+    async def put_right(
+        self, repository: Repository, about: str, who: str, proven_at: float, *, is_empty: bool = False
+    ) -> None:
         """See ports.Index."""
-        if self._is_remembered((repository, ""), public):
-            return
-        self._remember((repository, ""), public)
-        row = (repository.upstream, repository.name)
-        sql = (
-            "INSERT OR IGNORE INTO public VALUES (?, ?)"
-            if public
-            else "DELETE FROM public WHERE upstream = ? AND repository = ?"
-        )
-        await self._write(lambda db: db.execute(sql, row))
+        await self._rights.put((repository, about, who), proven_at, is_empty=is_empty)
+        await self._tidy_at_times()
+
+    async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
+        """See ports.Index."""
+        return await self._rights.withdraw((repository, about, who))
+
+    async def forget_right(self, repository: Repository, about: str, who: str, *, only_empty: bool = False) -> None:
+        """See ports.Index."""
+        await self._rights.forget((repository, about, who), only_empty=only_empty)
+
+    def withdrawals(self) -> int:
+        """See ports.Index."""
+        return self._rights.withdrawals.number()
 
     async def close(self) -> None:
         """Finish what is being written and close the file."""
@@ -173,6 +178,12 @@ class SqliteIndex:
 
     async def _write(self, write: Callable[[sqlite3.Connection], object]) -> None:
         await self._guarded(write)
+        await self._tidy_at_times()
+
+    async def _tidy_at_times(self) -> None:
+        self._writes += 1
+        if self._writes % TIDY_AFTER == 0:
+            await self._guarded(tidy)
 
     def transact(self, work: Callable[[sqlite3.Connection], T], /) -> T | None:
         """Perform work in one transaction, blocking, from any thread but the index's own; None when that failed."""
@@ -203,6 +214,7 @@ class SqliteIndex:
             self._connection = connect(self._layout)
             with contextlib.suppress(OSError):
                 self._file = self._layout.index.stat()
+            self._rights.withdrawals.open()
         return self._connection
 
     def _is_in_place(self) -> bool:
@@ -221,12 +233,13 @@ class SqliteIndex:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+        self._rights.withdrawals.close()
 
 
 def _manifest(db: sqlite3.Connection, repository: Repository, digest: str) -> Described | None:
     sql = "SELECT media_type, size_bytes FROM manifests WHERE upstream = ? AND repository = ? AND digest = ?"
     row = db.execute(sql, (repository.upstream, repository.name, digest)).fetchone()
-    return row and Described(digest, *row)
+    return row and Described(digest, row[0], row[1], is_held=True)
 
 
 def _blob(db: sqlite3.Connection, repository: Repository, digest: str) -> int | None:
@@ -265,9 +278,11 @@ def _put_manifest(db: sqlite3.Connection, repository: Repository, manifest: Desc
 
 
 def _tag(db: sqlite3.Connection, repository: Repository, tag: str) -> TagEntry | None:
-    sql = (
-        "SELECT digest, media_type, size_bytes, confirmed_at FROM tags JOIN manifests "
-        "USING (upstream, repository, digest) WHERE upstream = ? AND repository = ? AND tag = ?"
-    )
+    # what is known of a manifest's bytes goes before what a HEAD said of it
+    sql = """
+        SELECT t.digest, ifnull(m.media_type, t.media_type), ifnull(m.size_bytes, t.size_bytes), m.digest IS NOT NULL,
+        confirmed_at FROM tags AS t LEFT JOIN manifests AS m USING (upstream, repository, digest)
+        WHERE (upstream, repository, tag) = (?, ?, ?)
+    """
     row = db.execute(sql, (repository.upstream, repository.name, tag)).fetchone()
-    return row and TagEntry(Described(*row[:3]), row[3])
+    return row and TagEntry(Described(row[0], row[1], row[2], is_held=bool(row[3])), row[4])

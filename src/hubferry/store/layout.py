@@ -4,6 +4,7 @@
     partial/                  blobs under way, each with a sidecar, some with a front (partial.py)
     quarantine/               what `hubferry cache verify` found damaged
     index.sqlite3             what is known of it all; may be lost
+    withdrawals               changes whenever somebody's right was withdrawn (withdrawals.py)
 
 What takes room has a name in the ledger: content its digest, a blob under way `partial/FILE`.
 """
@@ -26,6 +27,7 @@ class Layout:
         self.partial = folder / "partial"
         self.quarantine = folder / "quarantine"
         self.index = folder / "index.sqlite3"
+        self.withdrawals = folder / "withdrawals"
 
     def content(self, digest: str) -> Path:
         """Where content of a digest is kept, whether it is there or not."""

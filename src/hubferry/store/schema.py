@@ -1,15 +1,17 @@
 """The tables of the index file, and how it is opened.
 
 `files` is the account of what takes room (ledger.py), with its sum kept by triggers, because a million rows cannot be
-added up for every blob. `parts` says what a manifest refers to; the rest is what upstreams said (index.py).
+added up for every blob. `parts` says what a manifest refers to. `manifests` and `blobs` are what each repository is
+proven to hold, `tags` and `lists` what upstreams said, `rights` who may have it: a right is one while `proven_at` is
+later than `withdrawn_at` (index.py; docs/design.md, "Rights").
 """
 
 import sqlite3
 
 from hubferry.store.layout import Layout
 
-VERSION = 2  # 2: lists, parts_by_child
-OLDER = (0, 1)  # what is made the latest by adding what it lacks; 0 is an empty file
+VERSION = 3  # 2: lists, parts_by_child; 3: rights in place of public, tags that need no manifest
+OLDER = (0, 1, 2)  # what is made the latest by adding what it lacks; 0 is an empty file
 BUSY_S = 5.0  # how long another process may hold the file
 
 _TABLES = """
@@ -22,6 +24,7 @@ CREATE INDEX IF NOT EXISTS manifests_by_digest ON manifests (digest);
 CREATE TABLE IF NOT EXISTS tags (
     upstream TEXT NOT NULL, repository TEXT NOT NULL, tag TEXT NOT NULL,
     digest TEXT NOT NULL, confirmed_at REAL NOT NULL,
+    media_type TEXT NOT NULL DEFAULT '', size_bytes INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (upstream, repository, tag)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tags_by_digest ON tags (digest);
@@ -38,9 +41,10 @@ CREATE TABLE IF NOT EXISTS lists (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS lists_by_digest ON lists (digest);
 CREATE INDEX IF NOT EXISTS lists_by_subject ON lists (subject);
-CREATE TABLE IF NOT EXISTS public (
-    upstream TEXT NOT NULL, repository TEXT NOT NULL,
-    PRIMARY KEY (upstream, repository)
+CREATE TABLE IF NOT EXISTS rights (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, about TEXT NOT NULL, who TEXT NOT NULL,
+    proven_at REAL NOT NULL, withdrawn_at REAL NOT NULL,
+    PRIMARY KEY (upstream, repository, about, who)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parts (
     parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)
@@ -63,6 +67,42 @@ CREATE TRIGGER IF NOT EXISTS file_removed AFTER DELETE ON files BEGIN
 END;
 """
 
+# Until version 3 a HEAD was proof that a repository holds something, whoever's bytes were here. What only one upstream
+# was ever noted for, and is here, came from that one; of anything else it has to be proven again. What was public is
+# asked about before it is given again, but while the upstream is away.
+_TO_3 = (
+    "ALTER TABLE tags ADD COLUMN media_type TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE tags ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0",
+    """
+    UPDATE tags SET (media_type, size_bytes) = (
+        SELECT media_type, size_bytes FROM manifests AS m
+        WHERE (m.upstream, m.repository, m.digest) = (tags.upstream, tags.repository, tags.digest)
+    ) WHERE EXISTS (
+        SELECT 1 FROM manifests AS m
+        WHERE (m.upstream, m.repository, m.digest) = (tags.upstream, tags.repository, tags.digest)
+    )
+    """,
+    "DELETE FROM tags WHERE media_type = ''",
+    """
+    CREATE TEMP TABLE certain AS SELECT digest FROM (
+        SELECT upstream, digest FROM manifests UNION SELECT upstream, digest FROM blobs
+    ) JOIN files ON name = digest GROUP BY digest HAVING count(*) = 1
+    """,
+    "DELETE FROM manifests WHERE digest NOT IN (SELECT digest FROM certain)",
+    "DELETE FROM blobs WHERE digest NOT IN (SELECT digest FROM certain)",
+    "DROP TABLE certain",
+    """
+    INSERT OR IGNORE INTO rights
+    SELECT upstream, repository, 'pull', '', 1, 0 FROM public WHERE instr(upstream, ' ') = 0
+    """,
+    """
+    INSERT OR IGNORE INTO rights
+    SELECT substr(upstream, 1, instr(upstream, ' ') - 1), repository, 'login', '', 1, 0 FROM public
+    WHERE upstream LIKE '% behind a login'
+    """,
+    "DROP TABLE public",
+)
+
 
 def connect(layout: Layout) -> sqlite3.Connection:
     """A connection to a cache folder's index, with every table in place; for one thread. Raises sqlite3.Error."""
@@ -75,6 +115,11 @@ def connect(layout: Layout) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f"it was written by another version ({version})")
         if version != VERSION:
             connection.executescript(_TABLES)
+            connection.execute("BEGIN IMMEDIATE")  # another process may be at it
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version in (1, 2):
+                for step in _TO_3:
+                    connection.execute(step)
             if version == 0 and not (layout.blobs.exists() or layout.partial.exists()):
                 note_counted(connection)  # there is nothing to count
             connection.execute(f"PRAGMA user_version = {VERSION}")

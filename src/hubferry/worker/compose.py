@@ -4,7 +4,7 @@ from typing import Any
 
 import js
 
-from hubferry.core.access import Credential
+from hubferry.core.access import Credential, Identities
 from hubferry.core.redirect import trust_of
 from hubferry.core.routing import table_of
 from hubferry.core.settings import CacheSettings, UpstreamSettings
@@ -42,6 +42,7 @@ def build_shell(env: Any) -> Shell:
         log=Events(),
         registrable_domain=registrable_domain,
         keep=_build_keep(settings.cache),
+        identities=Identities(parse_token_key(settings.access.token_key)),  # never leaves the isolate
         flights=SoloFlights,
         patience=PATIENCE,
     )

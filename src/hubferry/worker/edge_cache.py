@@ -12,7 +12,7 @@ import json
 import time
 from collections import OrderedDict
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -89,17 +89,19 @@ class EdgeCache:
 
 
 class EdgeIndex:
-    """The `Index` port. Tags last as long as they may answer; what is public is this isolate's knowledge."""
+    """The `Index` port. Tags last as long as they may answer; who may have what is this isolate's knowledge."""
 
     def __init__(self, cache: EdgeCache, timing: Timing) -> None:
         self._cache = cache
         self._timing = timing
-        self._public: OrderedDict[Repository, float] = OrderedDict()
+        self._rights: OrderedDict[tuple[Repository, str, str], float] = OrderedDict()
 
     async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
         """See ports.Index."""
         found = await self._read(_key("tag", repository, tag))
-        return None if found is None else TagEntry(_described(found), found["confirmed_at"])
+        if found is None:
+            return None
+        return TagEntry(replace(_described(found), is_held=False), found["confirmed_at"])
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
         """See ports.Index."""
@@ -107,10 +109,6 @@ class EdgeIndex:
         if ttl_s >= 1:
             said = {**_said(entry.manifest), "confirmed_at": entry.confirmed_at}
             await self._write(_key("tag", repository, tag), said, ttl_s)
-
-    async def drop_tag(self, repository: Repository, tag: str) -> None:
-        """See ports.Index."""
-        await self._cache.drop(_key("tag", repository, tag))
 
     async def manifest(self, repository: Repository, digest: str) -> Described | None:
         """See ports.Index."""
@@ -121,17 +119,37 @@ class EdgeIndex:
         """See ports.Index."""
         await self._write(_key("manifest", repository, manifest.digest), _said(manifest), CONTENT_S)
 
-    async def is_public(self, repository: Repository) -> bool:
+    async def right(self, repository: Repository, about: str, who: str) -> float | None:
         """See ports.Index; what was not confirmed within the last minutes has to be again."""
-        return time.monotonic() - self._public.get(repository, -RIGHT_S) < RIGHT_S
+        proven_at = self._rights.get((repository, about, who))
+        return proven_at if proven_at is not None and time.time() - proven_at < RIGHT_S else None
 
-    async def set_public(self, repository: Repository, *, public: bool) -> None:
+    async def put_right(
+        self,
+        repository: Repository,
+        about: str,
+        who: str,
+        proven_at: float,
+        *,
+        is_empty: bool = False,  # noqa: ARG002
+    ) -> None:
+        """See ports.Index; in memory, where nothing has to be kept of the repository."""
+        self._rights[repository, about, who] = proven_at
+        self._rights.move_to_end((repository, about, who))
+        if len(self._rights) > MAX_REMEMBERED:
+            self._rights.popitem(last=False)
+
+    async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
+        """See ports.Index; for this isolate."""
+        return self._rights.pop((repository, about, who), None) is not None
+
+    async def forget_right(self, repository: Repository, about: str, who: str, *, only_empty: bool = False) -> None:  # noqa: ARG002
         """See ports.Index."""
-        self._public.pop(repository, None)
-        if public:
-            self._public[repository] = time.monotonic()
-            if len(self._public) > MAX_REMEMBERED:
-                self._public.popitem(last=False)
+        self._rights.pop((repository, about, who), None)
+
+    def withdrawals(self) -> int:
+        """See ports.Index: there are no others to hear of."""
+        return 0
 
     async def _read(self, key: str) -> dict[str, Any] | None:
         content = await self._cache.read(key)
@@ -236,4 +254,4 @@ def _said(manifest: Described) -> dict[str, object]:
 
 
 def _described(said: dict[str, Any]) -> Described:
-    return Described(said["digest"], said["media_type"], said["size_bytes"])
+    return Described(said["digest"], said["media_type"], said["size_bytes"], is_held=True)

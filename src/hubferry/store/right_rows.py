@@ -1,0 +1,175 @@
+"""Rights as the index keeps them: one row for each repository, kind of right and caller, shared by all processes.
+
+A right is one while it was proven later than it was withdrawn, so that the answer to a question that was asked before a
+withdrawal does not undo it. What is remembered of rights is forgotten as soon as any process withdraws one
+(withdrawals.py). Rows are written only where something of the repository is kept; what is proven of others is in
+memory, for one process. Not here: what rights there are, and what they mean (pull/rights.py).
+"""
+
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from hubferry.ports import Repository
+from hubferry.store.layout import Layout
+from hubferry.store.withdrawals import Withdrawals
+
+REMEMBERED = 20_000
+MAX_TAGS_ALONE = 10_000  # tags of which only a HEAD told, and nothing is kept
+OLD_S = 600.0  # longer than the right of a login lasts, or a question
+KEPT = ("manifests", "tags", "blobs", "lists")  # where something of a repository stands
+
+T = TypeVar("T")
+Key = tuple[Repository, str, str]
+"""A repository, what the right is about, whose it is: empty for everybody."""
+
+
+class Perform(Protocol):
+    """Performs work on the index in one transaction, on its thread; None when the index cannot be used."""
+
+    def __call__(self, work: Callable[[sqlite3.Connection], T], /) -> Awaitable[T | None]:
+        """Begin, work, commit."""
+
+
+class RightRows:
+    """The rights in one index."""
+
+    def __init__(self, layout: Layout, perform: Perform, reread_s: float) -> None:
+        """`reread_s` is how long memory is believed when nothing was withdrawn."""
+        self._perform = perform
+        self._reread_s = reread_s
+        self._known: OrderedDict[Key, tuple[float, float | None]] = OrderedDict()
+        self._unwritten: OrderedDict[Key, float] = OrderedDict()  # nothing of their repositories is kept
+        self._known_as_of = 0
+        self.withdrawals = Withdrawals(layout.withdrawals)
+
+    async def find(self, key: Key) -> float | None:
+        """When it was last proven, in seconds since 1970; None: there is no such right."""
+        as_of = self._forget_withdrawn()
+        known = self._known.get(key)
+        if known is None or time.monotonic() - known[0] >= self._reread_s:
+            known = self._remember(key, await self._perform(lambda db: _find(db, key)), as_of)
+        return self._unwritten.get(key) if known[1] is None else known[1]
+
+    async def put(self, key: Key, proven_at: float, *, is_empty: bool) -> None:
+        """Note when it was proven; written down where something of the repository is kept, or with `is_empty`."""
+        as_of = self._forget_withdrawn()
+        there_is_a_row, valid_at = await self._perform(lambda db: _put(db, key, proven_at, is_empty)) or (False, None)
+        if there_is_a_row:
+            self._unwritten.pop(key, None)
+        elif as_of == self.withdrawals.number():
+            _put_last(self._unwritten, key, proven_at)
+        self._remember(key, valid_at, as_of)
+
+    async def withdraw(self, key: Key) -> bool:
+        """Withdraw it in every process; whether there was such a right."""
+        was_unwritten = self._unwritten.pop(key, None) is not None
+        was_written = await self._perform(lambda db: _withdraw(db, key, time.time()))
+        if was_written:
+            await self._perform(lambda _: self.withdrawals.count())  # on the thread that opens and closes its file
+        self._known.pop(key, None)
+        return was_unwritten or bool(was_written)
+
+    async def forget(self, key: Key, *, only_empty: bool) -> None:
+        """Remove its row; with `only_empty` only where nothing of its repository is kept."""
+        sql = "DELETE FROM rights WHERE (upstream, repository, about, who) = (?, ?, ?, ?)"
+
+        def remove(db: sqlite3.Connection) -> None:
+            if not only_empty or not _keeps_anything(db, _row(key)[:2]):
+                db.execute(sql, _row(key))
+
+        await self._perform(remove)
+        self._known.pop(key, None)
+
+    def _forget_withdrawn(self) -> int:
+        """Believe nothing that was remembered before any right was withdrawn; the number of that withdrawal."""
+        number = self.withdrawals.number()
+        if number != self._known_as_of:
+            self._known.clear()
+            self._unwritten.clear()
+            self._known_as_of = number
+        return number
+
+    def _remember(self, key: Key, proven_at: float | None, as_of: int) -> tuple[float, float | None]:
+        found = (time.monotonic(), proven_at)
+        if as_of == self.withdrawals.number():  # else it may have been read before that
+            _put_last(self._known, key, found)
+        return found
+
+
+def _put_last(kept: "OrderedDict[Key, T]", key: Key, value: T) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > REMEMBERED:
+        kept.popitem(last=False)
+
+
+def _row(key: Key) -> tuple[str, str, str, str]:
+    repository, about, who = key
+    return repository.upstream, repository.name, about, who
+
+
+def _find(db: sqlite3.Connection, key: Key) -> float | None:
+    sql = (
+        "SELECT proven_at FROM rights "
+        "WHERE (upstream, repository, about, who) = (?, ?, ?, ?) AND proven_at > withdrawn_at"
+    )
+    row = db.execute(sql, _row(key)).fetchone()
+    return None if row is None else float(row[0])
+
+
+def _put(db: sqlite3.Connection, key: Key, proven_at: float, is_empty: bool) -> tuple[bool, float | None]:
+    """Whether there is a row now, and when the right was last proven if it is one."""
+    place = _row(key)[:2]
+    if is_empty or _keeps_anything(db, place):
+        sql = (
+            "INSERT INTO rights VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (upstream, repository, about, who) "
+            "DO UPDATE SET proven_at = max(proven_at, excluded.proven_at)"
+        )
+        db.execute(sql, (*_row(key), proven_at))
+        return True, _find(db, key)
+    return False, None
+
+
+def _keeps_anything(db: sqlite3.Connection, place: tuple[str, str]) -> bool:
+    each = (f"SELECT 1 FROM {table} WHERE (upstream, repository) = (?, ?) LIMIT 1" for table in KEPT)  # noqa: S608
+    return any(db.execute(sql, place).fetchone() is not None for sql in each)
+
+
+def _withdraw(db: sqlite3.Connection, key: Key, now: float) -> bool:
+    sql = (
+        "UPDATE rights SET withdrawn_at = max(?, proven_at) "
+        "WHERE (upstream, repository, about, who) = (?, ?, ?, ?) AND proven_at > withdrawn_at"
+    )
+    return db.execute(sql, (now, *_row(key))).rowcount > 0
+
+
+def tidy(db: sqlite3.Connection) -> None:
+    """Remove rights of logins that are over and of repositories of which nothing is kept, and tags beyond a bound.
+
+    The latter are those of which nothing is kept but what a HEAD said: of these MAX_TAGS_ALONE stay.
+    """
+    old = time.time() - OLD_S
+    db.execute("DELETE FROM rights WHERE who != '' AND max(proven_at, withdrawn_at) < ?", (old,))
+    of_place = "WHERE (upstream, repository) = (rights.upstream, rights.repository)"
+    kept = " OR ".join(f"EXISTS (SELECT 1 FROM {table} {of_place})" for table in KEPT)  # noqa: S608
+    db.execute(f"DELETE FROM rights WHERE max(proven_at, withdrawn_at) < ? AND NOT ({kept})", (old,))  # noqa: S608
+    # about tags that were confirmed since, or are no longer kept
+    sql = """
+        DELETE FROM rights WHERE about LIKE 'absent %' AND NOT EXISTS (
+            SELECT 1 FROM tags WHERE (upstream, repository) = (rights.upstream, rights.repository)
+            AND tag = substr(about, 8) AND confirmed_at < proven_at
+        )
+    """
+    db.execute(sql)
+    sql = """
+        DELETE FROM tags WHERE (upstream, repository, tag) IN (
+            SELECT upstream, repository, tag FROM tags WHERE NOT EXISTS (
+                SELECT 1 FROM manifests AS m
+                WHERE (m.upstream, m.repository, m.digest) = (tags.upstream, tags.repository, tags.digest)
+            ) ORDER BY confirmed_at DESC LIMIT -1 OFFSET ?
+        )
+    """
+    db.execute(sql, (MAX_TAGS_ALONE,))
