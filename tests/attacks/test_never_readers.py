@@ -81,8 +81,8 @@ def test_a_blob_under_way_is_no_longer_read(stage: Stage) -> None:
         streams: list[Stream] = []
         for blob in blobs:
             streams += [stack.enter_context(open_stream(stage.blob_url(blob))) for _ in range(READERS // 4)]
-        for stream in streams:
-            while stream.received < 12 * MIB:
+        while behind := [stream for stream in streams if stream.received < 12 * MIB]:
+            for stream in behind:  # in turns: whoever waited for the others would be cut meanwhile
                 assert stream.read()
         growth = memory.peak_mib(0.5)
         wait_cut([stream._connection for stream in streams])

@@ -13,7 +13,7 @@ UMASK = 0o077
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 # what hubferry has in a cache folder; ext4 puts lost+found where it is mounted
-_OURS = frozenset({"blobs", "partial", "quarantine", "lost+found"})
+_OURS = frozenset({"blobs", "partial", "quarantine", "withdrawals", "lost+found"})
 _OURS_BEGIN = ("index.", "token.key", ".token.key", "count.lock", "warm.lock")
 
 
