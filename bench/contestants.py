@@ -168,6 +168,7 @@ def worker(
     """The Worker shell on Node, in front of one upstream."""
     config = {
         "access": {"login": "open"},
+        "server": {"connections_per_address": 0},  # a thousand readers have one address here
         "cache": {"enabled": cache},
         "upstreams": {"only": True, "bench.test": upstream(upstream_url, default=True)},
     }

@@ -21,6 +21,7 @@ from tests.support.processes import free_port, tcp_answers
 from tests.support.tls import Authority
 
 READERS = 30
+TLS_READERS = 60
 LIMITS = {"write_timeout": "1s", "min_client_rate": "64KiB"}
 
 
@@ -50,9 +51,12 @@ def check_why_cut(gateway: Gateway) -> None:
     assert gone
     for line in gone:
         assert line["status"] == 499
-        assert line["problem"] in (
-            "the client took nothing for 1 s (server.write_timeout)",
-            "the client took less than 65536 bytes a second (server.min_client_rate)",
+        assert line["problem"].endswith(
+            (
+                "took nothing for 1 s (server.write_timeout)",
+                "took nothing for 3 s (server.write_timeout)",
+                "took less than 65536 bytes a second (server.min_client_rate)",
+            )
         )
 
 
@@ -99,7 +103,7 @@ def test_what_is_encrypted_is_not_read(stage: Stage, authority: Authority) -> No
     certificate = authority.issue()
     settings = config(stage.folder.parent, stage.hub)
     tls = {"tls_cert": str(certificate.cert_file), "tls_key": str(certificate.key_file)}
-    settings["server"] = {**LIMITS, **tls}
+    settings["server"] = {**LIMITS, **tls, "write_timeout": "3s"}  # to read a lot on all of them takes a while
     port = free_port()
     state = stage.folder.parent / "encrypted"
     with Gateway.start(state, settings, port=port, scheme="https", wait=False) as gateway:
@@ -109,13 +113,13 @@ def test_what_is_encrypted_is_not_read(stage: Stage, authority: Authority) -> No
         assert is_whole(fetch(url, context=context), stage.big)
         files, memory = open_files(gateway), Memory(gateway)
         with ExitStack() as stack:
-            quick = [stack.enter_context(open_stream(url, context=context)) for _ in range(READERS)]
-            for stream in quick[::2]:  # half of them read a lot first
+            quick = [stack.enter_context(open_stream(url, context=context)) for _ in range(TLS_READERS)]
+            for stream in quick[::2]:  # half of them read a lot first, and so get large pieces
                 while stream.received < 10 * MIB:
                     assert stream.read()
             growth = memory.peak_mib(0.5)
             wait_cut([stream._connection for stream in quick])
-        assert growth < 75, f"+{growth:.0f} MiB"
+            assert growth < 75, f"+{growth:.0f} MiB"
         wait_as_before(gateway, files)
         check_why_cut(gateway)
         assert is_whole(fetch(url, context=context), stage.big)

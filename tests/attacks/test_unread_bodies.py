@@ -26,7 +26,7 @@ def ask(*numbers: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    server = {"write_timeout": "4s"}
+    server = {"write_timeout": "3s"}
     with Hub() as hub, open_stage(tmp_path_factory.mktemp("unread"), hub, {"prefetch": False}, server=server) as stage:
         for number in range(IMAGES):
             hub.add(REPOSITORY, f"large-{number}", large_image(number))

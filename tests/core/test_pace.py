@@ -1,6 +1,6 @@
 """Large pieces for clients that take them quickly, small ones for everybody else."""
 
-from hubferry.core.pace import LARGE_BYTES, PROVEN_BYTES, QUICK_S, REGION_BYTES, SMALL_BYTES, Pace
+from hubferry.core.pace import LARGE_BYTES, PROVEN_BYTES, QUICK_S, REGION_BYTES, SMALL_BYTES, LargePieces, Pace
 
 
 def test_a_body_begins_small_and_becomes_large_when_its_client_is_quick() -> None:
@@ -41,3 +41,20 @@ def test_only_a_client_that_has_taken_much_and_still_takes_it_quickly_is_handed_
     assert not pace.takes_large(QUICK_S * 2)
     pace.next_region_bytes(QUICK_S * 2)  # slow, so that it has to prove itself again
     assert not pace.takes_large(QUICK_S * 2.5)
+
+
+def test_so_many_clients_hold_a_large_piece_and_no_more() -> None:
+    large = LargePieces(1)
+    first, second = Pace(large), Pace(large)
+    for number in range(PROVEN_BYTES // SMALL_BYTES):
+        assert first.next_bytes(number * QUICK_S / 2) == second.next_bytes(number * QUICK_S / 2) == SMALL_BYTES
+    now_s = PROVEN_BYTES // SMALL_BYTES * QUICK_S / 2
+    assert [first.next_bytes(now_s), second.next_bytes(now_s)] == [LARGE_BYTES, SMALL_BYTES]
+    assert [first.next_bytes(now_s), second.next_bytes(now_s)] == [LARGE_BYTES, SMALL_BYTES], "its own place"
+    first.close()
+    first.close()
+    assert second.next_bytes(now_s) == LARGE_BYTES
+    assert Pace(large).next_bytes(now_s) == SMALL_BYTES
+    second.close()
+    assert large.take()
+    assert not large.take()

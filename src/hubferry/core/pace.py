@@ -8,20 +8,56 @@ soon as it does not. Where nothing is read for the client (it is sent from a fil
 
 SMALL_BYTES = 64 * 1024
 LARGE_BYTES = 512 * 1024
+LARGE_AT_ONCE = 32
 PROVEN_BYTES = 8 * 2**20  # more than the socket buffers of both sides swallow from a client that never reads
 QUICK_S = 0.05  # a large piece at 10 MB/s
 REGION_BYTES = 4 * 2**20  # of a file at a time: small enough for others to have their turn
 
 
+class LargePieces:
+    """How many clients of a process hold a large piece at a time.
+
+    Who stops reading holds it, and with TLS what became of it as well.
+    Those beyond are given small ones until there is a place again.
+    """
+
+    def __init__(self, most: int = LARGE_AT_ONCE) -> None:
+        self._left = most
+
+    def take(self) -> bool:
+        """Take a place; whether there was one."""
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Make the place free."""
+        self._left += 1
+
+
 class Pace:
     """The pace of one client."""
 
-    def __init__(self, small_bytes: int = SMALL_BYTES, large_bytes: int = LARGE_BYTES) -> None:
-        """How large the two kinds of pieces are that `next_bytes` speaks of."""
+    def __init__(
+        self, large: LargePieces | None = None, *, small_bytes: int = SMALL_BYTES, large_bytes: int = LARGE_BYTES
+    ) -> None:
+        """`large` is shared with other clients; None: large pieces whenever this one is quick.
+
+        `small_bytes` and `large_bytes` are how large the two kinds of pieces are that `next_bytes` speaks of.
+        """
+        self._large = large
         self._small_bytes = small_bytes
         self._large_bytes = large_bytes
+        self._holds_large = False
         self._given_bytes = 0
         self._asked_at_s: float | None = None
+
+    def close(self) -> None:
+        """Let others have large pieces; may be repeated."""
+        if self._holds_large and self._large is not None:
+            self._large.give_back()
+        self._holds_large = False
 
     def next_region_bytes(self, now_s: float) -> int:
         """How much of a file to send next: little to a slow client, for what is in memory may not stay there."""
@@ -46,7 +82,9 @@ class Pace:
         self._asked_at_s = now_s
         if not is_quick:
             self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
-        is_large = is_quick and self._given_bytes >= PROVEN_BYTES
-        size_bytes = self._large_bytes if is_large else self._small_bytes
+        self.close()  # what it was given last it has taken
+        if is_quick and self._given_bytes >= PROVEN_BYTES:
+            self._holds_large = self._large is None or self._large.take()
+        size_bytes = self._large_bytes if self._holds_large else self._small_bytes
         self._given_bytes += size_bytes
         return size_bytes

@@ -27,6 +27,7 @@ from hubferry.core.client import MAX_HEADER_BYTES, MAX_HEADERS
 from hubferry.core.errors import Code, OciError
 from hubferry.core.token_request import MAX_FORM
 from hubferry.core.uptake import Uptake
+from hubferry.core.values import ConfigError
 from hubferry.pull.answer import NOSNIFF
 from hubferry.server.bodies import WHY_CUT
 from hubferry.server.clients import Clients
@@ -42,9 +43,10 @@ END_OF_HEAD = b"\r\n\r\n"
 
 
 def check_server() -> None:
-    """Raises RuntimeError when uvicorn has no longer, or not yet, what this module builds upon."""
+    """Raises ConfigError when uvicorn has no longer, or not yet, what this module builds upon."""
     if not callable(getattr(HttpToolsProtocol, "_start_asgi_task", None)):
-        raise RuntimeError("this version of uvicorn starts requests in another way: install one from 0.45 to 0.54")
+        problem = "this version starts requests in another way, so clients that hang up would go unnoticed"
+        raise ConfigError("uvicorn", f"{problem}: install one from 0.45 to 0.54, or what requirements.lock says")
 
 
 class Flow(FlowControl):

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
-from hubferry.core.pace import Pace
+from hubferry.core.pace import LargePieces, Pace
 from hubferry.ports import Cause, EventLog, NotKept, Region, StoreFailure, UpstreamFailure
 from hubferry.store.checks import check_file, put_aside
 from hubferry.store.layout import Layout
@@ -46,6 +46,7 @@ class BlobStore:
         # of its own: after a cache was copied there is a lot to hash, and nobody else's work may wait for that
         self._checks = ThreadPoolExecutor(CHECKS, thread_name_prefix="check")
         self.reads = PageReads()
+        self.large = LargePieces()
 
     async def close(self) -> None:
         """Wait for what is being checked."""
@@ -224,7 +225,7 @@ class StoredBody:
         self._shared: _OpenFile | None = shared
         self._at = start
         self._end = end
-        self._pace = Pace()
+        self._pace = Pace(shared.store.large)
         shared.take()
 
     async def read(self) -> bytes | None:
@@ -265,6 +266,7 @@ class StoredBody:
 
     async def close(self) -> None:
         """Let go; may be repeated."""
+        self._pace.close()
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.give_back()

@@ -47,7 +47,7 @@ class StreamedBody:
         self._reply = reply
         settings = client.settings(place)
         self._read_timeout = settings.read_timeout
-        self._pace = Pace(SLOW_BYTES, QUICK_BYTES)
+        self._pace = Pace(small_bytes=SLOW_BYTES, large_bytes=QUICK_BYTES)
         wire.patience_s = settings.read_timeout.seconds
         wire.trickle = Trickle(settings.min_rate.size_bytes, settings.read_timeout.seconds)
 
