@@ -196,8 +196,8 @@ class BlobIndex(Index, Protocol):
     async def index_of(self, repository: Repository, digest: str) -> str | None:
         """The digest of a manifest that this repository holds and that refers to this manifest or blob, or None."""
 
-    async def may_be_from(self, upstream: str, digest: str) -> bool:
-        """Whether content that is kept came from that upstream, or nobody knows any more from which it came."""
+    async def origins(self, digest: str) -> set[str]:
+        """The upstreams that gave content of that digest; empty when that is not known (any more)."""
 
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         """Whether a kept list of what refers to something in this repository names the manifest of that digest."""
@@ -311,6 +311,9 @@ class BlobStore(Protocol):
 
     async def open(self, digest: str, size_bytes: int | None = None) -> Blob | None:
         """None when it is not kept; `size_bytes` is how long it is, if known."""
+
+    async def rehearse(self, upstream: str, digest: str) -> None:
+        """Take the time that beginning to fill a blob takes before its upstream is asked, and leave nothing behind."""
 
 
 class Fills(Protocol):

@@ -194,6 +194,23 @@ def test_row_8_a_mirror_in_an_outage_that_answers_head_200_opens_nothing(world: 
     assert leaks(world.secret, answers) == 0, f"{leaks(world.secret, answers)} of {len(answers)} answers were alice's"
 
 
+def test_row_8_nor_does_a_mirror_that_also_gives_a_manifest_which_names_it(world: World) -> None:
+    with Hub() as mirror:
+        world.settings["upstreams"]["docker.io"]["mirrors"] = [mirror.url]
+        for each in (world.hub, mirror):
+            each.add("pub/x", "latest", build_image("public"))
+        mirror.state.repositories["pub/x"].manifests[world.secret.digest] = (OCI_MANIFEST, world.secret.manifest)
+        with world.serving() as gateway:
+            keep_secret(world, gateway)
+            world.hub.script(faults.answer(503), role="hub", times=None)
+            mirror.script(says_yes_to_head(world.secret), role="hub", method="HEAD", path="/pub/x/blobs/", times=None)
+            stranger = client(gateway)
+            assert stranger.manifest("pub/x", world.secret.digest).body == world.secret.manifest
+            answers = [stranger.blob("pub/x", digest) for digest in world.secret.blobs for _ in range(2)]
+        mirror.clear()
+    assert leaks(world.secret, answers) == 0, f"{leaks(world.secret, answers)} of {len(answers)} answers were alice's"
+
+
 def test_what_another_upstream_really_holds_is_fetched_from_it_once_and_kept_once(world: World) -> None:
     shared = build_image("shared")
     world.hub.add("team/app", "1", shared)

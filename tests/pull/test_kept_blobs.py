@@ -99,9 +99,8 @@ class MemoryIndex:
     async def index_of(self, repository: Repository, digest: str) -> str | None:
         return "sha256:index" if (repository, digest) in self.named else None
 
-    async def may_be_from(self, upstream: str, digest: str) -> bool:
-        known = {repository.upstream for repository, kept in self.blobs if kept == digest}
-        return not known or upstream in known
+    async def origins(self, digest: str) -> set[str]:
+        return {repository.upstream for repository, kept in self.blobs if kept == digest}
 
 
 def build_rights(index: MemoryIndex, clock: FakeClock) -> Rights:
@@ -113,6 +112,7 @@ class Stage:
     """KeptBlobs over a real store and real fills, in front of a scripted Docker Hub."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.upstream = ScriptedUpstream()
         self.log = FakeLog()
         self.index = MemoryIndex()
@@ -309,11 +309,19 @@ def test_a_manifest_that_names_it_is_no_proof_where_another_upstream_gave_it(sta
     play(stage, scene())
 
 
-def test_whoever_is_refused_costs_no_file(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor the time that one takes, which would tell what is kept of a repository that is not for everybody."""
-    opened: list[str] = []
-    monkeypatch.setattr(stage.store, "open", lambda digest, *_: opened.append(digest))
-    monkeypatch.setattr(stage.store, "open_partial", lambda _, digest: opened.append(digest))
+def test_refusing_what_is_kept_for_others_takes_the_disk_what_refusing_anything_takes(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the time of a refusal would tell a stranger what is kept of a private repository."""
+    opened: list[tuple[str, str]] = []
+    open_partial = stage.store.open_partial
+
+    def noting(upstream: str, digest: str) -> PartialFile:
+        opened.append((upstream, digest))
+        return open_partial(upstream, digest)
+
+    monkeypatch.setattr(stage.store, "open_partial", noting)
+    monkeypatch.setattr(stage.store, "open", None)  # of neither is it looked whether it is here
 
     async def scene() -> None:
         kept, other = digest_of(SMALL), digest_of(BIG)
@@ -324,7 +332,9 @@ def test_whoever_is_refused_costs_no_file(stage: Stage, monkeypatch: pytest.Monk
             with pytest.raises(OciError) as caught:
                 await stage.heard(digest)
             assert caught.value.status == 401
-        assert opened == []
+        await stage.settled()
+        assert opened == [("docker.io", kept), ("docker.io", other)]
+        assert not any((stage.folder / "partial").iterdir())
 
     play(stage, scene())
 

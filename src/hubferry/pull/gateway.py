@@ -179,6 +179,7 @@ class Gateway:
             stream=stream,
             clock=clock,
             log=log,
+            is_only_upstream=len(self._origins) == 1,
         )
         self._companions = companions = Companions(
             self._manifests,

@@ -9,8 +9,8 @@
     any              -                           no                    GET; HEAD for a HEAD       miss
 
 What a repository holds is what its upstream gave of it, whole and right, or what several things together prove (see
-docs/design.md, "Rights"). What is here for others makes no difference to whoever has no right: not even in time, as the
-upstream is asked before any file is looked for. Content of another upstream is filled once more, from this one.
+docs/design.md, "Rights"). What is here for others makes no difference to whoever has no right, not even in time.
+Content of another upstream is filled once more, from this one.
 
 Whatever many ask at the same moment is asked once. A Range far ahead of the fill is fetched on its own, by a few
 clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass), also from where the
@@ -34,7 +34,6 @@ from hubferry.ports import (
     BlobStore,
     Clock,
     EventLog,
-    Fetch,
     Fetched,
     Fills,
     InFile,
@@ -46,7 +45,6 @@ from hubferry.pull.blob_answers import asked_range, identity, place_range, refus
 from hubferry.pull.blob_source import BlobSource, Proven
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_bodies import GoingOn, Noticed
-from hubferry.pull.lately import Lately
 from hubferry.pull.manifests import unusable
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Right, Rights, repository_of
@@ -74,8 +72,13 @@ class KeptBlobs:
         stream: Stream,
         clock: Clock,
         log: EventLog,
+        is_only_upstream: bool = False,
     ) -> None:
-        """`stream` answers without keeping anything: StreamedBlobs.answer."""
+        """`stream` answers without keeping anything: StreamedBlobs.answer.
+
+        `is_only_upstream`: there is one upstream, so that what nobody knows the origin of may have come from no other.
+        """
+        self._is_only_upstream = is_only_upstream
         self._fetcher = fetcher
         self._index = index
         self._store = store
@@ -85,21 +88,12 @@ class KeptBlobs:
         self._log = log
         self._proofs = proofs
         self._clock = clock
-        self._begun: Lately[bool] = Lately()
         self._ahead: Counter[tuple[str, str]] = Counter()
 
     async def answer(self, request: Request, target: Target, digest: str, trail: Trail) -> Answer:
         """GET or HEAD of a blob, whole or one range. Raises OciError."""
         source = BlobSource(self._fetcher, target, digest)
         ask = _Ask(request, target, digest, trail, source, asked_range(request, digest))
-        try:
-            return await self._answer(ask)
-        finally:
-            if ask.spare is not None:
-                await ask.spare.body.close()
-
-    async def _answer(self, ask: "_Ask") -> Answer:
-        request, target, digest, trail = ask.request, ask.target, ask.digest, ask.trail
         was_filled = False
         for _ in range(MAX_ROUNDS):
             blob = await self._find(ask)
@@ -121,7 +115,7 @@ class KeptBlobs:
                 return await self._pass_through(ask)
         if not was_filled:  # a file that is there and cannot be used, nor removed
             return await self._pass_through(ask)
-        raise unusable(ask.source.asked, "every attempt to fetch it broke off or gave other bytes")
+        raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
 
     async def fill(self, target: Target, digest: str) -> None:
         """Have a blob kept of this repository, and wait for the end of that. Raises OciError, StoreFailure.
@@ -146,11 +140,14 @@ class KeptBlobs:
         ask.trail.outcome = "miss"
         if holding is _Holding.NONE or (right is Right.NONE and holding is _Holding.NAMED and not ask.is_proven):
             return None
-        is_known = holding is not _Holding.NAMED and right is Right.PROVEN
-        if right is Right.NONE and not ask.is_proven:  # before anything is looked for: how long that takes would tell
-            await self._ask_whether_it_may(ask, right)
+        is_known = holding in (_Holding.YES, _Holding.BEGUN) and right is Right.PROVEN
+        if right is Right.NONE and not ask.is_proven and holding is not _Holding.LOST:
+            # before anything is looked for, and after what would be done if it were not here: time is not to tell
+            if holding is _Holding.YES and ask.request.method == "GET":
+                await self._store.rehearse(*ask.key)
+            ask.is_proven = await self._ask_whether_it_may(ask, right, holding)
         blob: Blob | None = None
-        if holding is not _Holding.BEGUN:
+        if holding in (_Holding.YES, _Holding.NAMED, _Holding.LOST):
             blob = await self._store.open(ask.digest, await self._index.blob(repository_of(ask.target), ask.digest))
             if blob is not None:
                 ask.trail.outcome = "hit" if is_known or ask.is_proven else "revalidated"
@@ -158,36 +155,47 @@ class KeptBlobs:
         if blob is None or ask.is_proven or is_known:
             return blob
         try:
-            await self._ask_whether_it_may(ask, right)
+            ask.is_proven = await self._ask_whether_it_may(ask, right, holding)
         except BaseException:
             blob.close()
             raise
-        return blob
+        if ask.is_proven:
+            return blob
+        blob.close()
+        return None
 
     async def _holding(self, ask: "_Ask") -> "_Holding":
         repository = repository_of(ask.target)
         if await self._index.blob(repository, ask.digest) is not None:
             return _Holding.YES
-        if self._begun.get((repository, ask.digest)) and self._fills.is_running(*ask.key):
-            return _Holding.BEGUN
-        if await self._index.index_of(repository, ask.digest) is None:
-            return _Holding.NONE
-        return _Holding.NAMED if await self._index.may_be_from(repository.upstream, ask.digest) else _Holding.NONE
+        if self._fills.is_running(*ask.key):
+            return _Holding.BEGUN if await self._rights.has_begun(ask.target, ask.digest) else _Holding.RUNNING
+        origins = await self._index.origins(ask.digest)
+        is_named = await self._index.index_of(repository, ask.digest) is not None
+        if is_named and (not origins or repository.upstream in origins):
+            return _Holding.NAMED
+        return _Holding.LOST if not origins and self._is_only_upstream else _Holding.NONE
 
-    async def _ask_whether_it_may(self, ask: "_Ask", right: Right) -> None:
-        """Have the upstream say that it holds the blob and shows it to this caller. Raises OciError."""
-        is_covered = right.covers and await self._holding(ask) is not _Holding.NAMED
+    async def _ask_whether_it_may(self, ask: "_Ask", right: Right, holding: "_Holding") -> bool:
+        """Have the upstream say that it holds the blob and shows it to this caller. Raises OciError.
+
+        False: only a mirror says so, whose word is enough for no more than what the repository is known to hold.
+        """
+        is_known = holding in (_Holding.YES, _Holding.BEGUN)
+        is_covered = right.covers and is_known
         try:
             async with self._fetcher.patience(ask.target, is_covered=is_covered):
                 # whoever asks while the fill begins waits for its answer, which is theirs
                 if not await self._proofs.joined(ask.target, ("fill", ask.digest)):
-                    await self._prove(ask)
+                    proven = await self._prove(ask)
+                    if proven.witness == "mirror" and not is_known:
+                        return False
         except OciError as error:
             if not is_covered or not may_cover(error):
                 raise
             self._rights.defer(ask.target)
             ask.trail.outcome, ask.trail.problem = "stale", error.message
-        ask.is_proven = True
+        return True
 
     async def _deliver(self, ask: "_Ask", blob: Blob) -> Answer:
         size_bytes = blob.size_bytes
@@ -234,11 +242,6 @@ class KeptBlobs:
 
     async def _pass_through(self, ask: "_Ask") -> Answer:
         ask.trail.outcome = "bypass"
-        spare, ask.spare = ask.spare, None
-        if spare is not None:
-            if ask.request.method == "GET" and ask.byte_range is None:
-                return Answer(200, identity(ask.digest, spare.size_bytes), spare.body)
-            await spare.body.close()
         stream = partial(self._stream, ask.request, ask.target, ask.digest)
         return await self._proofs.ask_now(ask.target, stream, lambda answer: answer.witness)
 
@@ -250,7 +253,7 @@ class KeptBlobs:
             proven = await ask.source.prove()
             size_bytes = proven.size_bytes
             # an upstream's word, a manifest that names it, and its bytes, which came from that upstream
-            if holding is _Holding.NAMED and proven.witness == "upstream" and size_bytes is not None:
+            if holding in (_Holding.NAMED, _Holding.LOST) and proven.witness == "upstream" and size_bytes is not None:
                 blob = await self._store.open(ask.digest, size_bytes)
                 if blob is not None:
                     await self._index.put_blob(repository, ask.digest, blob.size_bytes or size_bytes)
@@ -265,33 +268,19 @@ class KeptBlobs:
         """See Fills.start; whoever asks with the same credential meanwhile waits for the same answer."""
         key = (repository_of(ask.target), ask.digest)
         asked_at = self._clock.time()
-        right, holding = await self._rights.of(ask.target), await self._holding(ask)
+        holding = await self._holding(ask)
 
         async def note_holding(size_bytes: int) -> None:
             await self._index.put_blob(*key, size_bytes)
             await self._rights.settle(ask.target, asked_at, ask.source.witness)
-            self._begun.drop(key)
+            await self._rights.note_ended(ask.target, ask.digest)
 
         async def fill() -> bool:
-            first = _First(ask.source.fetch)
-            try:
-                if right is Right.NONE:  # whether it may have it is asked before any file is opened
-                    await first.ask()
-                begun = await self._fills.start(
-                    *ask.key,
-                    first.fetch,
-                    ask.source.gave_wrong,
-                    note_holding,
-                    anew=holding in (_Holding.NONE, _Holding.BEGUN),
-                )
-            except StoreFailure:
-                ask.spare = first.take()
-                raise
-            finally:
-                await first.close()
-            if begun or (first.was_answered and ask.source.witness == "upstream"):
-                self._begun.put(key, True)
-            return begun or first.was_answered
+            source, anew = ask.source, holding is _Holding.NONE
+            begun = await self._fills.start(*ask.key, source.fetch, source.gave_wrong, note_holding, anew=anew)
+            if begun:
+                await self._rights.note_begun(ask.target, ask.digest)
+            return begun
 
         def witness(is_proven: bool) -> Witness | None:
             return ask.source.witness if is_proven else None
@@ -304,52 +293,15 @@ class _Holding(Enum):
 
     YES = auto()
     BEGUN = auto()  # its upstream, asked for this repository, gave the beginning of what is on its way
-    NAMED = (
-        auto()
-    )  # a manifest of it names the blob, whose bytes came from its upstream: only that one's word is missing
+    RUNNING = auto()  # its upstream is giving it for another repository: its word is missing
+    NAMED = auto()  # a manifest of it names the blob, whose bytes came from its upstream: the same
+    LOST = auto()  # nobody knows where it came from, if it is here, and there is one upstream only: the same
     NONE = auto()
-
-
-class _First:
-    """The fetch of a fill, which may be asked before the fill begins."""
-
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
-        self._answer: Fetched | None = None
-        self.was_answered = False
-
-    async def ask(self) -> None:
-        """Ask for the whole blob now. Raises as the fetch does."""
-        self._answer = await self._fetch(0)
-        self.was_answered = True
-
-    async def fetch(self, start: int, end: int | None = None) -> Fetched:
-        """See ports.Fetch."""
-        answer = self.take()
-        if answer is not None:
-            if not start and end is None:
-                return answer
-            await answer.body.close()
-        return await self._fetch(start, end)
-
-    def take(self) -> Fetched | None:
-        """The answer, if nobody fetched it yet, to be closed."""
-        answer, self._answer = self._answer, None
-        return answer
-
-    async def close(self) -> None:
-        """End what nobody fetched."""
-        answer = self.take()
-        if answer is not None:
-            await answer.body.close()
 
 
 @dataclass(slots=True)
 class _Ask:
-    """One request for a blob.
-
-    `is_proven` once it is known that its caller may have it; `spare` is the upstream's answer that could not be kept.
-    """
+    """One request for a blob; `is_proven` once it is known that its caller may have it."""
 
     request: Request
     target: Target
@@ -358,7 +310,6 @@ class _Ask:
     source: BlobSource
     byte_range: ByteRange | None
     is_proven: bool = False
-    spare: Fetched | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -7,6 +7,7 @@
     list         either                its tag list                          the same; opens nothing else
     login        (a mark)              something was fetched for a login, or closed to everybody
     absent TAG   either (no right)     404 for a kept tag                    until the tag is confirmed
+    begun DIGEST (a mark)              the beginning of a blob               until all of it came
 
 What is due is asked about before it is given, and given all the same when the upstream fails: after an hour in an
 outage a public image is still one. After a refusal (401, 403, or 404 for what is held) never: that withdraws the right.
@@ -200,6 +201,19 @@ class Rights:
         """Whether this caller was told so after the tag was last confirmed, by whomever."""
         told_at = await self._index.right(repository_of(target), f"absent {tag}", self.who(target))
         return told_at is not None and told_at > confirmed_at
+
+    async def note_begun(self, target: Target, digest: str) -> None:
+        """Remember, for every process, that the upstream began to give a blob for this repository."""
+        begun = repository_of(target), f"begun {digest}", EVERYBODY
+        await self._index.put_right(*begun, self._clock.time(), is_empty=True)
+
+    async def has_begun(self, target: Target, digest: str) -> bool:
+        """Whether it did; of use while the blob is on its way."""
+        return await self._index.right(repository_of(target), f"begun {digest}", EVERYBODY) is not None
+
+    async def note_ended(self, target: Target, digest: str) -> None:
+        """Forget it, because all of it came."""
+        await self._index.forget_right(repository_of(target), f"begun {digest}", EVERYBODY)
 
     def defer(self, target: Target) -> None:
         """The upstream failed when it was asked about what is due: it is not asked again for a while."""

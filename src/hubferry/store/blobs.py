@@ -138,6 +138,23 @@ class BlobStore:
         """The file of a blob under way, created if need be. Blocks. Raises StoreFailure."""
         return PartialFile(self._layout, upstream, digest, self.reads, self._ledger)
 
+    async def rehearse(self, upstream: str, digest: str) -> None:
+        """See ports.BlobStore: a file under way is opened, looked at and removed again."""
+
+        def open_and_remove() -> None:
+            with contextlib.suppress(StoreFailure):
+                partial = self.open_partial(upstream, digest)
+                try:
+                    is_unused = partial.standing() == "ours" and partial.declared() is None
+                    if not partial.final_exists() or is_unused:
+                        partial.settle()
+                    if is_unused and not partial.length_bytes():
+                        partial.discard()
+                finally:
+                    partial.close()
+
+        await asyncio.get_running_loop().run_in_executor(None, open_and_remove)
+
     def forget(self, shared: "_OpenFile") -> None:
         """Nobody is to read this opening any longer."""
         if self._open.get(shared.digest) is shared:

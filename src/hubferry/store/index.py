@@ -87,13 +87,13 @@ class SqliteIndex:
         found = await self._ask((repository, digest, "index"), lambda db: db.execute(sql, row).fetchone())
         return str(found[0]) if found else None
 
-    async def may_be_from(self, upstream: str, digest: str) -> bool:
+    async def origins(self, digest: str) -> set[str]:
         """See ports.BlobIndex."""
         each = (f"SELECT upstream FROM {table} WHERE digest = :it" for table in ("blobs", "manifests", "lists"))  # noqa: S608
         sql = " UNION ".join(each)
         # not from memory: what nobody had a moment ago may be somebody's private content by now
         found = await self._guarded(lambda db: {row[0] for row in db.execute(sql, {"it": digest})})
-        return found is not None and (not found or upstream in found)
+        return found or set()
 
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         """See ports.BlobIndex."""

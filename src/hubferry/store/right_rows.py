@@ -134,7 +134,10 @@ def _put(db: sqlite3.Connection, key: Key, proven_at: float, is_empty: bool) -> 
 
 
 def _keeps_anything(db: sqlite3.Connection, place: tuple[str, str]) -> bool:
-    each = (f"SELECT 1 FROM {table} WHERE (upstream, repository) = (?, ?) LIMIT 1" for table in KEPT)  # noqa: S608
+    """Whether anything of a repository is kept, noted or on its way."""
+    each = [f"SELECT 1 FROM {table} WHERE (upstream, repository) = (?, ?) LIMIT 1" for table in KEPT]  # noqa: S608
+    begun = "SELECT 1 FROM rights WHERE (upstream, repository) = (?, ?) AND about BETWEEN 'begun ' AND 'begun~' LIMIT 1"
+    each.append(begun)
     return any(db.execute(sql, place).fetchone() is not None for sql in each)
 
 
@@ -156,6 +159,7 @@ def tidy(db: sqlite3.Connection) -> None:
     of_place = "WHERE (upstream, repository) = (rights.upstream, rights.repository)"
     kept = " OR ".join(f"EXISTS (SELECT 1 FROM {table} {of_place})" for table in KEPT)  # noqa: S608
     db.execute(f"DELETE FROM rights WHERE max(proven_at, withdrawn_at) < ? AND NOT ({kept})", (old,))  # noqa: S608
+    db.execute("DELETE FROM rights WHERE about LIKE 'begun %' AND proven_at < ?", (old,))
     # about tags that were confirmed since, or are no longer kept
     sql = """
         DELETE FROM rights WHERE about LIKE 'absent %' AND NOT EXISTS (
