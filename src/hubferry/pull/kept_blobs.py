@@ -99,12 +99,14 @@ class KeptBlobs:
             return await self._pass_through(ask)
         raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
 
-    async def fill(self, target: Target, digest: str) -> None:
+    async def fill(self, target: Target, digest: str, size_bytes: int | None = None) -> None:
         """Have a blob kept of this repository, and wait for the end of that. Raises OciError, StoreFailure.
 
-        One that is kept of another repository is only asked about: it may be given once this one is seen to hold it.
+        `size_bytes` is what its descriptor says: another length ends the fetch. A blob that is kept of another
+        repository is only asked about: it may be given once this one is seen to hold it.
         """
-        ask = _Ask(NOBODYS, target, digest, Trail(), BlobSource(self._fetcher, target, digest), None)
+        source = BlobSource(self._fetcher, target, digest, size_bytes)
+        ask = _Ask(NOBODYS, target, digest, Trail(), source, None)
         blob = await self._store.open(digest)
         if blob is None:
             await self._fill(ask)
