@@ -80,7 +80,7 @@ class UpstreamManifests:
         size = get(response.headers, "content-length") or ""
         digest = get(response.headers, "docker-content-digest") or ""
         media_type = head.media_type(get(response.headers, "content-type"))
-        if not (size.isdecimal() and is_digest(digest) and media_type):
+        if not (size.isdecimal() and len(size) <= 18 and is_digest(digest) and media_type):
             return None
         if is_digest(reference) and digest != reference:
             raise unusable(asked, f"it names {digest} for it")
