@@ -8,8 +8,7 @@ answer is not one already. CVE-2023-2253: an unbounded `n` is memory spent for n
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from heapq import merge
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from hubferry.core.documents import parse_json
@@ -80,8 +79,10 @@ def decide_page(asked: Page, tags: Sequence[str], following: str) -> TagPage:
 
 def _in_order(tags: Sequence[str]) -> Iterator[str]:
     """Each tag once, sorted."""
-    parts = [sorted(tags[at : at + SORTED_AT_ONCE]) for at in range(0, len(tags), SORTED_AT_ONCE)]
-    return (tag for tag, _ in groupby(merge(*parts)))
+    runs = [sorted(tags[at : at + SORTED_AT_ONCE]) for at in range(0, len(tags), SORTED_AT_ONCE)]
+    while len(runs) > 1:  # two that are sorted are merged by the same function, in one pass
+        runs = [sorted(chain.from_iterable(runs[at : at + 2])) for at in range(0, len(runs), 2)]
+    return (tag for tag, _ in groupby(chain.from_iterable(runs)))
 
 
 def next_last(link: str | None) -> str:
