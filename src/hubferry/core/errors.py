@@ -113,6 +113,7 @@ def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
 
     Retry-After and the rate-limit headers survive, so that clients can obey them.
     """
+    headers = tuple((name, value) for name, value in headers if len(value) <= MAX_KEPT_VALUE)
     retry_after = get(headers, "retry-after")
     until = f"; retry after {retry_after}" if retry_after and len(retry_after) <= MAX_RETRY_AFTER else ""
     ours, code, text = RELAYED.get(
@@ -149,6 +150,7 @@ def limit_error(asked: Asked, account: str, until: str, wait_s: int, headers: He
 # Clients that obey Retry-After should wait also when the upstream forgot to say how long.
 DEFAULT_RETRY_AFTER_S = {429: 60, 503: 5}
 
+MAX_KEPT_VALUE = 256  # characters of a header that is repeated to clients and in messages
 KEPT_ON_ERRORS = frozenset(
     {"retry-after", "ratelimit-limit", "ratelimit-remaining", "docker-ratelimit-source", "content-range"}
 )

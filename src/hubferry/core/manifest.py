@@ -13,6 +13,7 @@ from hubferry.core.headers import MANIFEST_TYPES, media_type
 from hubferry.core.reference import is_digest
 
 MAX_BYTES = 4 * 2**20  # docker, containerd and podman read no larger manifest
+MAX_PARTS = 2000  # noted of one manifest; docker and containerd take images of at most 127 layers
 GENERIC = frozenset({"", "text/plain", "application/json", "application/octet-stream", "binary/octet-stream"})
 SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 SCHEMA1_PLAIN = "application/vnd.docker.distribution.manifest.v1+json"
@@ -46,7 +47,7 @@ def decide_media_type(content_type: str | None, body: bytes) -> str:
     if said in SCHEMA1:
         return said
     try:
-        document = parse_json(body, _unique)
+        document = parse_json(body, unique=True)
     except ValueError:
         raise ManifestProblem("it is not JSON, or repeats a name") from None
     if not isinstance(document, dict):
@@ -92,15 +93,8 @@ def _natural(names: set[str]) -> str:
     return OCI_IMAGE
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a repeated name: the first counts for one reader, the last for another")
-    return document
-
-
 def parts_of(body: bytes) -> tuple[str, ...]:
-    """The digests that a manifest or index refers to, each once; none for anything else."""
+    """The digests that a manifest or index refers to, each once, MAX_PARTS at most; none for anything else."""
     try:
         document = parse_json(body)
         named = [document.get("config"), *document.get("layers", ()), *document.get("manifests", ())]
@@ -108,7 +102,8 @@ def parts_of(body: bytes) -> tuple[str, ...]:
         digests += [layer.get("blobSum") for layer in document.get("fsLayers", ())]
     except (ValueError, AttributeError, TypeError):
         return ()
-    return tuple(dict.fromkeys(digest for digest in digests if isinstance(digest, str) and is_digest(digest)))
+    named_once = dict.fromkeys(digest for digest in digests if isinstance(digest, str) and is_digest(digest))
+    return tuple(named_once)[:MAX_PARTS]
 
 
 def signed_payload(body: bytes) -> bytes:
@@ -122,5 +117,5 @@ def signed_payload(body: bytes) -> bytes:
         said = parse_json(base64.urlsafe_b64decode(protected + "=" * (-len(protected) % 4)))
         tail = said["formatTail"]
         return body[: int(said["formatLength"])] + base64.urlsafe_b64decode(tail + "=" * (-len(tail) % 4))
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError):
         raise ManifestProblem("its signature cannot be read") from None

@@ -118,14 +118,14 @@ def choose(entries: Sequence[L], wanted: Sequence[Platform] | None) -> tuple[lis
     images = [entry for entry in entries if not entry.is_attestation]
     if wanted is None:
         return images, []
-    chosen = [entry for entry in images if entry.platform is None]
+    chosen = dict.fromkeys(entry for entry in images if entry.platform is None)
     missing = []
     for platform in wanted:
         found = _best(images, platform)
-        chosen += [entry for entry in found if entry not in chosen]
+        chosen |= dict.fromkeys(found)
         if not found and not any(entry.platform is None for entry in images):
             missing.append(platform)
-    return chosen, missing
+    return list(chosen), missing
 
 
 def _best(images: Sequence[L], platform: Platform) -> list[L]:

@@ -18,6 +18,7 @@ DEFAULT_WINDOW_S = 60.0  # where none is said: what is unknown should not hold f
 DEFAULT_BLOCK_S = 60.0  # a 429 that does not say for how long; doubled each time it comes again
 MAX_GUESSED_BLOCK_S = 900.0
 MAX_BLOCK_S = 21600.0
+MAX_DATE = 100  # characters; HTTP's own have 29
 EASY_SHARE = 0.5
 SCARCE_SHARE = 0.1
 STRETCH = 10.0
@@ -78,10 +79,10 @@ def retry_after_s(headers: Headers, now: float) -> float | None:
 
 def _parse_date(value: str) -> float | None:
     """Seconds since 1970 of a date as HTTP writes it."""
-    parsed = parsedate_tz(value)
     try:
+        parsed = parsedate_tz(value) if len(value) <= MAX_DATE else None
         return None if parsed is None else float(mktime_tz(parsed))
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, IndexError, OverflowError):  # what the parser of mail dates has raised in its time
         return None
 
 

@@ -6,7 +6,9 @@ answer is not one already. CVE-2023-2253: an unbounded `n` is memory spent for n
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby, islice
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from hubferry.core.documents import parse_json
@@ -15,6 +17,8 @@ from hubferry.core.reference import is_tag
 
 MAX_PAGE = 1000
 CURSOR = "~"  # no tag begins with it
+MAX_LINK = 8192  # characters of a Link that are worth reading
+SORTED_AT_ONCE = 10_000  # sorting keeps the interpreter to itself: of so many tags, some milliseconds
 MAX_LAST = 2048  # some registries (ECR) use opaque markers of several hundred characters
 
 
@@ -55,7 +59,7 @@ class TagPage:
     next_last: str
 
 
-def decide_page(asked: Page, tags: list[str], following: str) -> TagPage:
+def decide_page(asked: Page, tags: Sequence[str], following: str) -> TagPage:
     """The client's page out of an upstream's tags and what it asks the next page with (`next_last` of its Link).
 
     An upstream without a Link whose answer holds tags up to `last`, or more than `n`, did not paginate: it is
@@ -63,14 +67,22 @@ def decide_page(asked: Page, tags: list[str], following: str) -> TagPage:
     """
     if asked.size == 0:
         return TagPage([], "")
-    ordered = sorted(set(tags))
-    if following == "":
-        if is_tag(asked.last):
-            ordered = [tag for tag in ordered if tag > asked.last]
-        if asked.size is not None and len(ordered) > asked.size:
-            ordered = ordered[: asked.size]
-            following = ordered[-1]
-    return TagPage(ordered, following)
+    if following != "":
+        return TagPage(list(_in_order(tags)), following)
+    if is_tag(asked.last):
+        tags = [tag for tag in tags if tag > asked.last]
+    if asked.size is None:
+        return TagPage(list(_in_order(tags)), "")
+    page = list(islice(_in_order(tags), asked.size + 1))
+    return TagPage(page[: asked.size], page[asked.size - 1] if len(page) > asked.size else "")
+
+
+def _in_order(tags: Sequence[str]) -> Iterator[str]:
+    """Each tag once, sorted."""
+    runs = [sorted(tags[at : at + SORTED_AT_ONCE]) for at in range(0, len(tags), SORTED_AT_ONCE)]
+    while len(runs) > 1:  # two that are sorted are merged by the same function, in one pass
+        runs = [sorted(chain.from_iterable(runs[at : at + 2])) for at in range(0, len(runs), 2)]
+    return (tag for tag, _ in groupby(chain.from_iterable(runs)))
 
 
 def next_last(link: str | None) -> str:
@@ -78,7 +90,9 @@ def next_last(link: str | None) -> str:
 
     Its `last`; or, where the registry counts in a way of its own (quay.io: `next_page`), its query behind CURSOR.
     """
-    for match in re.finditer(r"<([^>]{1,4096})>([^,<]*)", link or ""):
+    if link is None or len(link) > MAX_LINK:
+        return ""
+    for match in re.finditer(r"<([^<>]{1,4096})>([^,<]*)", link):
         if re.search(r';\s*rel="?next"?\s*(;|$)', match[2].strip()):
             try:
                 query = dict(parse_qsl(urlsplit(match[1]).query))

@@ -31,7 +31,10 @@ class Proven:
 class BlobSource:
     """One blob of one target."""
 
-    def __init__(self, fetcher: Fetcher, target: Target, digest: str) -> None:
+    def __init__(self, fetcher: Fetcher, target: Target, digest: str, size_bytes: int | None = None) -> None:
+        """`size_bytes` is what its descriptor says: a blob of another length is not fetched."""
+        self._size_bytes = size_bytes
+        self._is_size_said = False
         self._fetcher = fetcher
         self._target = target
         self._path = f"/v2/{target.repository}/blobs/{digest}"
@@ -66,21 +69,23 @@ class BlobSource:
         body = cast("Readable", response.body)  # opaque to the orchestrator, readable in a shell that keeps blobs
         try:
             if wanted is None or response.status != 206:
-                return Fetched(0, self._whole_size(response), body)
+                return Fetched(0, self._due_size(self._whole_size(response)), body)
             self._refuse_page(response)
             partial = check_partial(self.asked, wanted, response)
             due = {end, partial.total} - {None}
             if due and partial.last + 1 not in due:
                 raise unusable(self.asked, "it ended a range before it was asked to")
+            size_bytes = partial.last + 1 if partial.total is None and end is None else partial.total
+            return Fetched(partial.first, self._due_size(size_bytes), body)
         except BaseException:
             await body.close()
             raise
-        size_bytes = partial.last + 1 if partial.total is None and end is None else partial.total
-        return Fetched(partial.first, size_bytes, body)
 
     def gave_wrong(self) -> None:
         """What was fetched is not the blob: whoever may be to blame is not asked for a while."""
         self._obtained = None
+        if self._size_bytes is not None and not self._is_size_said:
+            return  # it may only be longer than its descriptor says
         for base in self._bases:
             self._fetcher.distrust(self._target.origin, base)
 
@@ -116,6 +121,13 @@ class BlobSource:
         self._refuse_page(response)
         said = get(response.headers, "content-length") or ""
         return int(said) if said.isdecimal() and len(said) <= 18 else None
+
+    def _due_size(self, said_bytes: int | None) -> int | None:
+        """How long the blob has to be, given what an answer says. Raises OciError 502 when it says something else."""
+        if self._size_bytes is not None and said_bytes not in (None, self._size_bytes):
+            raise unusable(self.asked, f"it has {said_bytes} bytes, and its descriptor says {self._size_bytes}")
+        self._is_size_said = said_bytes is not None
+        return self._size_bytes if said_bytes is None else said_bytes
 
     def _refuse_page(self, response: UpstreamResponse) -> None:
         if head.media_type(get(response.headers, "content-type")) == "text/html":

@@ -23,6 +23,7 @@ from hubferry.pull.answer import Trail
 from hubferry.pull.kept_manifests import SAVING
 from hubferry.pull.lists import ListSource, wanted_referrers
 from hubferry.pull.manifests import ManifestSource
+from hubferry.pull.parsing import parsed
 from hubferry.pull.referrers import NO_LISTS
 from hubferry.pull.target import Target
 
@@ -98,7 +99,7 @@ class Companions:
         try:
             digest, body = await self.manifest(target, root)
             subjects = [digest, *(one for one in chosen if one != digest)]
-            await self._add_others(target, _contents_of(body), subjects, found)
+            await self._add_others(target, await parsed(body, _contents_of), subjects, found)
             await self._add_referrers(target, subjects, found)
         except (OciError, UpstreamFailure, StoreFailure, NotWarm) as error:
             found.problem = error
@@ -145,7 +146,7 @@ class Companions:
             found.skipped.append(f"{digest}: {error.message}")
             return Contents((), ())
         found.manifests.append(digest)
-        return _contents_of(body)
+        return await parsed(body, _contents_of)
 
     async def _add_referrers(self, target: Target, subjects: Sequence[str], found: Found) -> None:
         left_bytes = self._referrers_bytes
@@ -176,7 +177,7 @@ class Companions:
             listed = await self._lists.find(target, wanted_referrers(subject), trail)
             if trail.outcome == "stale":
                 raise NotWarm(f"it is not known what refers to {subject}: {trail.problem}")
-            return _contents_of(listed.body).manifests if listed.absence is None else ()
+            return () if listed.absence is not None else (await parsed(listed.body, _contents_of)).manifests
         except OciError as error:
             if error.status not in NO_LISTS:
                 raise

@@ -117,12 +117,13 @@ class KeptBlobs:
             return await self._pass_through(ask)
         raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
 
-    async def fill(self, target: Target, digest: str) -> None:
+    async def fill(self, target: Target, digest: str, size_bytes: int | None = None) -> None:
         """Have a blob kept of this repository, and wait for the end of that. Raises OciError, StoreFailure.
 
-        One that is kept of another repository is only asked about where that is proof enough, else fetched once more.
+        `size_bytes` is what its descriptor says: another length ends the fetch. One that is kept of another repository
+        is only asked about where that is proof enough, else fetched once more.
         """
-        ask = _Ask(NOBODYS, target, digest, Trail(), BlobSource(self._fetcher, target, digest), None)
+        ask = _Ask(NOBODYS, target, digest, Trail(), BlobSource(self._fetcher, target, digest, size_bytes), None)
         blob = await self._find(ask)
         if blob is None:
             await self._fill(ask)

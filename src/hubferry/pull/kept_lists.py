@@ -15,7 +15,6 @@ strangers make up is remembered for moments. Not here: what the upstream is aske
 (rights.py), the tags in the place of such lists (referrers.py).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -30,13 +29,12 @@ from hubferry.pull.answer import Trail
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_manifests import Timing
 from hubferry.pull.lately import MAX_REMEMBERED
-from hubferry.pull.lists import Listed, UpstreamLists, Wanted, check_list
+from hubferry.pull.lists import Listed, UpstreamLists, Wanted
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Right, Rights, repository_of
 from hubferry.pull.target import Target, Witness
 
 T = TypeVar("T")
-LARGE = 64 * 2**10  # bytes that take a while to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +164,8 @@ class KeptLists:
         body = await self._store.read(entry.digest)
         if body is None:
             return None
-        listed = Listed(body, entry.media_type, entry.filters, entry.next_last)
-        if wanted.subject:  # it was read when it was kept, and has the digest that it had then
-            return listed
-        try:
-            if len(body) > LARGE:
-                return await asyncio.to_thread(check_list, wanted, listed)
-            return check_list(wanted, listed)
-        except ValueError:
-            return None
+        # it was checked when it was kept, and has the digest that it had then
+        return Listed(body, entry.media_type, entry.filters, entry.next_last)
 
     async def _right(self, target: Target, wanted: Wanted) -> Right:
         return await (self._rights.of(target) if wanted.subject else self._rights.to_list(target))

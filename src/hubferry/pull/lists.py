@@ -5,6 +5,7 @@ A `ListSource` finds a list; the functions below make the answer of it. Not here
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
@@ -20,8 +21,10 @@ from hubferry.ports import TooLarge, Upstream, UpstreamFailure
 from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
 from hubferry.pull.fetch import Fetcher, unreachable
 from hubferry.pull.manifests import unusable
+from hubferry.pull.parsing import parsed
 from hubferry.pull.target import Question, Target, Witness
 
+MAX_FILTERS = 256  # characters of OCI-Filters-Applied: names of filters, of which there is one
 MAX_LIST = 8 * 2**20  # bytes; Docker Hub's longest tag lists have some hundred kilobytes
 
 
@@ -66,15 +69,14 @@ def wanted_referrers(digest: str, artifact_type: str = "", page: Page = Page(Non
 class Listed:
     """What an upstream says of a list: its body, or `absence`, when there is no such list.
 
-    `tags` are those of a tag list, as they came. `filters` is its `OCI-Filters-Applied`, `next_last` what the next page
-    is asked for with. `extra` are headers for the client, such as those of an answer that is stale.
+    `filters` is its `OCI-Filters-Applied`, `next_last` what the next page is asked for with. `extra` are headers for
+    the client, such as those of an answer that is stale.
     """
 
     body: bytes = b""
     media_type: str = ""
     filters: str = ""
     next_last: str = ""
-    tags: tuple[str, ...] = ()
     extra: Headers = ()
     absence: OciError | None = None
 
@@ -122,23 +124,26 @@ class UpstreamLists:
         listed = Listed(
             body,
             head.media_type(get(received, "content-type")),
-            get(received, "oci-filters-applied") or "",
+            (get(received, "oci-filters-applied") or "")[:MAX_FILTERS],
             next_last(get(received, "link")),
         )
         try:
-            return check_list(wanted, listed), obtained.witness
+            await parsed(body, _check_referrers if wanted.subject else _check_tags)
         except ValueError:
             raise unusable(asked, "its list cannot be read") from None
+        return replace(listed, media_type=OCI_INDEX) if wanted.subject else listed, obtained.witness
 
 
-def check_list(wanted: Wanted, listed: Listed) -> Listed:
-    """The same, with its tags. Raises ValueError for what is no list, such as the page of a captive portal."""
-    if not wanted.subject:
-        return replace(listed, tags=tuple(parse_tags(listed.body)))
-    document = parse_json(listed.body)
+def _check_tags(body: bytes) -> None:
+    """Raises ValueError for what is no list of tags, such as the page of a captive portal."""
+    parse_tags(body)
+
+
+def _check_referrers(body: bytes) -> None:
+    """Raises ValueError for what is no list of referrers, such as an error that came with 200."""
+    document = parse_json(body)
     if not isinstance(document, dict) or not isinstance(document.get("manifests"), list):
-        raise ValueError("not an index")  # such as an error that came with 200
-    return replace(listed, media_type=OCI_INDEX)
+        raise ValueError("not an index")
 
 
 async def answer_tags(lists: ListSource, route: Route, target: Target, endpoint: Endpoint, trail: Trail) -> Answer:
@@ -147,14 +152,24 @@ async def answer_tags(lists: ListSource, route: Route, target: Target, endpoint:
     listed = await lists.find(target, wanted_tags(page), trail)
     if listed.absence is not None:
         return absence_answer(listed)
-    decided = decide_page(page, list(listed.tags), listed.next_last)
+    try:
+        content, last = await parsed(listed.body, partial(_tag_page, route.named, page, listed.next_last))
+    except ValueError:  # only of one that was kept when more was allowed
+        raise unusable(wanted_tags(page).asked_of(target), "its list cannot be read") from None
     headers = listed.extra
-    if decided.next_last:
-        following = next_query(page.size, decided.next_last)
+    if last:
+        following = next_query(page.size, last)
         if route.namespace:
             following += f"&ns={route.namespace}"
         headers += (("link", f'</v2/{route.named}/tags/list?{following}>; rel="next"'),)
-    return json_answer(json.dumps({"name": route.named, "tags": decided.tags}).encode(), headers)
+    return json_answer(content, headers)
+
+
+def _tag_page(name: str, page: Page, following: str, body: bytes) -> tuple[bytes, str]:
+    """A page of an upstream's list as a client gets it, and the `last` of the next one (empty: there is none)."""
+    decided = decide_page(page, parse_tags(body), following)
+    tags = ", ".join(f'"{tag}"' for tag in decided.tags)  # no tag has a character that JSON would have to escape
+    return f'{{"name": {json.dumps(name)}, "tags": [{tags}]}}'.encode(), decided.next_last
 
 
 async def answer_referrers(lists: ListSource, route: Route, target: Target, endpoint: Endpoint, trail: Trail) -> Answer:

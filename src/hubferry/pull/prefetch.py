@@ -23,6 +23,7 @@ from hubferry.core.manifest import ManifestProblem
 from hubferry.ports import BlobIndex, Clock, EventLog, StoreFailure, UpstreamFailure
 from hubferry.pull.companions import Companions
 from hubferry.pull.lately import Lately
+from hubferry.pull.parsing import parsed
 from hubferry.pull.rights import repository_of
 from hubferry.pull.target import Target
 
@@ -59,7 +60,7 @@ class Prefetch:
 
     def __init__(
         self,
-        fill: Callable[[Target, str], Awaitable[None]],
+        fill: Callable[[Target, str, int | None], Awaitable[None]],
         index: BlobIndex,
         clock: Clock,
         *,
@@ -88,7 +89,7 @@ class Prefetch:
 
     async def manifest_given(self, target: Target, peer: str, digest: str, manifest: bytes) -> None:
         """Note that a client at the address `peer` was given a manifest."""
-        contents = self._parsed(digest, manifest)
+        contents = await self._parsed(digest, manifest)
         if contents.manifests:
             index = self._index(target, peer, digest)
             for entry in contents.manifests:
@@ -123,17 +124,14 @@ class Prefetch:
             self._read.put((target, peer, digest), index)
         return index
 
-    def _parsed(self, digest: str, manifest: bytes) -> Contents:
+    async def _parsed(self, digest: str, manifest: bytes) -> Contents:
         """What a manifest refers to; nothing when it is none, or so large that it is not worth looking into."""
         known = self._contents.get(digest)
         if known is None:
             known = Contents((), ())
             if len(manifest) <= MAX_BYTES:
                 with contextlib.suppress(ManifestProblem):
-                    read = parse_contents(manifest)
-                    # of more nothing is made use of; one blob more tells that there are too many
-                    manifests, blobs = read.manifests[:WAITING], read.blobs[: WAITING + 1]
-                    known = replace(read, manifests=manifests, blobs=blobs)
+                    known = await parsed(manifest, _first_parts)
             self._contents.put(digest, known)
         return known
 
@@ -185,10 +183,10 @@ class Prefetch:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _run(self, target: Target, digest: str) -> None:
+    async def _run(self, target: Target, digest: str, size_bytes: int | None = None) -> None:
         async with self._gates.setdefault(target.origin.name, asyncio.Semaphore(AT_ONCE)):
             with contextlib.suppress(OciError, UpstreamFailure, StoreFailure):
-                await self._fill(target, digest)
+                await self._fill(target, digest, size_bytes)
 
     async def _complete(self, target: Target, root: str, image: str, layers: Sequence[asyncio.Task[None]]) -> None:
         """Have kept what belongs to an image, once its layers are no longer waited for."""
@@ -198,9 +196,18 @@ class Prefetch:
             return
         async with self._completing.setdefault(target.origin.name, asyncio.Semaphore(1)):
             found = await self._companions.find(target, root, (image,))
-            for digest in found.blobs:
-                await self._run(target, digest)
+            for blob in found.blobs.values():
+                await self._run(target, blob.digest, blob.size_bytes)
             if found.problem is not None:  # the next pull of it tries again
                 self._begun.drop((target, root, image))
                 name = f"{target.origin.name}/{target.repository}@{image}"
                 self._log.warning("complete_failed", {"image": name, "problem": str(found.problem)})
+
+
+def _first_parts(manifest: bytes) -> Contents:
+    """What a manifest refers to, as far as use is made of it; one blob more tells that there are too many.
+
+    Raises ManifestProblem.
+    """
+    read = parse_contents(manifest)
+    return replace(read, manifests=read.manifests[:WAITING], blobs=read.blobs[: WAITING + 1])

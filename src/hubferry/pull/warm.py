@@ -24,6 +24,7 @@ from hubferry.pull.answer import Trail
 from hubferry.pull.companions import MAX_DEPTH, Companions, NotWarm, is_kept
 from hubferry.pull.fetch import unreachable
 from hubferry.pull.kept_blobs import NOBODYS, KeptBlobs
+from hubferry.pull.parsing import parsed
 from hubferry.pull.target import Origin, Target
 
 LAYERS = 4  # at a time: what docker does
@@ -143,7 +144,7 @@ class Warmer:
                 return None
             found_bytes = await self._found_bytes(target, layer)
             onlooker.began(layer, found_bytes)
-            size_bytes = await _read_through(body, trail, lambda at: onlooker.grew(layer, at))
+            size_bytes = await _read_through(body, trail, lambda at: _note_growth(onlooker, layer, at))
         finally:
             await body.close()
         await self._wait_kept(target, layer)
@@ -215,7 +216,7 @@ class _Work:
         digest, body = await self._warmer.companions.manifest(self._target, reference)
         self.result.digest = self.result.digest or digest
         self.result.digests.append(digest)
-        contents = parse_contents(body)
+        contents = await parsed(body, parse_contents)
         if not contents.manifests:
             self.images.append(digest)
             return list(contents.blobs)
@@ -265,6 +266,13 @@ class _Work:
                 result.fetched += fetched_bytes is not None
                 result.fetched_bytes += fetched_bytes or 0
         return self._onlooker.ended(layer, ending, problem)
+
+
+def _note_growth(onlooker: Onlooker, layer: Descriptor, at_bytes: int) -> None:
+    """Raises NotWarm for a blob that is longer than it may be."""
+    if layer.size_bytes is not None and at_bytes > layer.size_bytes:
+        raise NotWarm(f"it is longer than the {layer.size_bytes} bytes that its descriptor says")
+    onlooker.grew(layer, at_bytes)
 
 
 class _Grew(Protocol):

@@ -23,8 +23,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from hubferry.core.documents import parse_json
 from hubferry.ports import NoRoom, Region, StoreFailure
 from hubferry.store.content import sync_folder
 from hubferry.store.layout import BLOCK_BYTES, Layout, front, sidecar
@@ -33,6 +34,7 @@ from hubferry.store.mark import set_mark
 from hubferry.store.page_reads import PageReads
 
 FRONT_BYTES = 8
+MAX_SIDECAR_BYTES = 4096  # they have some three hundred
 ABANDONED_MODE = 0o400  # what is left of a removed file to say something with, to whoever has it open
 RESERVED_AHEAD_BYTES = 64 * 2**20
 AHEAD_MODE = stat.S_IXUSR  # of a file whose length says nothing: no umask ever sets it, and nobody executes it
@@ -154,7 +156,7 @@ class PartialFile:
     def declared(self) -> Declared | None:
         """What the sidecar says; None when there is none for this blob, so that the file means nothing."""
         try:
-            said = json.loads(self._sidecar.read_bytes())
+            said = _read_sidecar(self._sidecar)
             if (said["upstream"], said["digest"]) != (self._upstream, self.digest):
                 return None
             size, checked, text = said["size_bytes"], said["checked_bytes"], said["checked_hash"]
@@ -319,10 +321,16 @@ class PartialFile:
 def expected_bytes(path: Path) -> int | None:
     """How long a file under way will be, as far as its sidecar says."""
     try:
-        said = json.loads(sidecar(path).read_bytes())["size_bytes"]
+        said = _read_sidecar(sidecar(path))["size_bytes"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return said if isinstance(said, int) else None
+
+
+def _read_sidecar(path: Path) -> Any:
+    """What a sidecar says, of any form. Raises OSError, ValueError."""
+    with path.open("rb") as file:
+        return parse_json(file.read(MAX_SIDECAR_BYTES))
 
 
 def _first_hole(descriptor: int) -> int:

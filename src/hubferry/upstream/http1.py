@@ -4,6 +4,8 @@ Heads and chunked bodies are parsed by httptools (llhttp, which refuses ambiguou
 which every blob has, is counted here and passes untouched. RFC 9112.
 """
 
+import asyncio
+
 import httptools
 
 from hubferry.core.exchange import Send
@@ -11,6 +13,10 @@ from hubferry.core.http import Headers, get_all
 from hubferry.upstream.wire import BUFFER_BYTES, Wire
 
 MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 256  # of one answer, its trailers with them; CDNs send some thirty
+MAX_ANNOUNCEMENTS = 8  # 100 and 103 before an answer
+MAX_FRAMING_BYTES = 256 * 1024  # of chunks' heads, extensions and trailers without a byte of the body between them
+FED_AT_ONCE_BYTES = 64 * 1024  # of chunks, which may be as small as a byte: the parser keeps the event loop waiting
 
 
 class ProtocolError(Exception):
@@ -34,6 +40,7 @@ class _Parser:
         self.pieces: list[bytes] = []
         self.is_complete = False
         self.has_surplus = False
+        self.idle_bytes = 0  # fed since the last byte of the body
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
@@ -50,10 +57,18 @@ class _Parser:
         self.is_complete = True
 
     def feed(self, data: bytes) -> None:
+        """Raises ProtocolError."""
+        self.idle_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise ProtocolError(str(error) or "not HTTP") from None
+        if len(self.headers) > MAX_HEADERS:
+            raise ProtocolError(f"an answer with more than {MAX_HEADERS} headers")
+        if self.pieces:
+            self.idle_bytes = 0
+        elif self.idle_bytes > MAX_FRAMING_BYTES:
+            raise ProtocolError(f"more than {MAX_FRAMING_BYTES} bytes around a chunk")
 
 
 class Reply:
@@ -78,7 +93,7 @@ class Reply:
     def is_over(self) -> bool:
         """Whether the body was read to its end, so that the connection may be used again."""
         if self._is_chunked:
-            return self._parser.is_complete and not self._parser.pieces
+            return self._parser.is_complete and not self._parser.pieces and not self._rest
         return self._left == 0 and not self._rest
 
     def drop_received(self) -> None:
@@ -107,17 +122,18 @@ class Reply:
 
     async def _next_chunk(self) -> bytes | None:
         parser = self._parser
-        while not parser.pieces:
-            if parser.is_complete:
-                return None
+        while not parser.is_complete and (self._rest or not parser.pieces):
             data, self._rest = self._rest or await self._wire.receive(), b""
             if not data:
                 raise Broken("the last chunk is missing", begun=True)
-            parser.feed(data)
+            self._rest = data[FED_AT_ONCE_BYTES:]
+            parser.feed(data[:FED_AT_ONCE_BYTES])
             if parser.has_surplus:
                 self.keeps_alive = False
+            if self._rest:
+                await asyncio.sleep(0)
         pieces, parser.pieces = parser.pieces, []
-        return b"".join(pieces)
+        return b"".join(pieces) or None
 
 
 async def exchange(wire: Wire, target: str, host: str, request: Send) -> Reply:
@@ -132,7 +148,7 @@ async def exchange(wire: Wire, target: str, host: str, request: Send) -> Reply:
         raise ProtocolError("a request line or header has a character that none may have")
     await wire.send(f"{head}\r\n\r\n".encode("ascii"))
     data = b""
-    while True:
+    for _ in range(1 + MAX_ANNOUNCEMENTS):
         data = await _read_head(wire, data)
         cut = data.index(b"\r\n\r\n") + 4
         parser = _Parser()
@@ -141,10 +157,11 @@ async def exchange(wire: Wire, target: str, host: str, request: Send) -> Reply:
         if parser.parser.get_status_code() >= 200:
             return Reply(wire, parser, data, request.method)
         # 100 and 103 are announcements; the answer follows
+    raise ProtocolError(f"more than {MAX_ANNOUNCEMENTS} announcements of an answer")
 
 
 async def _read_head(wire: Wire, data: bytes) -> bytes:
-    while b"\r\n\r\n" not in data:
+    while (end := data.find(b"\r\n\r\n")) < 0 or end > MAX_HEAD_BYTES:
         if len(data) > MAX_HEAD_BYTES:
             raise ProtocolError(f"an answer head of more than {MAX_HEAD_BYTES} bytes")
         if b"\n" in data and not data.startswith(b"HTTP/1."):
