@@ -1,7 +1,7 @@
 """Honest clients beside hostile ones, drawn at random: every honest pull is right and quick, and nothing stays behind.
 
-HUBFERRY_SEED repeats a schedule. The hostile ones run in a process of their own (hostile.py): what they cost the
-machine is not what is measured, so the quiet figure is taken beside as many honest pulls.
+HUBFERRY_SEED repeats a schedule. The hostile ones run in a process of their own (hostile.py). What they cost the
+machine is not what is measured: the figure to compare with is taken while they attack another gateway beside this one.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 SEED = int(os.environ.get("HUBFERRY_SEED") or random.SystemRandom().randrange(10**6))
 PULLS = 300
 CLIENTS = 4
-SLOWER = 10  # times, the slowest hundredth of the kept manifests beside hostile clients
-LEAST_QUIET_S = 0.02  # below that the machine is measured and not the gateway
+SLOWER = 10  # times, the slowest hundredth of the kept manifests while it is attacked
+LEAST_QUIET_S = 0.01  # below that the machine is measured and not the gateway
 STAYS_MIB = 60  # caches that are bounded fill up, and memory that was given back is not all returned
 WRITE_TIMEOUT_S = 2
 
@@ -47,6 +47,7 @@ class Stage:
     """What everybody aims at: images that are kept, and blobs of which more are there than fit."""
 
     gateway: Gateway
+    other: Gateway
     images: list[Index]
     blobs: list[Blob]
     folder: Path
@@ -80,14 +81,17 @@ def _staged(tmp_path: Path, hub: Hub) -> Iterator[Stage]:
     blobs = [Blob.generated(4 * MIB + 1000 * number, 77_000 + number) for number in range(20)]
     for blob in blobs:
         hub.add_blob(REPOSITORY, blob)
-    with Gateway.start(tmp_path / "gateway", settings(tmp_path, hub)) as gateway:
-        yield Stage(gateway, images, blobs, tmp_path / "data")
+    with (
+        Gateway.start(tmp_path / "gateway", settings(tmp_path, hub)) as gateway,
+        Gateway.start(tmp_path / "other", settings(tmp_path / "other", hub)) as other,
+    ):
+        yield Stage(gateway, other, images, blobs, tmp_path / "data")
 
 
 @contextmanager
-def attacked(stage: Stage, seed: int) -> Iterator[None]:
-    """Have hostile clients at it meanwhile."""
-    command = [sys.executable, "-m", "tests.attacks.hostile", str(stage.gateway.port), str(seed)]
+def attacked(stage: Stage, gateway: Gateway, seed: int) -> Iterator[None]:
+    """Have hostile clients at a gateway meanwhile."""
+    command = [sys.executable, "-m", "tests.attacks.hostile", str(gateway.port), str(seed)]
     manifests = [f"manifest /v2/app/manifests/v{number}" for number in range(len(stage.images))]
     aims = [*manifests, *(f"blob {stage.blob_path(blob)}" for blob in stage.blobs), "", ""]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hostile:
@@ -175,11 +179,12 @@ def slowest_hundredth(took: list[float]) -> float:
 def test_honest_clients_do_not_notice_hostile_ones_and_nothing_of_these_stays(stage: Stage, seed: int) -> None:
     print(f"HUBFERRY_SEED={seed}")
     pull(stage, seed)  # so that what is kept is kept, and what is grown once has grown
-    quiet_s = slowest_hundredth(pull(stage, seed + 1))
+    with attacked(stage, stage.other, seed):
+        quiet_s = slowest_hundredth(pull(stage, seed + 1))
     before = Held.by(stage)
-    with attacked(stage, seed):
+    with attacked(stage, stage.gateway, seed):
         beside_s = slowest_hundredth(pull(stage, seed + 2))
-    print(f"slowest hundredth of kept manifests: {quiet_s * 1000:.1f} ms quiet, {beside_s * 1000:.1f} ms beside them")
+    print(f"slowest hundredth of kept manifests: {quiet_s * 1000:.0f} ms, attacked {beside_s * 1000:.0f} ms")
     assert beside_s < SLOWER * max(quiet_s, LEAST_QUIET_S), f"HUBFERRY_SEED={seed}"
     wait_until(lambda: Held.by(stage).connections == 0, "that nobody's connection stays", 10 * WRITE_TIMEOUT_S)
     wait_until(lambda: Held.by(stage).files <= before.files, "that no file stays open", 10 * WRITE_TIMEOUT_S)
