@@ -37,7 +37,7 @@ SEED = int(os.environ.get("HUBFERRY_SEED") or random.SystemRandom().randrange(10
 PULLS = 300
 CLIENTS = 4
 SLOWER = 10  # times, the slowest hundredth of the kept manifests while it is attacked
-LEAST_QUIET_S = 0.01  # below that the machine is measured and not the gateway
+LEAST_QUIET_S = 0.04  # below that the machine is measured and not the gateway
 STAYS_MIB = 60  # caches that are bounded fill up, and memory that was given back is not all returned
 WRITE_TIMEOUT_S = 2
 
