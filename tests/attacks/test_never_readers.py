@@ -21,8 +21,8 @@ from tests.support.processes import free_port, tcp_answers
 from tests.support.tls import Authority
 
 READERS = 30
-TLS_READERS = 60
-LIMITS = {"write_timeout": "1s", "min_client_rate": "64KiB"}
+TLS_READERS = 40
+LIMITS = {"write_timeout": "2s", "min_client_rate": "64KiB"}
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,23 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield stage
 
 
-def open_files(gateway: Gateway) -> int:
-    return psutil.Process(gateway.pid).num_fds()
+def wait_nobody_left(gateway: Gateway) -> None:
+    """Wait until no client's connection is open, and no file of the cache that was read for one."""
+    process = psutil.Process(gateway.pid)
+
+    def is_left() -> bool:
+        sockets = [one for one in process.net_connections("tcp") if one.laddr.port == gateway.port and one.raddr]
+        files = [one for one in process.open_files() if "/blobs/" in one.path or "/partial/" in one.path]
+        return bool(sockets or files)
+
+    wait_until(lambda: not is_left(), "the end of every connection", 30)
 
 
-def wait_as_before(gateway: Gateway, files: int) -> None:
-    """Each reader took one or two; a few connections to the upstream may stay open for what comes next."""
-    wait_until(lambda: open_files(gateway) < files + READERS // 3, f"about {files} open files", 30)
+def read_together(streams: list[Stream], size_bytes: int) -> None:
+    """Read so much of each, a piece of each in turn: none is idle for long, however busy the machine is."""
+    while streams := [stream for stream in streams if stream.received < size_bytes]:
+        for stream in streams:
+            assert stream.read(), f"{stream.ended} after {stream.received} bytes"
 
 
 def check_why_cut(gateway: Gateway) -> None:
@@ -53,8 +63,8 @@ def check_why_cut(gateway: Gateway) -> None:
         assert line["status"] == 499
         assert line["problem"].endswith(
             (
-                "took nothing for 1 s (server.write_timeout)",
-                "took nothing for 3 s (server.write_timeout)",
+                "took nothing for 2 s (server.write_timeout)",
+                "took nothing for 6 s (server.write_timeout)",
                 "took less than 65536 bytes a second (server.min_client_rate)",
             )
         )
@@ -62,14 +72,14 @@ def check_why_cut(gateway: Gateway) -> None:
 
 def test_a_kept_blob_is_not_read(stage: Stage) -> None:
     """By way of sendfile."""
-    files, memory = open_files(stage.gateway), Memory(stage.gateway)
+    memory = Memory(stage.gateway)
     with strangers(stage.gateway.url, READERS) as sockets:
         pour(sockets, b"GET /v2/app/blobs/%b HTTP/1.1\r\nHost: a\r\n\r\n" % stage.big.digest.encode())
         wait_answered(sockets)
         growth = memory.peak_mib(0.2)
         wait_cut(sockets)
     assert growth < 20, f"+{growth:.0f} MiB"
-    wait_as_before(stage.gateway, files)
+    wait_nobody_left(stage.gateway)
     check_why_cut(stage.gateway)
     assert is_whole(fetch(stage.big_url), stage.big)
 
@@ -80,21 +90,19 @@ def test_a_blob_under_way_is_no_longer_read(stage: Stage) -> None:
     for blob in blobs:
         stage.hub.add_blob(REPOSITORY, blob)
     stage.hub.script(faults.throttle(64 * MIB), role="cdn", times=len(blobs))
-    files, memory = open_files(stage.gateway), Memory(stage.gateway)
+    memory = Memory(stage.gateway)
     with ExitStack() as stack:
         streams: list[Stream] = []
         for blob in blobs:
             streams += [stack.enter_context(open_stream(stage.blob_url(blob))) for _ in range(READERS // 4)]
-        while behind := [stream for stream in streams if stream.received < 12 * MIB]:
-            for stream in behind:  # in turns: whoever waited for the others would be cut meanwhile
-                assert stream.read()
+        read_together(streams, 12 * MIB)
         growth = memory.peak_mib(0.5)
         wait_cut([stream._connection for stream in streams])
         for blob in blobs:
             wait_kept(stage.folder, blob)
     assert growth < 100, f"+{growth:.0f} MiB"
     stage.hub.clear()
-    wait_as_before(stage.gateway, files)
+    wait_nobody_left(stage.gateway)
     assert all(is_whole(fetch(stage.blob_url(blob)), blob) for blob in blobs)
 
 
@@ -103,7 +111,7 @@ def test_what_is_encrypted_is_not_read(stage: Stage, authority: Authority) -> No
     certificate = authority.issue()
     settings = config(stage.folder.parent, stage.hub)
     tls = {"tls_cert": str(certificate.cert_file), "tls_key": str(certificate.key_file)}
-    settings["server"] = {**LIMITS, **tls, "write_timeout": "3s"}  # to read a lot on all of them takes a while
+    settings["server"] = {**LIMITS, **tls, "write_timeout": "6s"}  # to read a lot on all of them takes a while
     port = free_port()
     state = stage.folder.parent / "encrypted"
     with Gateway.start(state, settings, port=port, scheme="https", wait=False) as gateway:
@@ -111,16 +119,14 @@ def test_what_is_encrypted_is_not_read(stage: Stage, authority: Authority) -> No
         context = authority.client_context()
         url = f"{gateway.url}/v2/app/blobs/{stage.big.digest}"
         assert is_whole(fetch(url, context=context), stage.big)
-        files, memory = open_files(gateway), Memory(gateway)
+        memory = Memory(gateway)
         with ExitStack() as stack:
             quick = [stack.enter_context(open_stream(url, context=context)) for _ in range(TLS_READERS)]
-            for stream in quick[::2]:  # half of them read a lot first, and so get large pieces
-                while stream.received < 10 * MIB:
-                    assert stream.read()
+            read_together(quick[::2], 10 * MIB)  # and so get large pieces
             growth = memory.peak_mib(0.5)
             wait_cut([stream._connection for stream in quick])
-            assert growth < 75, f"+{growth:.0f} MiB"
-        wait_as_before(gateway, files)
+            assert growth < 60, f"+{growth:.0f} MiB"
+        wait_nobody_left(gateway)
         check_why_cut(gateway)
         assert is_whole(fetch(url, context=context), stage.big)
 
@@ -185,11 +191,11 @@ def test_who_reads_in_drops_is_cut_and_who_is_merely_slow_is_not(stage: Stage) -
     ):
         begun = time.monotonic()
         while slow.ended is None:
-            slow.read(256 * 1024)
+            slow.read(128 * 1024)
             time.sleep(0.02)
             dripping.read(1)
         assert slow.ended == "complete", "some MB a second are enough"
-        assert time.monotonic() - begun > 2, "long enough to be measured"
+        assert time.monotonic() - begun > 4, "long enough to be measured"
         wait_cut([dripping._connection])
     problem = "the client took less than 65536 bytes a second (server.min_client_rate)"
     wait_event(stage.gateway, "request", outcome="gone", status=499, problem=problem)
@@ -197,10 +203,9 @@ def test_who_reads_in_drops_is_cut_and_who_is_merely_slow_is_not(stage: Stage) -
 
 def test_who_leaves_half_the_connection_has_left(stage: Stage) -> None:
     """A client that says that it sends nothing more is one that hangs up: none does so and goes on reading."""
-    files = open_files(stage.gateway)
     with strangers(stage.gateway.url, READERS) as sockets:
         pour(sockets, b"GET /v2/app/blobs/%b HTTP/1.1\r\nHost: a\r\n\r\n" % stage.big.digest.encode())
         wait_answered(sockets)
         for one in sockets:
             one.shutdown(socket.SHUT_WR)
-        wait_as_before(stage.gateway, files)
+        wait_nobody_left(stage.gateway)
