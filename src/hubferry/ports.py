@@ -199,6 +199,9 @@ class BlobIndex(Index, Protocol):
     async def origins(self, digest: str) -> set[str]:
         """The upstreams that gave content of that digest; empty when that is not known (any more)."""
 
+    async def is_tagged(self, repository: Repository, digest: str) -> bool:
+        """Whether a tag of this repository is noted to mean the manifest of that digest, which need not be kept."""
+
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         """Whether a kept list of what refers to something in this repository names the manifest of that digest."""
 

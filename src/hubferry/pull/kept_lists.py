@@ -171,14 +171,16 @@ class KeptLists:
         return await (self._rights.of(target) if wanted.subject else self._rights.to_list(target))
 
     async def is_held(self, target: Target, wanted: Wanted) -> bool:
-        """Whether this caller may have what a list is about: a manifest that is kept, or named by a kept index or list.
+        """Whether this caller may have what a list is about: a manifest that is kept, tagged, or in a kept index or list.
 
-        Some clients (oras) ask what refers to a manifest before they ask for that.
+        Some clients (oras) ask what refers to a manifest before they ask for that, of which they know by a HEAD.
         """
         if not wanted.subject or not (await self._rights.of(target)).covers:
             return False
         repository = repository_of(target)
         if await self._index.manifest(repository, wanted.subject) is not None:
+            return True
+        if await self._index.is_tagged(repository, wanted.subject):
             return True
         if await self._index.index_of(repository, wanted.subject) is not None:
             return True

@@ -27,7 +27,7 @@ from enum import Enum, auto
 
 from hubferry.core.access import Identities
 from hubferry.core.errors import OciError
-from hubferry.ports import Clock, Index, Repository
+from hubferry.ports import Clock, Index, Repository, UpstreamFailure
 from hubferry.pull.lately import Lately
 from hubferry.pull.target import Target, Witness
 
@@ -145,7 +145,7 @@ class Rights:
             if await self._index.right(repository, LOGIN, EVERYBODY) is None:
                 await self._index.put_right(repository, LOGIN, EVERYBODY, self._clock.time(), is_empty=True)
             yield
-        except OciError:
+        except (OciError, UpstreamFailure):
             if self._fetching[repository] == 1:  # the last that is being fetched
                 await self._index.forget_right(repository, LOGIN, EVERYBODY, only_empty=True)
             raise

@@ -51,6 +51,7 @@ class SqliteIndex:
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
         """See ports.Index; of tags of which nothing is kept, those confirmed longest ago are forgotten."""
         self._remember((repository, tag), entry)
+        self._remember((repository, entry.manifest.digest, "tagged"), True)
         place, manifest = (repository.upstream, repository.name), entry.manifest
         row = (*place, tag, manifest.digest, entry.confirmed_at, manifest.media_type, manifest.size_bytes)
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?, ?)", row))
@@ -94,6 +95,13 @@ class SqliteIndex:
         # not from memory: what nobody had a moment ago may be somebody's private content by now
         found = await self._guarded(lambda db: {row[0] for row in db.execute(sql, {"it": digest})})
         return found or set()
+
+    async def is_tagged(self, repository: Repository, digest: str) -> bool:
+        """See ports.BlobIndex."""
+        sql = "SELECT 1 FROM tags WHERE (upstream, repository, digest) = (?, ?, ?) LIMIT 1"
+        row = (repository.upstream, repository.name, digest)
+        key = (repository, digest, "tagged")
+        return bool(await self._ask(key, lambda db: db.execute(sql, row).fetchone() is not None))
 
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         """See ports.BlobIndex."""
