@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from hubferry.core.access import Grant
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers
+from hubferry.core.manifest import MAX_BYTES
 
 
 class Cause(StrEnum):
@@ -197,8 +198,11 @@ class BlobIndex(Index, Protocol):
 class ContentStore(Protocol):
     """Content by digest; what is in it was verified before it became visible."""
 
-    async def read(self, digest: str) -> bytes | None:
-        """The whole content, None when it is not kept or cannot be read."""
+    async def holds(self, digest: str) -> bool:
+        """Whether content that `read` may give is kept; nothing of it is read."""
+
+    async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
+        """The whole content, None when it is not kept, cannot be read or is longer than `limit_bytes`."""
 
     async def write(self, digest: str, content: bytes) -> None:
         """Keep verified content. Raises StoreFailure."""

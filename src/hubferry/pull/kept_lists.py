@@ -30,7 +30,7 @@ from hubferry.pull.answer import Trail
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_manifests import Timing
 from hubferry.pull.lately import MAX_REMEMBERED
-from hubferry.pull.lists import Listed, UpstreamLists, Wanted, check_list
+from hubferry.pull.lists import MAX_LIST, Listed, UpstreamLists, Wanted, check_list
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
 from hubferry.pull.target import Target, Witness
@@ -162,7 +162,7 @@ class KeptLists:
         """A kept list with its body, None when that is gone."""
         if not entry.digest:
             return Listed(absence=_absence(target, wanted))
-        body = await self._store.read(entry.digest)
+        body = await self._store.read(entry.digest, MAX_LIST)
         if body is None:
             return None
         listed = Listed(body, entry.media_type, entry.filters, entry.next_last)

@@ -255,17 +255,17 @@ class KeptManifests:
         described = await self._index.manifest(repository, digest)
         key = (repository, digest, target.credential)
         wants_body = request.method == "GET"
-        content = await self._store.read(digest) if described is None and wants_body else None
-        if described is None and wants_body and content is None:
+        # not read before the caller's right is known: the digest may be that of anything
+        if described is None and wants_body and not await self._store.holds(digest):
             trail.outcome = "miss"
             fetched = await self._guarded(target, (*key, "body"), lambda: self._fetch(target, repository, digest))
             return manifest_answer(request, *fetched)
         if described is None or not await self._rights.may(target):
             trail.outcome = "miss" if described is None else "revalidated"
             learned = await self._guarded(target, key, lambda: self._learn(target, repository, digest))
-            described, content = learned[0], learned[1] or content
+            described, content = learned
         else:
-            trail.outcome = "hit"
+            content, trail.outcome = None, "hit"
         if wants_body and content is None:
             content = await self._body(target, described, trail)
         reusable_s = REUSABLE_S if trail.outcome == "hit" else 0.0
