@@ -4,7 +4,7 @@ Bodies are opaque to the orchestrator: it hands them on and closes them, because
 enter Python.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
@@ -219,6 +219,10 @@ class NoRoom(StoreFailure):
     """This content cannot be kept within the limits; other content may be."""
 
 
+class LargerThanCache(NoRoom):
+    """This content is larger than all that may be kept: it will not fit later either."""
+
+
 class Region(NamedTuple):
     """A part of a file that is open under `descriptor`, whose bytes are in memory."""
 
@@ -254,6 +258,22 @@ class Fetched:
     start_bytes: int
     size_bytes: int | None
     body: Readable
+
+
+class BlobAnswer(Protocol):
+    """What `Fetched` is, also for those who have another class for it."""
+
+    @property
+    def start_bytes(self) -> int:
+        """Where the body begins."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How long the whole blob is, if known."""
+
+    @property
+    def body(self) -> Readable:
+        """From there on."""
 
 
 class Fetch(Protocol):
@@ -306,11 +326,17 @@ class Fills(Protocol):
         """None when it is not being filled."""
 
     async def start(
-        self, upstream: str, digest: str, fetch: Fetch, on_wrong: Callable[[], None] = lambda: None
+        self,
+        upstream: str,
+        digest: str,
+        fetch: Fetch,
+        on_wrong: Callable[[], None],
+        on_unkept: Callable[[BlobAnswer], Awaitable[None]],
     ) -> bool:
-        """Fill it; whether `fetch` was answered; `on_wrong` is told when what came is not the blob.
+        """Fill it; whether `fetch` was answered.
 
-        Raises OciError, UpstreamFailure, StoreFailure.
+        `on_wrong` is told when what came is not the blob; `on_unkept` is given what came when there is no room for it,
+        and closes it or has it closed. Raises OciError, UpstreamFailure, StoreFailure.
         """
 
     async def ended(self, upstream: str, digest: str) -> None:

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
-from hubferry.fill.lead import AlreadyKept, Leader
+from hubferry.fill.lead import AlreadyKept, Leader, OnUnkept, close_unkept
 from hubferry.fill.links import Links
 from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Effort, Fetch, Partials, Standing, WrongContent
@@ -59,7 +59,14 @@ class Fill:
     """The fill of one (upstream, digest) in this process."""
 
     def __init__(
-        self, upstream: str, digest: str, fetch: Fetch, around: Surroundings, on_wrong: Callable[[], None]
+        self,
+        upstream: str,
+        digest: str,
+        fetch: Fetch,
+        around: Surroundings,
+        *,
+        on_wrong: Callable[[], None] = lambda: None,
+        on_unkept: OnUnkept = close_unkept,
     ) -> None:
         self.progress = Progress()
         self.store_failure: StoreFailure | None = None
@@ -80,6 +87,7 @@ class Fill:
             report=self._report,
             effort=around.effort,
             links=around.links,
+            on_unkept=on_unkept,
         )
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

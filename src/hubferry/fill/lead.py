@@ -5,7 +5,7 @@ the upstream's blob still has the same size; else another file takes its place, 
 then they are cut (WrongContent). Not here: following another process, what becomes of a failure (fill.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
@@ -16,9 +16,16 @@ from hubferry.fill.parts import Effort, Fetch, Fetched, WrongContent
 from hubferry.fill.progress import Progress
 from hubferry.fill.source import Source
 from hubferry.fill.writer import Damaged, Writer, hash_prefix
-from hubferry.ports import StoreFailure
+from hubferry.ports import NoRoom, StoreFailure
 
 Report = Callable[[str, str], None]
+OnUnkept = Callable[[Fetched], Awaitable[None]]
+"""Is given an upstream's answer for which there is no room, and sees to its end."""
+
+
+async def close_unkept(fetched: Fetched) -> None:
+    """The `OnUnkept` of whoever has no use for it."""
+    await fetched.body.close()
 
 
 class AlreadyKept(Exception):
@@ -53,7 +60,9 @@ class Leader:
         report: Report,
         effort: Effort,
         links: Links,
+        on_unkept: OnUnkept,
     ) -> None:
+        self._on_unkept = on_unkept
         self._upstream = upstream
         self._digest = digest
         self._fetch = fetch
@@ -75,6 +84,9 @@ class Leader:
         beginning = await self._first_answer()
         try:
             await self._file.on_thread(self._declare, beginning)
+        except NoRoom:
+            await self._on_unkept(beginning.fetched)
+            raise
         except BaseException:
             await beginning.fetched.body.close()
             raise
@@ -182,7 +194,7 @@ class Leader:
 
     def _declare(self, beginning: Beginning) -> None:
         size_bytes = beginning.size_bytes
-        self._file.partial.reserve(beginning.offset if size_bytes is None else size_bytes)
+        self._file.partial.expect(beginning.offset, size_bytes)
         if not beginning.offset:
             self._file.partial.declare(size_bytes)
 

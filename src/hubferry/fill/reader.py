@@ -150,10 +150,11 @@ class FillBody:
         now_s = time.monotonic()
         recent = self._recent_piece(end, now_s)
         size_bytes = min(self._pace.next_bytes(now_s), end - self._at)
-        if recent is not None:
-            self._at += len(recent)
-            return recent
         try:
+            self._file.partial.took(size_bytes if recent is None else len(recent))
+            if recent is not None:
+                self._at += len(recent)
+                return recent
             piece = await self._file.read(self._at, size_bytes)
         except StoreFailure as failure:
             raise NotKept(Cause.CUT, "cache", str(failure)) from None
@@ -171,6 +172,10 @@ class FillBody:
         size_bytes = min(self._pace.next_region_bytes(now_s), end - self._at)
         if self._file is None or size_bytes <= 0:
             return None
+        try:
+            self._file.partial.took(size_bytes)
+        except StoreFailure:
+            return None  # reading it says why
         region = self._file.partial.region(self._at, size_bytes)
         if region is not None:
             self._at += size_bytes

@@ -7,24 +7,35 @@
     no                       -        GET                               filled; its GET proves    miss
 
 Whatever many ask at the same moment is asked once. A Range far ahead of the fill is fetched on its own, by a few
-clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass), also from where the
-disk failed on.
+clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass), from the answer
+to the one request that was to fill it, and also from where the disk failed on.
 A refusal (401, 403) withdraws the right at once. Not here: what the upstream is asked (blob_source.py).
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
 
 from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange
-from hubferry.ports import Blob, BlobIndex, BlobStore, EventLog, Fetched, Fills, InFile, Readable, StoreFailure
+from hubferry.ports import (
+    Blob,
+    BlobAnswer,
+    BlobIndex,
+    BlobStore,
+    EventLog,
+    Fetched,
+    Fills,
+    InFile,
+    Readable,
+    StoreFailure,
+)
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import BINARY, asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
 from hubferry.pull.fetch import Fetcher
-from hubferry.pull.kept_bodies import GoingOn, Noticed
+from hubferry.pull.kept_bodies import GoingOn, Noticed, Part, Spare
 from hubferry.pull.manifests import unusable
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Rights, repository_of
@@ -32,6 +43,7 @@ from hubferry.pull.streamed_blobs import Stream
 from hubferry.pull.target import Target, Witness
 
 FAR_AHEAD_BYTES = 8 * 2**20
+MAX_SKIPPED_BYTES = 2**20  # of an answer that is there: less than another request costs
 MAX_AHEAD = 2  # separate fetches of one blob at a time
 NOBODYS = Request("GET", "", "", (), "http", "", "")
 MAX_ROUNDS = 3  # a fill may fail between its beginning and its first reader
@@ -67,6 +79,13 @@ class KeptBlobs:
         """GET or HEAD of a blob, whole or one range. Raises OciError."""
         source = BlobSource(self._fetcher, target, digest)
         ask = _Ask(request, target, digest, trail, source, asked_range(request, digest))
+        try:
+            return await self._answer(ask)
+        finally:
+            await ask.spare.close()
+
+    async def _answer(self, ask: "_Ask") -> Answer:
+        request, target, digest, trail = ask.request, ask.target, ask.digest, ask.trail
         is_proven = await self._is_proven(ask)
         held_bytes = await self._index.blob(repository_of(target), digest)
         was_filled = False
@@ -97,7 +116,7 @@ class KeptBlobs:
                 return await self._pass_through(ask)
         if not was_filled:  # a file that is there and cannot be used, nor removed
             return await self._pass_through(ask)
-        raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
+        raise unusable(ask.source.asked, "every attempt to fetch it broke off or gave other bytes")
 
     async def fill(self, target: Target, digest: str) -> None:
         """Have a blob kept of this repository, and wait for the end of that. Raises OciError, StoreFailure.
@@ -159,8 +178,32 @@ class KeptBlobs:
 
     async def _pass_through(self, ask: "_Ask") -> Answer:
         ask.trail.outcome = "bypass"
+        if ask.spare.is_there:
+            # before it is taken: whoever is cancelled here must not leave it open
+            await self._rights.note(ask.target, may=True, witness=ask.source.witness)
+        fetched = ask.spare.take()
+        if fetched is not None and (answer := await self._hand_on(ask, fetched)) is not None:
+            return answer
         stream = partial(self._stream, ask.request, ask.target, ask.digest)
         return await self._proofs.ask_now(ask.target, stream, lambda answer: answer.witness)
+
+    async def _hand_on(self, ask: "_Ask", fetched: BlobAnswer) -> Answer | None:
+        """An answer of the upstream that could not be kept; None, and closed, when it begins elsewhere."""
+        size_bytes, start, end = fetched.size_bytes, 0, None
+        lines = identity(ask.digest, size_bytes)
+        status = 200
+        if ask.byte_range is not None and size_bytes is not None:
+            part = place_range(ask.byte_range, size_bytes)
+            if part is None:
+                await fetched.body.close()
+                raise refuse_range(ask.source.asked, size_bytes)
+            status, start, end = 206, part.first, part.last + 1
+            lines = identity(ask.digest, part.length)
+            lines += (("content-range", f"bytes {part.first}-{part.last}/{size_bytes}"),)
+        if not 0 <= start - fetched.start_bytes <= MAX_SKIPPED_BYTES:
+            await fetched.body.close()
+            return None
+        return Answer(status, lines, Part(fetched, start, end))
 
     async def _is_proven(self, ask: "_Ask") -> bool:
         held = await self._index.blob(repository_of(ask.target), ask.digest)
@@ -179,7 +222,8 @@ class KeptBlobs:
         """See Fills.start; whoever asks with the same credential meanwhile waits for the same answer."""
 
         async def fill() -> bool:
-            is_proven = await self._fills.start(*ask.key, ask.source.fetch, ask.source.gave_wrong)
+            source = ask.source
+            is_proven = await self._fills.start(*ask.key, source.fetch, source.gave_wrong, ask.spare.offer)
             if not is_proven:
                 return False
             # a small one may be complete by now
@@ -206,6 +250,7 @@ class _Ask:
     trail: Trail
     source: BlobSource
     byte_range: ByteRange | None
+    spare: Spare = field(default_factory=Spare)
 
     @property
     def key(self) -> tuple[str, str]:
