@@ -332,8 +332,10 @@ class Fills(Protocol):
         fetch: Fetch,
         on_wrong: Callable[[], None],
         on_unkept: Callable[[BlobAnswer], Awaitable[None]],
+        *,
+        address: str,
     ) -> bool:
-        """Fill it; whether `fetch` was answered.
+        """Fill it on behalf of a client's address; whether `fetch` was answered.
 
         `on_wrong` is told when what came is not the blob; `on_unkept` is given what came when there is no room for it,
         and closes it or has it closed. Raises OciError, UpstreamFailure, StoreFailure.

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hubferry.core.manifest import parts_of
 from hubferry.ports import NoRoom, NotKept, StoreFailure
 from hubferry.store.blobs import BlobStore
 from hubferry.store.content import FileStore
-from hubferry.store.housekeeping import SETTLED_S, Housekeeping
+from hubferry.store.housekeeping import DRAFT_S, SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import BLOCK_BYTES, Layout, occupied_bytes
 from hubferry.store.ledger import Ledger, Limits, Removed
@@ -379,6 +380,24 @@ def test_what_a_crash_left_is_put_right(make: Callable[..., House]) -> None:
     house.keeping.count()
     assert house.counted_bytes == house.on_disk_bytes == 20 * BLOCK_BYTES
     assert house.has(kept)
+
+
+def test_drafts_of_a_process_that_was_killed_are_removed(make: Callable[..., House]) -> None:
+    house = make()
+    house.at = time.time()
+    kept = house.layout.content(house.keep(blob(1)))
+    partial = house.blobs.open_partial(UPSTREAM, digest_of(b"x"))
+    partial.close()
+    drafts = [kept.with_name(f".{kept.name}.1.abc"), house.layout.partial / ".sha256-x.json.draft"]
+    for draft in drafts:
+        draft.write_bytes(b"half")
+    house.keeping.remove_drafts()
+    assert all(draft.exists() for draft in drafts)  # somebody may be writing them
+    house.at += DRAFT_S + 1
+    house.keeping.remove_drafts()
+    assert not any(draft.exists() for draft in drafts)
+    assert kept.exists()
+    assert len(list(house.layout.partial.iterdir())) == 1
 
 
 def test_a_lower_cap_is_reached_at_the_next_count(make: Callable[..., House]) -> None:

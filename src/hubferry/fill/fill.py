@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
-from hubferry.fill.lead import AlreadyKept, Leader, OnUnkept, close_unkept
+from hubferry.fill.lead import AlreadyKept, Leader, OnUnkept, Writers, close_unkept
 from hubferry.fill.links import Links
 from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Effort, Fetch, Partials, Standing, WrongContent
@@ -53,6 +53,7 @@ class Surroundings:
     unwatched_bytes: int
     effort: Effort
     links: Links
+    writers: Writers
 
 
 class Fill:
@@ -65,12 +66,14 @@ class Fill:
         fetch: Fetch,
         around: Surroundings,
         *,
+        client: str = "",
         on_wrong: Callable[[], None] = lambda: None,
         on_unkept: OnUnkept = close_unkept,
     ) -> None:
         self.progress = Progress()
         self.store_failure: StoreFailure | None = None
         self.is_proven = False  # the upstream answered the fetch, so that its caller may have the blob
+        self.client = client
         self._upstream = upstream
         self._digest = digest
         self._around = around
@@ -87,6 +90,8 @@ class Fill:
             report=self._report,
             effort=around.effort,
             links=around.links,
+            writers=around.writers,
+            client=client,
             on_unkept=on_unkept,
         )
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -103,6 +108,11 @@ class Fill:
         if self._file.shared is None or self.progress.failure is not None:
             return None
         return FillVisit(self._file.shared, self.progress, self._watchers)
+
+    @property
+    def idle_s(self) -> float:
+        """For how long nobody has wanted it; 0 while somebody may still be on the way to it."""
+        return self._watchers.idle_s
 
     async def run(self) -> None:
         """Fill. Raises nothing but CancelledError: what went wrong is told to `begun` and to readers."""

@@ -6,6 +6,7 @@ then they are cut (WrongContent). Not here: following another process, what beco
 """
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
@@ -13,10 +14,13 @@ from hubferry.fill.connections import Connections
 from hubferry.fill.links import Links
 from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Effort, Fetch, Fetched, WrongContent
+from hubferry.fill.places import Turns
 from hubferry.fill.progress import Progress
 from hubferry.fill.source import Source
 from hubferry.fill.writer import Damaged, Writer, hash_prefix
 from hubferry.ports import NoRoom, StoreFailure
+
+MAX_REMEMBERING = 16  # fills that hold their last pieces in memory (progress.py); when there are more, none does
 
 Report = Callable[[str, str], None]
 OnUnkept = Callable[[Fetched], Awaitable[None]]
@@ -30,6 +34,14 @@ async def close_unkept(fetched: Fetched) -> None:
 
 class AlreadyKept(Exception):
     """The blob got its final name in the meantime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """What the writers of one process share: their threads, and their turns."""
+
+    pool: ThreadPoolExecutor
+    turns: Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +72,12 @@ class Leader:
         report: Report,
         effort: Effort,
         links: Links,
+        writers: Writers,
+        client: str,
         on_unkept: OnUnkept,
     ) -> None:
+        self._writers = writers
+        self._client = client
         self._on_unkept = on_unkept
         self._upstream = upstream
         self._digest = digest
@@ -117,12 +133,24 @@ class Leader:
                 hasher,
                 beginning.offset,
                 size_bytes=source.size_bytes,
-                pool=self._file.pool,
-                on_written=self._progress.advance,
+                pool=self._writers.pool,
+                on_written=self._written,
+                turns=self._writers.turns,
+                client=self._client,
             )
-            await self._pump(source, writer, check_wanted)
+            self._writers.turns.writers += 1
+            try:
+                await self._pump(source, writer, check_wanted)
+            finally:
+                self._writers.turns.writers -= 1
         finally:
             await source.close()
+
+    def _written(self, written_bytes: int, piece: bytes) -> None:
+        if self._writers.turns.writers > MAX_REMEMBERING:
+            self._progress.forget_recent()
+            piece = b""
+        self._progress.advance(written_bytes, piece)
 
     async def _pump(self, source: Source, writer: Writer, check_wanted: Callable[[], None]) -> None:
         is_right = False
@@ -135,6 +163,7 @@ class Leader:
                 progress=self._progress,
                 effort=self._effort,
                 links=self._links,
+                client=self._client,
                 check_wanted=check_wanted,
             )
             await connections.run(source)

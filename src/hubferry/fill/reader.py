@@ -85,6 +85,12 @@ class Watchers:
         return self._progress.fetched_bytes - self._left_at
 
     @property
+    def idle_s(self) -> float:
+        """For how long nobody has wanted it; 0 while whoever wants it may still be on the way to it."""
+        idle_s = 0.0 if self._count else time.monotonic() - self._left_at_s
+        return idle_s if idle_s > GRACE_S else 0.0
+
+    @property
     def are_there(self) -> bool:
         """Whether anybody wants it."""
         return self._count > 0

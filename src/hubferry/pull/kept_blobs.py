@@ -223,7 +223,9 @@ class KeptBlobs:
 
         async def fill() -> bool:
             source = ask.source
-            is_proven = await self._fills.start(*ask.key, source.fetch, source.gave_wrong, ask.spare.offer)
+            is_proven = await self._fills.start(
+                *ask.key, source.fetch, source.gave_wrong, ask.spare.offer, address=ask.request.peer
+            )
             if not is_proven:
                 return False
             # a small one may be complete by now

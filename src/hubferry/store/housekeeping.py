@@ -25,6 +25,8 @@ from hubferry.store.schema import is_counted, note_counted
 
 FLUSH_S = 5.0  # also how long a reader may take too little before it counts as none
 SETTLED_S = 60.0  # a row is there before its file
+DRAFT_S = 600.0  # a draft is written in a moment: one that is older was left by a process that was killed
+SWEEP_S = 3600.0
 PAUSE_S = 0.005  # others want the interpreter and the disk as well
 
 
@@ -54,7 +56,11 @@ class Housekeeping:
 
     def _run(self) -> None:
         self.count()
+        swept_at = time.monotonic() - SWEEP_S
         while not self._over.wait(FLUSH_S):
+            if time.monotonic() - swept_at >= SWEEP_S:
+                self.remove_drafts()
+                swept_at = time.monotonic()
             self._ledger.flush()
             self._ledger.pins.release_unused()
             if self._transact(is_counted) is False:  # the index was lost meanwhile
@@ -75,6 +81,19 @@ class Housekeeping:
             )
             self._transact(note_counted)
         self._ledger.shrink()
+
+    def remove_drafts(self) -> None:
+        """Remove what was being written when a process was killed: it is not counted, and nobody looks for it."""
+        oldest = self._now() - DRAFT_S
+        for folder in (self._layout.partial, *(shelf for _, shelf in self._layout.shelves())):
+            if self._over.is_set():
+                return
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        with contextlib.suppress(OSError):
+                            if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                                Path(entry.path).unlink()
 
     def _compare(self, prefix: str, found: dict[str, "_Found"]) -> None:
         def rows(db: sqlite3.Connection) -> dict[str, tuple[int, float]]:
