@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from hubferry.core.access import Grant
 from hubferry.core.exchange import Send
 from hubferry.core.http import Headers
+from hubferry.core.manifest import MAX_BYTES
 
 
 class Cause(StrEnum):
@@ -218,8 +219,11 @@ class BlobIndex(Index, Protocol):
 class ContentStore(Protocol):
     """Content by digest; what is in it was verified before it became visible."""
 
-    async def read(self, digest: str) -> bytes | None:
-        """The whole content, None when it is not kept or cannot be read."""
+    async def holds(self, digest: str) -> bool:
+        """Whether content that `read` may give is kept; nothing of it is read."""
+
+    async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
+        """The whole content, None when it is not kept, cannot be read or is longer than `limit_bytes`."""
 
     async def write(self, digest: str, content: bytes) -> None:
         """Keep verified content. Raises StoreFailure."""
@@ -234,6 +238,10 @@ class StoreFailure(Exception):
 
 class NoRoom(StoreFailure):
     """This content cannot be kept within the limits; other content may be."""
+
+
+class LargerThanCache(NoRoom):
+    """This content is larger than all that may be kept: it will not fit later either."""
 
 
 class Region(NamedTuple):
@@ -271,6 +279,22 @@ class Fetched:
     start_bytes: int
     size_bytes: int | None
     body: Readable
+
+
+class BlobAnswer(Protocol):
+    """What `Fetched` is, also for those who have another class for it."""
+
+    @property
+    def start_bytes(self) -> int:
+        """Where the body begins."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How long the whole blob is, if known."""
+
+    @property
+    def body(self) -> Readable:
+        """From there on."""
 
 
 class Fetch(Protocol):
@@ -330,16 +354,18 @@ class Fills(Protocol):
         upstream: str,
         digest: str,
         fetch: Fetch,
-        on_wrong: Callable[[], None] = lambda: None,
-        on_verified: Callable[[int], Awaitable[None]] | None = None,
+        on_wrong: Callable[[], None],
         *,
-        anew: bool = False,
+        on_verified: Callable[[int], Awaitable[None]],
+        on_unkept: Callable[[BlobAnswer], Awaitable[None]],
+        anew: bool,
+        address: str,
     ) -> bool:
-        """Fill it, with `anew` also when it is kept; whether `fetch` was answered.
+        """Fill it on behalf of a client's address, with `anew` also when it is kept; whether `fetch` was answered.
 
         `on_wrong` is told when what came is not the blob; `on_verified` its size in bytes when it is, just before it
-        is kept.
-        Raises OciError, UpstreamFailure, StoreFailure.
+        is kept; `on_unkept` is given what came when there is no room for it, and closes it or has it closed. Raises
+        OciError, UpstreamFailure, StoreFailure.
         """
 
     def is_running(self, upstream: str, digest: str) -> bool:

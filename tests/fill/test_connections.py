@@ -30,7 +30,7 @@ def play(scene: Coroutine[Any, Any, None], *stages: Stage) -> None:
     """As fakes.play; nor is a part of the budget left behind."""
     fakes.play(scene, *stages)
     for stage in stages:
-        assert not stage.fills._around.links._extra
+        assert not stage.fills._around.links._shares
 
 
 async def check_kept(stage: Stage, line: Line, digest: str = DIGEST, data: bytes = DATA) -> None:

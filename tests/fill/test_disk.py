@@ -96,6 +96,35 @@ def test_a_disk_that_fails_at_the_beginning_is_told_to_whoever_asked(tmp_path: P
     play(scene(), stage)
 
 
+class OpensOnce:
+    """Partials on a store that opens a file once."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._opened = 0
+
+    def open_partial(self, upstream: str, digest: str) -> Partial:
+        self._opened += 1
+        if self._opened > 1:
+            raise StoreFailure(os.strerror(errno.EMFILE))
+        return self._store.open_partial(upstream, digest)
+
+
+def test_a_file_that_cannot_be_opened_anew_is_a_store_failure_and_no_more(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, partials=OpensOnce)
+    left = stage.store.open_partial(UPSTREAM, DIGEST)
+    left.write(0, [b"nobody knows what"])
+    left.close()
+
+    async def scene() -> None:
+        with pytest.raises(StoreFailure, match=os.strerror(errno.EMFILE)):
+            await stage.fills.start(UPSTREAM, DIGEST, Upstream(DATA).fetch)
+        await stage.settled()
+        assert stage.events() == ["store_failed"]
+
+    play(scene(), stage)
+
+
 def test_a_blob_that_has_no_room_is_not_begun(tmp_path: Path) -> None:
     index = SqliteIndex(tmp_path, FakeLog())
     assert index.transact(is_counted)

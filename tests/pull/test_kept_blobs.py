@@ -14,6 +14,7 @@ from hubferry.core.http import Headers, Request, get
 from hubferry.core.layers import Layer, resolve
 from hubferry.core.redirect import Trust
 from hubferry.fill.fills import Fills
+from hubferry.fill.parts import Effort
 from hubferry.ports import Cause, Repository, StoreFailure, UpstreamFailure
 from hubferry.pull.answer import Trail
 from hubferry.pull.blob_answers import BINARY
@@ -122,7 +123,7 @@ class Stage:
         fetcher = build_fetcher(self.upstream, self.clock, SharedFlights())
         self.content = StreamedBlobs(fetcher)
         self.store = BlobStore(folder)
-        self.fills = Fills(self.store, self.log)
+        self.fills = Fills(self.store, self.log, effort=Effort(connections=1))  # also where the machine is busy
         rights = build_rights(self.index, self.clock)
         index = cast("Any", self.index)
         self.blobs = KeptBlobs(

@@ -250,14 +250,14 @@ def test_whoever_comes_just_as_damage_is_found_does_not_hide_it(
 
 
 def counted_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    hashed = []
+    seen: list[str] = []
 
-    def check(digest: str, descriptor: int) -> str:
-        hashed.append(digest)
-        return check_file(digest, descriptor)
+    def check(digest: str, descriptor: int, hashed: Callable[[int], None]) -> str:
+        seen.append(digest)
+        return check_file(digest, descriptor, hashed)
 
     monkeypatch.setattr(blobs, "check_file", check)
-    return hashed
+    return seen
 
 
 async def read_back(store: BlobStore) -> None:
@@ -275,9 +275,9 @@ def test_a_check_that_takes_long_holds_the_body_and_not_the_head(
     store, may_end = BlobStore(tmp_path), threading.Event()
     store.path(DIGEST).touch() if is_right else flip(store.path(DIGEST))
 
-    def check_later(digest: str, descriptor: int) -> str:
+    def check_later(digest: str, descriptor: int, hashed: Callable[[int], None]) -> str:
         may_end.wait(30)
-        return check_file(digest, descriptor)
+        return check_file(digest, descriptor, hashed)
 
     monkeypatch.setattr(blobs, "check_file", check_later)
     monkeypatch.setattr(blobs, "CHECK_PATIENCE_S", 0.0)

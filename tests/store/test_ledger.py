@@ -1,22 +1,25 @@
 """The account of a cache folder: caps that hold, what goes first, and what never goes."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hubferry.core.manifest import parts_of
-from hubferry.ports import NoRoom, StoreFailure
+from hubferry.ports import NoRoom, NotKept, StoreFailure
 from hubferry.store.blobs import BlobStore
 from hubferry.store.content import FileStore
-from hubferry.store.housekeeping import SETTLED_S, Housekeeping
+from hubferry.store.housekeeping import DRAFT_S, SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import BLOCK_BYTES, Layout, occupied_bytes
 from hubferry.store.ledger import Ledger, Limits, Removed
+from hubferry.store.pins import Pins
 from hubferry.store.schema import is_counted, total_bytes
 from tests.fill.fakes import UPSTREAM, content, digest_of, read_all
 from tests.pull.fakes import FakeLog
@@ -38,6 +41,7 @@ class House:
         self.evicted: list[Removed] = []
         limits = Limits(max_size_bytes, min_free_bytes)
         self.ledger = Ledger(self.layout, self.index.transact, limits, now=lambda: self.at, evicted=self.evicted.append)
+        self.ledger.pins = Pins(lambda: self.at)
         self.blobs = BlobStore(folder, self.ledger)
         self.content = FileStore(folder, self.ledger)
         self.keeping = Housekeeping(self.layout, self.ledger, self.index.transact, now=lambda: self.at)
@@ -217,14 +221,98 @@ def test_a_repository_no_longer_holds_what_was_removed(make: Callable[..., House
     assert house.index.transact(holdings) == 0
 
 
+def test_a_blob_under_way_removes_others_only_as_it_comes(make: Callable[..., House]) -> None:
+    house = make(max_size_bytes=100 * 2**20)
+    for number in range(9):
+        house.keep(blob(number, blocks=2560))  # 10 MiB each
+    partial = house.blobs.open_partial(UPSTREAM, digest_of(b"x"))
+    assert partial.standing() == "ours"
+    partial.expect(0, 95 * 2**20)
+    assert house.evicted == []
+    partial.write(0, [b"x" * 2**20 * 4])
+    assert house.evicted == []  # there is room for that, and for as much again
+    partial.write(2**22, [b"x" * 2**20 * 5])
+    assert house.evicted == [Removed(1, 10 * 2**20)]
+    partial.close()
+
+
+def test_what_cannot_have_room_removes_nothing(make: Callable[..., House]) -> None:
+    house = make()
+    free = [house.keep(blob(number)) for number in range(4)]
+    read = house.keep(blob(9, blocks=50))
+
+    async def scene() -> None:
+        held = await house.blobs.open(read)
+        assert held is not None
+        partial = house.blobs.open_partial(UPSTREAM, digest_of(b"x"))
+        assert partial.standing() == "ours"
+        with pytest.raises(NoRoom, match="in use"):
+            partial.expect(0, 60 * BLOCK_BYTES)
+        assert all(map(house.has, free))
+        partial.expect(0, 40 * BLOCK_BYTES)
+        partial.close()
+        held.close()
+
+    asyncio.run(scene())
+
+
+def test_a_file_whose_reader_takes_nothing_makes_room(make: Callable[..., House]) -> None:
+    house = make()
+    read = house.keep(blob(0, blocks=90))
+
+    async def scene() -> None:
+        held = await house.blobs.open(read)
+        assert held is not None
+        stuck, again = held.body(0, None), held.body(0, None)
+        held.close()
+        assert await stuck.read() is not None
+        assert await again.read() is not None
+        house.at += 10
+        house.ledger.pins.release_unused()  # enough was read
+        with pytest.raises(NoRoom, match="in use"):
+            house.keep(blob(1, blocks=50))
+        house.at += 10
+        house.ledger.pins.release_unused()
+        assert await again.read() is not None  # one that goes on keeps the file
+        with pytest.raises(NoRoom, match="in use"):
+            house.keep(blob(1, blocks=50))
+        house.at += 30
+        house.ledger.pins.release_unused()
+        kept = house.keep(blob(1, blocks=50))
+        assert house.has(kept)
+        assert not house.has(read)
+        taken = sum(os.fstat(descriptor).st_blocks for descriptor in open_descriptors(house.layout.blobs))
+        assert taken == 0, "what was removed takes room until its reader leaves"
+        with pytest.raises(NotKept, match="make room"):
+            await stuck.read()
+        assert await again.next_region() is None
+        await stuck.close()
+        await again.close()
+
+    asyncio.run(scene())
+
+
+def open_descriptors(folder: Path) -> list[int]:
+    """The files of a folder that this process has open, removed or not."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith(str(folder)):
+                found.append(int(link.name))
+    return found
+
+
 def test_a_blob_of_unknown_length_stays_within_the_cap(make: Callable[..., House]) -> None:
     house = make(max_size_bytes=65 * 2**20)
     partial = house.blobs.open_partial(UPSTREAM, digest_of(b"x"))
     assert partial.standing() == "ours"
-    partial.reserve(0)
-    partial.write(0, [b"x" * KIB])  # counts 64 MiB ahead
-    with pytest.raises(NoRoom):
-        partial.write(64 * 2**20, [b"x" * 2 * KIB])
+    partial.expect(0, None)
+    piece = b"x" * 2**20
+    for number in range(64):
+        partial.write(number * len(piece), [piece])
+        assert house.on_disk_bytes <= house.counted_bytes <= 65 * 2**20
+    with pytest.raises(NoRoom):  # the last MiB has a block for the sidecar
+        partial.write(64 * len(piece), [piece])
     partial.close()
 
 
@@ -292,6 +380,24 @@ def test_what_a_crash_left_is_put_right(make: Callable[..., House]) -> None:
     house.keeping.count()
     assert house.counted_bytes == house.on_disk_bytes == 20 * BLOCK_BYTES
     assert house.has(kept)
+
+
+def test_drafts_of_a_process_that_was_killed_are_removed(make: Callable[..., House]) -> None:
+    house = make()
+    house.at = time.time()
+    kept = house.layout.content(house.keep(blob(1)))
+    partial = house.blobs.open_partial(UPSTREAM, digest_of(b"x"))
+    partial.close()
+    drafts = [kept.with_name(f".{kept.name}.1.abc"), house.layout.partial / ".sha256-x.json.draft"]
+    for draft in drafts:
+        draft.write_bytes(b"half")
+    house.keeping.remove_drafts()
+    assert all(draft.exists() for draft in drafts)  # somebody may be writing them
+    house.at += DRAFT_S + 1
+    house.keeping.remove_drafts()
+    assert not any(draft.exists() for draft in drafts)
+    assert kept.exists()
+    assert len(list(house.layout.partial.iterdir())) == 1
 
 
 def test_a_lower_cap_is_reached_at_the_next_count(make: Callable[..., House]) -> None:

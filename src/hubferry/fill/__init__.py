@@ -10,6 +10,7 @@ fills.Fills      every fill of this process; the only thing that pull uses
       intake     where the bytes of all of them go
       source     one range as an unbroken stream
     writer       hash and write on a thread
+      places     whose turn it is
     progress     what readers may read
     reader       readers of the growing file
   parts          what is needed of upstream and disk

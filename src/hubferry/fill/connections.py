@@ -41,9 +41,11 @@ class Connections:
         progress: Progress,
         effort: Effort,
         links: Links,
+        client: str = "",
         check_wanted: Callable[[], None],
     ) -> None:
-        """`check_wanted` is called after each piece, and may raise."""
+        """`check_wanted` is called after each piece, and may raise; `client` is whose share of connections it takes."""
+        self._client = client
         self._upstream = upstream
         self._fetch = fetch
         self._file = file
@@ -91,7 +93,7 @@ class Connections:
             intake.segments.finish(connection.segment)
         elif await self._file.on_thread(self._file.partial.go_ahead):
             known = self._links.known(self._upstream, intake.now())
-            crew = Crew(intake, self._links, self._effort, rate_bps, is_known=known is not None)
+            crew = Crew(intake, self._links, self._effort, rate_bps, is_known=known is not None, client=self._client)
             await crew.run(connection)
             self._effort = replace(self._effort, connections=crew.allowed)  # for this blob
             self._may_share = crew.allowed > 1
@@ -128,4 +130,4 @@ class Connections:
         if rate_bps > FAST_BPS or left_bytes < rate_bps * WORTH_S:
             return False
         known = self._links.known(self._upstream, intake.now())
-        return (known is None or known.verdict == "helps") and self._links.has_room(self._upstream)
+        return (known is None or known.verdict == "helps") and self._links.has_room(self._upstream, self._client)

@@ -35,8 +35,13 @@ RELIEFS = 5  # of slow ones, for each connection
 class Crew:
     """The connections of one blob while there are several."""
 
-    def __init__(self, intake: Intake, links: Links, effort: Effort, alone_bps: float, *, is_known: bool) -> None:
-        """`alone_bps` is what one connection gave, in bytes a second; `is_known`: that several are faster."""
+    def __init__(
+        self, intake: Intake, links: Links, effort: Effort, alone_bps: float, *, is_known: bool, client: str
+    ) -> None:
+        """`alone_bps` is what one connection gave, in bytes a second; `is_known`: that several are faster.
+
+        `client` is whose share of the connections it takes.
+        """
         self._intake = intake
         self._segments = intake.segments
         self._links = links
@@ -45,7 +50,7 @@ class Crew:
         self._alone_bps = alone_bps
         self._rate_bps = alone_bps  # of each
         self._tasks: dict[asyncio.Task[None], Connection] = {}
-        self._extra = 0  # of the budget
+        self._share = links.join(intake.upstream, client)  # of the budget
         self._reopen_s, self._reopen_bytes = 0.0, 0
         self._measured_from: tuple[float, int] | None = None
         self._began_s = intake.now()
@@ -72,9 +77,11 @@ class Crew:
                 if self._segments.is_done or not self._is_faster():
                     break
                 self._relieve()
+                self._yield()
                 self._fill_up()
         finally:
             await self._stop()
+            self._share.leave()
         if not self._is_judged and self._gain() >= GAIN:
             self._learn("helps")
 
@@ -88,11 +95,10 @@ class Crew:
     def _fill_up(self) -> None:
         """Open connections as long as there is work, room in the budget, and nothing was refused."""
         self._give_back()
+        self._share.is_refused = False
         while len(self._tasks) < self._wanted and self._may_open():
-            is_extra = bool(self._tasks)
-            if is_extra and not self._links.take(self._intake.upstream, 1):
+            if self._tasks and not self._share.take():
                 return
-            self._extra += is_extra
             segment = self._next_segment()
             if segment is None:
                 self._give_back()
@@ -104,9 +110,13 @@ class Crew:
         return self._intake.now() >= self._reopen_s and self._intake.fetched_bytes >= self._reopen_bytes
 
     def _give_back(self) -> None:
-        surplus = self._extra - max(len(self._tasks) - 1, 0)
-        self._links.give_back(self._intake.upstream, surplus)
-        self._extra -= surplus
+        self._share.give_back(self._share.taken - max(len(self._tasks) - 1, 0))
+
+    def _yield(self) -> None:
+        """Close a connection for somebody who has fewer: the one whose range is needed last."""
+        if self._share.must_yield():
+            last = max(self._tasks, key=lambda task: self._tasks[task].segment.at)
+            last.cancel()
 
     def _next_segment(self) -> Segment | None:
         """The next range to fetch; a part of somebody else's when nobody's is free, or when the first one is slow."""
@@ -180,7 +190,7 @@ class Crew:
             self._looked = now_s, fetched_bytes
         if self._is_judged or now_s < self._began_s + SETTLE_S:
             return True
-        is_disturbed = self._links.extra_of(self._intake.upstream) > self._extra
+        is_disturbed = self._links.extra_of(self._intake.upstream) > self._share.taken
         if self._measured_from is None or is_disturbed:  # by other blobs, which take a part of what the line gives
             self._measured_from = now_s, fetched_bytes
         if now_s < self._measured_from[0] + MEASURE_S or len(self._tasks) < 2:

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
-from hubferry.fill.lead import AlreadyKept, Leader
+from hubferry.fill.lead import AlreadyKept, Leader, OnUnkept, Writers, close_unkept
 from hubferry.fill.links import Links
 from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Effort, Fetch, Partials, Standing, WrongContent
@@ -53,6 +53,7 @@ class Surroundings:
     unwatched_bytes: int
     effort: Effort
     links: Links
+    writers: Writers
 
 
 class Fill:
@@ -65,14 +66,17 @@ class Fill:
         fetch: Fetch,
         around: Surroundings,
         *,
+        client: str = "",
         on_wrong: Callable[[], None] = lambda: None,
         on_verified: Callable[[int], Awaitable[None]] | None = None,
+        on_unkept: OnUnkept = close_unkept,
         anew: bool = False,
     ) -> None:
         """See Fills.start."""
         self.progress = Progress()
         self.store_failure: StoreFailure | None = None
         self.is_proven = False  # the upstream answered the fetch, so that its caller may have the blob
+        self.client = client
         self._upstream = upstream
         self._digest = digest
         self._around = around
@@ -91,6 +95,9 @@ class Fill:
             links=around.links,
             on_verified=on_verified,
             anew=anew,
+            writers=around.writers,
+            client=client,
+            on_unkept=on_unkept,
         )
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -106,6 +113,11 @@ class Fill:
         if self._file.shared is None or self.progress.failure is not None:
             return None
         return FillVisit(self._file.shared, self.progress, self._watchers)
+
+    @property
+    def idle_s(self) -> float:
+        """For how long nobody has wanted it; 0 while somebody may still be on the way to it."""
+        return self._watchers.idle_s
 
     async def run(self) -> None:
         """Fill. Raises nothing but CancelledError: what went wrong is told to `begun` and to readers."""

@@ -6,6 +6,7 @@ then they are cut (WrongContent). Not here: following another process, what beco
 """
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
@@ -13,16 +14,34 @@ from hubferry.fill.connections import Connections
 from hubferry.fill.links import Links
 from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parts import Effort, Fetch, Fetched, WrongContent
+from hubferry.fill.places import Turns
 from hubferry.fill.progress import Progress
 from hubferry.fill.source import Source
 from hubferry.fill.writer import Damaged, Writer, hash_prefix
-from hubferry.ports import StoreFailure
+from hubferry.ports import NoRoom, StoreFailure
+
+MAX_REMEMBERING = 16  # fills that hold their last pieces in memory (progress.py); when there are more, none does
 
 Report = Callable[[str, str], None]
+OnUnkept = Callable[[Fetched], Awaitable[None]]
+"""Is given an upstream's answer for which there is no room, and sees to its end."""
+
+
+async def close_unkept(fetched: Fetched) -> None:
+    """The `OnUnkept` of whoever has no use for it."""
+    await fetched.body.close()
 
 
 class AlreadyKept(Exception):
     """The blob got its final name in the meantime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """What the writers of one process share: their threads, and their turns."""
+
+    pool: ThreadPoolExecutor
+    turns: Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +72,17 @@ class Leader:
         report: Report,
         effort: Effort,
         links: Links,
+        writers: Writers,
+        client: str,
+        on_unkept: OnUnkept,
         on_verified: Callable[[int], Awaitable[None]] | None = None,
         anew: bool = False,
     ) -> None:
         """`on_verified` is told the size in bytes, before the blob has its final name; `anew`: also when it is kept."""
         self._on_verified = on_verified
+        self._writers = writers
+        self._client = client
+        self._on_unkept = on_unkept
         self._upstream = upstream
         self._digest = digest
         self._fetch = fetch
@@ -84,6 +109,9 @@ class Leader:
         beginning = await self._first_answer()
         try:
             await self._file.on_thread(self._declare, beginning)
+        except NoRoom:
+            await self._on_unkept(beginning.fetched)
+            raise
         except BaseException:
             await beginning.fetched.body.close()
             raise
@@ -114,12 +142,24 @@ class Leader:
                 hasher,
                 beginning.offset,
                 size_bytes=source.size_bytes,
-                pool=self._file.pool,
-                on_written=self._progress.advance,
+                pool=self._writers.pool,
+                on_written=self._written,
+                turns=self._writers.turns,
+                client=self._client,
             )
-            await self._pump(source, writer, check_wanted)
+            self._writers.turns.writers += 1
+            try:
+                await self._pump(source, writer, check_wanted)
+            finally:
+                self._writers.turns.writers -= 1
         finally:
             await source.close()
+
+    def _written(self, written_bytes: int, piece: bytes) -> None:
+        if self._writers.turns.writers > MAX_REMEMBERING:
+            self._progress.forget_recent()
+            piece = b""
+        self._progress.advance(written_bytes, piece)
 
     async def _pump(self, source: Source, writer: Writer, check_wanted: Callable[[], None]) -> None:
         is_right = False
@@ -132,6 +172,7 @@ class Leader:
                 progress=self._progress,
                 effort=self._effort,
                 links=self._links,
+                client=self._client,
                 check_wanted=check_wanted,
             )
             await connections.run(source)
@@ -193,7 +234,7 @@ class Leader:
 
     def _declare(self, beginning: Beginning) -> None:
         size_bytes = beginning.size_bytes
-        self._file.partial.reserve(beginning.offset if size_bytes is None else size_bytes)
+        self._file.partial.expect(beginning.offset, size_bytes)
         if not beginning.offset:
             self._file.partial.declare(size_bytes)
 

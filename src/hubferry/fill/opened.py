@@ -90,11 +90,6 @@ class OpenedFile:
                 job.exception()
             raise
 
-    @property
-    def pool(self) -> ThreadPoolExecutor:
-        """Where blocking work is done."""
-        return self._pool
-
     def give_back(self) -> None:
         """Let others write the file; it is closed when its last reader is gone, and nobody new may read it."""
         shared, self.shared = self.shared, None
@@ -108,8 +103,9 @@ class OpenedFile:
             partial = self._partials.open_partial(self._upstream, self._digest)
             self.shared = SharedFile(partial, self._pool)
         else:
+            opened = self._partials.open_partial(self._upstream, self._digest)  # may fail: the old one stays then
             self.shared.partial.close()
-            self.shared.partial = self._partials.open_partial(self._upstream, self._digest)
+            self.shared.partial = opened
         return self.shared.partial.standing()
 
     def _look(self) -> Look:

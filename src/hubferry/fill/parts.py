@@ -80,8 +80,8 @@ class Partial(Protocol):
     def standing(self) -> Standing:
         """Who writes it; tries to become that."""
 
-    def reserve(self, length_bytes: int) -> None:
-        """Have room for it to become so long."""
+    def expect(self, held_bytes: int, size_bytes: int | None) -> None:
+        """So much is there, and it will be so long if known: have room for what comes next. Raises NoRoom."""
 
     def final_exists(self) -> bool:
         """Whether the blob is kept already."""
@@ -109,6 +109,9 @@ class Partial(Protocol):
 
     def region(self, offset: int, size_bytes: int) -> Region | None:
         """Does not block: None when reading it would."""
+
+    def took(self, size_bytes: int) -> None:
+        """A reader is about to be given so much. Does not block; raises when the bytes had to make room."""
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Fewer bytes, or none, at the end."""

@@ -56,6 +56,11 @@ class Progress:
                 self._remember(written_bytes - len(piece), piece)
             self._wake()
 
+    def forget_recent(self) -> None:
+        """Hold no pieces in memory: there are too many fills for that."""
+        self._recent.clear()
+        self._recent_bytes = 0
+
     def recent_piece(self, start: int) -> bytes | None:
         """The piece that begins there, if it is in memory and all of it may be read now."""
         piece = self._recent.get(start)
@@ -85,8 +90,7 @@ class Progress:
             self._recent_bytes -= len(self._recent.pop(next(iter(self._recent))))
 
     def _end(self) -> None:
-        self._recent.clear()
-        self._recent_bytes = 0
+        self.forget_recent()
         self._wake()
 
     def _wake(self) -> None:

@@ -85,6 +85,12 @@ class Watchers:
         return self._progress.fetched_bytes - self._left_at
 
     @property
+    def idle_s(self) -> float:
+        """For how long nobody has wanted it; 0 while whoever wants it may still be on the way to it."""
+        idle_s = 0.0 if self._count else time.monotonic() - self._left_at_s
+        return idle_s if idle_s > GRACE_S else 0.0
+
+    @property
     def are_there(self) -> bool:
         """Whether anybody wants it."""
         return self._count > 0
@@ -150,10 +156,11 @@ class FillBody:
         now_s = time.monotonic()
         recent = self._recent_piece(end, now_s)
         size_bytes = min(self._pace.next_bytes(now_s), end - self._at)
-        if recent is not None:
-            self._at += len(recent)
-            return recent
         try:
+            self._file.partial.took(size_bytes if recent is None else len(recent))
+            if recent is not None:
+                self._at += len(recent)
+                return recent
             piece = await self._file.read(self._at, size_bytes)
         except StoreFailure as failure:
             raise NotKept(Cause.CUT, "cache", str(failure)) from None
@@ -171,6 +178,10 @@ class FillBody:
         size_bytes = min(self._pace.next_region_bytes(now_s), end - self._at)
         if self._file is None or size_bytes <= 0:
             return None
+        try:
+            self._file.partial.took(size_bytes)
+        except StoreFailure:
+            return None  # reading it says why
         region = self._file.partial.region(self._at, size_bytes)
         if region is not None:
             self._at += size_bytes

@@ -13,6 +13,9 @@ file's length, which is ahead by what waits for the hash. Nobody sees the last b
 matched.) Up to two processors one thread does both: the piece is still in that processor's cache then, and handing it
 to a second thread costs more than it brings. With more of them each has its own (OVERLAPS).
 
+All writers of a process share a few threads, no more than there are processors to use, so that the event loop finds
+one: a piece is given in turn, by client, and all together hold no more than Turns says (places.py).
+
 hashlib and pwrite release the interpreter, so that network, hash and disk overlap. Whatever fails on a thread ends
 both, drops what waits, and is raised by `put` and `drain`. From time to time the hash so far goes into the sidecar, for
 whoever continues. Not here: threads are the caller's pool; what the digest should be is decided in fill.py.
@@ -28,6 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from hubferry.fill.parts import PIECE_BYTES, Partial
+from hubferry.fill.places import Turns
 from hubferry.ports import StoreFailure
 
 if TYPE_CHECKING:
@@ -35,16 +39,19 @@ if TYPE_CHECKING:
 
 QUEUE_BYTES = 4 * PIECE_BYTES  # half of it costs a third of the speed: network and disk wait for each other
 CHECKED_EVERY_BYTES = 64 * 2**20
-ROUNDS = 64  # how many pieces one job does before others get the thread
+ROUNDS = 8  # how many pieces one job does before others get the thread
+TURNS = 8  # pieces that are being given at the same moment: more than there are threads
+ALL_QUEUED_BYTES = 8 * QUEUE_BYTES
 
 
-def _usable_processors() -> int:
+def usable_processors() -> int:
+    """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-OVERLAPS = _usable_processors() > 2
+OVERLAPS = usable_processors() > 2
 
 
 class Damaged(Exception):
@@ -94,11 +101,16 @@ class Writer:
         pool: ThreadPoolExecutor,
         on_written: Callable[[int, bytes], None],
         overlaps: bool = OVERLAPS,
+        turns: Turns | None = None,
+        client: str = "",
     ) -> None:
         """`on_written` is told, on the event loop, up to where the file holds hashed bytes, and the last piece of them.
 
         The piece is empty when it was read back from the file. `overlaps`: hashing has a thread of its own.
+        `turns` are shared by all writers, `client` is whose turn it takes.
         """
+        self._turns = turns or Turns(1, ALL_QUEUED_BYTES)
+        self._client = client
         self._partial = partial
         self._hasher = hasher
         self._size_bytes = size_bytes
@@ -127,9 +139,15 @@ class Writer:
         """
         if self._failure is not None:  # what follows a piece that was not written has no place
             raise self._failure
-        self._queued_bytes += len(piece)
-        self._give(self._writing, at, piece)
-        await self._until(lambda: self._queued_bytes < QUEUE_BYTES)
+        await self._turns.take(self._client)
+        try:
+            self._count(len(piece))
+            self._give(self._writing, at, piece)
+            await self._until(
+                lambda: self._queued_bytes < QUEUE_BYTES and not (self._queued_bytes and self._turns.are_behind)
+            )
+        finally:
+            self._turns.give_back(self._client)
 
     async def drain(self) -> str:
         """Wait until everything is written and hashed; the hash of it, hexadecimal. Raises as `put` does."""
@@ -146,6 +164,12 @@ class Writer:
         while self._is_working:
             self._changed.clear()
             await self._changed.wait()
+        await asyncio.sleep(0)  # as in `drain`
+        self._count(-self._queued_bytes)  # what was dropped
+
+    def _count(self, size_bytes: int) -> None:
+        self._queued_bytes += size_bytes
+        self._turns.queued_bytes += size_bytes
 
     @property
     def written_bytes(self) -> int:
@@ -261,6 +285,6 @@ class Writer:
 
     def _tell(self, done_bytes: int, written_bytes: int, piece: bytes) -> None:
         """On the event loop: so much of what was given is done, and it is written and hashed up to there."""
-        self._queued_bytes -= done_bytes
+        self._count(-min(done_bytes, self._queued_bytes))
         self._changed.set()
         self._on_written(written_bytes, piece)

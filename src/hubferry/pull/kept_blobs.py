@@ -13,13 +13,13 @@ docs/design.md, "Rights"). What is here for others makes no difference to whoeve
 Content of another upstream is filled once more, from this one.
 
 Whatever many ask at the same moment is asked once. A Range far ahead of the fill is fetched on its own, by a few
-clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass), also from where the
-disk failed on.
+clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass), from the answer
+to the one request that was to fill it, and also from where the disk failed on.
 A refusal (401, 403) withdraws the right at once. Not here: what the upstream is asked (blob_source.py).
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import partial
 from typing import cast
@@ -30,6 +30,7 @@ from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange
 from hubferry.ports import (
     Blob,
+    BlobAnswer,
     BlobIndex,
     BlobStore,
     Clock,
@@ -44,7 +45,7 @@ from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.blob_answers import asked_range, identity, place_range, refuse_range
 from hubferry.pull.blob_source import BlobSource, Proven
 from hubferry.pull.fetch import Fetcher
-from hubferry.pull.kept_bodies import GoingOn, Noticed
+from hubferry.pull.kept_bodies import GoingOn, Noticed, Part, Spare
 from hubferry.pull.manifests import unusable
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Right, Rights, repository_of
@@ -52,6 +53,7 @@ from hubferry.pull.streamed_blobs import Stream
 from hubferry.pull.target import Target, Witness
 
 FAR_AHEAD_BYTES = 8 * 2**20
+MAX_SKIPPED_BYTES = 2**20  # of an answer that is there: less than another request costs
 MAX_AHEAD = 2  # separate fetches of one blob at a time
 NOBODYS = Request("GET", "", "", (), "http", "", "")
 MAX_ROUNDS = 3  # a fill may fail between its beginning and its first reader
@@ -94,6 +96,13 @@ class KeptBlobs:
         """GET or HEAD of a blob, whole or one range. Raises OciError."""
         source = BlobSource(self._fetcher, target, digest)
         ask = _Ask(request, target, digest, trail, source, asked_range(request, digest))
+        try:
+            return await self._answer(ask)
+        finally:
+            await ask.spare.close()
+
+    async def _answer(self, ask: "_Ask") -> Answer:
+        request, digest, trail = ask.request, ask.digest, ask.trail
         was_filled = False
         for _ in range(MAX_ROUNDS):
             blob = await self._find(ask)
@@ -111,11 +120,11 @@ class KeptBlobs:
                 ask.is_proven = ask.is_proven or was_filled
             except StoreFailure as failure:
                 trail.problem = str(failure)
-                self._log.warning("store_failed", {"upstream": target.origin.name, "problem": trail.problem})
+                self._log.warning("store_failed", {"upstream": ask.target.origin.name, "problem": trail.problem})
                 return await self._pass_through(ask)
         if not was_filled:  # a file that is there and cannot be used, nor removed
             return await self._pass_through(ask)
-        raise unusable(source.asked, "every attempt to fetch it broke off or gave other bytes")
+        raise unusable(ask.source.asked, "every attempt to fetch it broke off or gave other bytes")
 
     async def fill(self, target: Target, digest: str, size_bytes: int | None = None) -> None:
         """Have a blob kept of this repository, and wait for the end of that. Raises OciError, StoreFailure.
@@ -126,7 +135,10 @@ class KeptBlobs:
         ask = _Ask(NOBODYS, target, digest, Trail(), BlobSource(self._fetcher, target, digest, size_bytes), None)
         blob = await self._find(ask)
         if blob is None:
-            await self._fill(ask)
+            try:
+                await self._fill(ask)
+            finally:
+                await ask.spare.close()
         else:
             blob.close()
         await self._fills.ended(target.origin.name, digest)
@@ -243,8 +255,32 @@ class KeptBlobs:
 
     async def _pass_through(self, ask: "_Ask") -> Answer:
         ask.trail.outcome = "bypass"
+        if ask.spare.is_there:
+            # before it is taken: whoever is cancelled here must not leave it open
+            await self._rights.prove(ask.target, ask.asked_at, ask.source.witness)
+        fetched = ask.spare.take()
+        if fetched is not None and (answer := await self._hand_on(ask, fetched)) is not None:
+            return answer
         stream = partial(self._stream, ask.request, ask.target, ask.digest)
         return await self._proofs.ask_now(ask.target, stream, lambda answer: answer.witness)
+
+    async def _hand_on(self, ask: "_Ask", fetched: BlobAnswer) -> Answer | None:
+        """An answer of the upstream that could not be kept; None, and closed, when it begins elsewhere."""
+        size_bytes, start, end = fetched.size_bytes, 0, None
+        lines = identity(ask.digest, size_bytes)
+        status = 200
+        if ask.byte_range is not None and size_bytes is not None:
+            part = place_range(ask.byte_range, size_bytes)
+            if part is None:
+                await fetched.body.close()
+                raise refuse_range(ask.source.asked, size_bytes)
+            status, start, end = 206, part.first, part.last + 1
+            lines = identity(ask.digest, part.length)
+            lines += (("content-range", f"bytes {part.first}-{part.last}/{size_bytes}"),)
+        if not 0 <= start - fetched.start_bytes <= MAX_SKIPPED_BYTES:
+            await fetched.body.close()
+            return None
+        return Answer(status, lines, Part(fetched, start, end))
 
     async def _prove(self, ask: "_Ask") -> Proven:
         repository = repository_of(ask.target)
@@ -268,7 +304,7 @@ class KeptBlobs:
     async def _fill(self, ask: "_Ask") -> bool:
         """See Fills.start; whoever asks with the same credential meanwhile waits for the same answer."""
         key = (repository_of(ask.target), ask.digest)
-        asked_at = self._clock.time()
+        asked_at = ask.asked_at = self._clock.time()
         holding = await self._holding(ask)
 
         async def note_holding(size_bytes: int) -> None:
@@ -278,7 +314,15 @@ class KeptBlobs:
 
         async def fill() -> bool:
             source, anew = ask.source, holding is _Holding.NONE
-            begun = await self._fills.start(*ask.key, source.fetch, source.gave_wrong, note_holding, anew=anew)
+            begun = await self._fills.start(
+                *ask.key,
+                source.fetch,
+                source.gave_wrong,
+                on_verified=note_holding,
+                on_unkept=ask.spare.offer,
+                anew=anew,
+                address=ask.request.peer,
+            )
             if begun:
                 await self._rights.note_begun(ask.target, ask.digest)
             return begun
@@ -311,6 +355,8 @@ class _Ask:
     source: BlobSource
     byte_range: ByteRange | None
     is_proven: bool = False
+    asked_at: float = 0.0  # when its fill was, by the clock
+    spare: Spare = field(default_factory=Spare)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -3,10 +3,11 @@
 For shells that read bodies, as all keeping is. Not here: which body an answer gets (kept_blobs.py).
 """
 
+import asyncio
 from collections.abc import Callable
 
 from hubferry.core.errors import OciError
-from hubferry.ports import Cause, Fetch, Fetched, InFile, NotKept, Readable, Region, UpstreamFailure
+from hubferry.ports import BlobAnswer, Cause, Fetch, InFile, NotKept, Readable, Region, UpstreamFailure
 from hubferry.pull.answer import Trail
 
 
@@ -22,8 +23,7 @@ class GoingOn:
         self._end = end
         self._fetch = fetch
         self._trail = trail
-        self._rest: Fetched | None = None
-        self._skip_bytes = 0
+        self._rest: Part | None = None
 
     async def read(self) -> bytes | None:
         """See ports.Readable."""
@@ -32,7 +32,7 @@ class GoingOn:
                 return self._counted(await self._body.read())
             except NotKept as failure:
                 self._rest = await self._ask_for_rest(failure)
-        return self._counted(await self._read_rest(self._rest))
+        return self._counted(await self._rest.read())
 
     async def next_region(self) -> Region | None:
         """See ports.InFile."""
@@ -49,32 +49,79 @@ class GoingOn:
     async def close(self) -> None:
         """See ports.Body."""
         if self._rest is not None:
-            await self._rest.body.close()
+            await self._rest.close()
         await self._body.close()
 
     def _counted(self, piece: bytes | None) -> bytes | None:
         self._at += len(piece or b"")
         return piece
 
-    async def _ask_for_rest(self, failure: NotKept) -> Fetched:
+    async def _ask_for_rest(self, failure: NotKept) -> "Part":
         self._trail.outcome, self._trail.problem = "bypass", failure.detail
         await self._body.close()
         try:
-            rest = await self._fetch(self._at, self._end)
+            return Part(await self._fetch(self._at, self._end), self._at, self._end)
         except OciError as error:
             raise UpstreamFailure(Cause.CUT, failure.host, error.message) from None
-        self._skip_bytes = self._at - rest.start_bytes
-        return rest
 
-    async def _read_rest(self, rest: Fetched) -> bytes | None:
+
+class Part:
+    """The bytes from `start` up to `end` of an upstream's answer, which may begin before and end later."""
+
+    def __init__(self, fetched: BlobAnswer, start: int, end: int | None) -> None:
+        self._body = fetched.body
+        self._at = start
+        self._end = end
+        self._skip_bytes = start - fetched.start_bytes
+
+    async def read(self) -> bytes | None:
+        """See ports.Readable."""
         while self._end is None or self._at < self._end:
-            piece = await rest.body.read()
+            piece = await self._body.read()
             if piece is None:
                 return None
             piece, self._skip_bytes = piece[self._skip_bytes :], max(self._skip_bytes - len(piece), 0)
             if piece:
-                return piece if self._end is None else piece[: self._end - self._at]
+                piece = piece if self._end is None else piece[: self._end - self._at]
+                self._at += len(piece)
+                return piece
+            await asyncio.sleep(0)  # skipping at full speed must not starve everybody else
         return None
+
+    async def close(self) -> None:
+        """See ports.Body."""
+        await self._body.close()
+
+
+class Spare:
+    """An upstream's answer that cannot be kept, for whoever asked: to be given to a client instead of asking again."""
+
+    def __init__(self) -> None:
+        self._fetched: BlobAnswer | None = None
+        self._is_over = False
+
+    async def offer(self, fetched: BlobAnswer) -> None:
+        """Hold an answer, or close it when nobody will want it any more."""
+        if self._is_over or self._fetched is not None:
+            await fetched.body.close()
+        else:
+            self._fetched = fetched
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an answer is held."""
+        return self._fetched is not None
+
+    def take(self) -> BlobAnswer | None:
+        """The answer, which is the caller's now; None when there is none."""
+        fetched, self._fetched = self._fetched, None
+        return fetched
+
+    async def close(self) -> None:
+        """Nobody will want it any more."""
+        self._is_over = True
+        if (fetched := self.take()) is not None:
+            await fetched.body.close()
 
 
 class Noticed:

@@ -29,7 +29,7 @@ from hubferry.pull.answer import Trail
 from hubferry.pull.fetch import Fetcher
 from hubferry.pull.kept_manifests import Timing
 from hubferry.pull.lately import MAX_REMEMBERED
-from hubferry.pull.lists import Listed, UpstreamLists, Wanted
+from hubferry.pull.lists import MAX_LIST, Listed, UpstreamLists, Wanted
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Right, Rights, repository_of
 from hubferry.pull.target import Target, Witness
@@ -161,7 +161,7 @@ class KeptLists:
         """A kept list with its body, None when that is gone."""
         if not entry.digest:
             return Listed(absence=_absence(target, wanted))
-        body = await self._store.read(entry.digest)
+        body = await self._store.read(entry.digest, MAX_LIST)
         if body is None:
             return None
         # it was checked when it was kept, and has the digest that it had then
@@ -171,7 +171,7 @@ class KeptLists:
         return await (self._rights.of(target) if wanted.subject else self._rights.to_list(target))
 
     async def is_held(self, target: Target, wanted: Wanted) -> bool:
-        """Whether this caller may have what a list is about: a manifest that is kept, tagged, or in a kept index or list.
+        """Whether this caller may have what a list is about: a manifest that is kept, tagged, or named by what is kept.
 
         Some clients (oras) ask what refers to a manifest before they ask for that, of which they know by a HEAD.
         """

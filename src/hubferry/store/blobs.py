@@ -3,8 +3,8 @@
 The layout is that of content.py (`blobs/sha256/ab/abcd...`): what has a final name was verified. A file that was
 written to since (mark.py) is hashed before its first byte leaves: when that takes long its body waits, so that the head
 need not. A damaged file is put aside and is as if it had never been there. A file that is being read may be removed
-meanwhile; its readers go on. What a body cannot give any more (NotKept) its reader has to get elsewhere.
-Also here: where blobs under way are opened (partial.py).
+meanwhile; its readers go on, but for those who took next to nothing of it (pins.py). What a body cannot give any more
+(NotKept) its reader has to get elsewhere. Also here: where blobs under way are opened (partial.py).
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from hubferry.store.ledger import Ledger
 from hubferry.store.mark import is_marked
 from hubferry.store.page_reads import PageReads
 from hubferry.store.partial import PartialFile
+from hubferry.store.pins import Pins
 
 CHECK_PATIENCE_S = 0.3  # a small file is checked by then, and fetched anew without anybody noticing
 CHECKS = 2  # at a time
@@ -63,7 +64,11 @@ class BlobStore:
         """
         if self._ledger is not None:
             self._ledger.touch(digest)
-        shared = self._open.get(digest) or await self._open_anew(digest)
+        shared = self._open.get(digest)
+        if shared is not None and not shared.took(0):
+            self.forget(shared)  # it had to make room meanwhile; its readers learn of it themselves
+            shared = None
+        shared = shared or await self._open_anew(digest)
         if shared is None:
             return None
         blob = StoredBlob(shared)
@@ -91,7 +96,8 @@ class BlobStore:
             return None
         shared = self._open.get(digest)
         if shared is None:
-            shared = self._open[digest] = _OpenFile(self, digest, *found)
+            pins = None if self._ledger is None else self._ledger.pins
+            shared = self._open[digest] = _OpenFile(self, digest, *found, pins)
         else:  # another request opened it while this one waited
             os.close(found[0])
         return shared
@@ -105,13 +111,14 @@ class BlobStore:
             return
         shared.take()  # for the check
         loop = asyncio.get_running_loop()
-        shared.check = loop.run_in_executor(self._checks, self._check, shared.digest, shared.descriptor)
+        shared.check = loop.run_in_executor(self._checks, self._check, shared)
         shared.check.add_done_callback(lambda _: self._was_checked(shared, seen))
 
-    def _check(self, digest: str, descriptor: int) -> bool:
+    def _check(self, shared: "_OpenFile") -> bool:
         """On a thread: whether the file is what it should be."""
+        digest, descriptor = shared.digest, shared.descriptor
         try:
-            problem = check_file(digest, descriptor)
+            problem = check_file(digest, descriptor, shared.hashed)
         except OSError as error:
             problem = f"it cannot be read ({error.strerror})"
         if not problem:
@@ -164,13 +171,24 @@ class BlobStore:
 class _OpenFile:
     """A descriptor shared by everybody who reads the file."""
 
-    def __init__(self, store: BlobStore, digest: str, descriptor: int, stat: os.stat_result) -> None:
+    def __init__(self, store: BlobStore, digest: str, descriptor: int, stat: os.stat_result, pins: Pins | None) -> None:
+        """`pins` None: nothing is ever removed."""
         self.store = store
         self.digest = digest
         self.descriptor = descriptor
         self.size_bytes = stat.st_size
         self.check: asyncio.Future[bool] | None = None
         self._users = 0
+        self._pins = pins
+        self._pin = None if pins is None else pins.add(descriptor, stat.st_size)
+
+    def took(self, size_bytes: int) -> bool:
+        """A reader is about to be given so much; False when the bytes had to make room."""
+        return self._pin is None or self._pin.took(size_bytes)
+
+    def hashed(self, size_bytes: int) -> None:
+        """Its check reads it, which is use enough."""
+        self.took(size_bytes)
 
     @property
     def is_damaged(self) -> bool:
@@ -190,6 +208,8 @@ class _OpenFile:
         self._users -= 1
         if not self._users:
             self.store.forget(self)
+            if self._pins is not None and self._pin is not None:
+                self._pins.remove(self._pin)
             os.close(self.descriptor)
 
     async def read_on_thread(self, offset: int, size_bytes: int) -> bytes:
@@ -255,6 +275,9 @@ class StoredBody:
         if shared.is_damaged:
             raise NotKept(Cause.CUT, "cache", f"{shared.digest} was damaged on the disk")
         size_bytes = min(self._pace.next_bytes(time.monotonic()), self._end - self._at)
+        if not shared.took(size_bytes):
+            problem = f"{shared.digest} had to make room, because too little of it was read"
+            raise NotKept(Cause.CUT, "cache", problem)
         try:
             piece = shared.store.reads.read_cached(shared.descriptor, self._at, size_bytes)
             if piece is None:
@@ -272,6 +295,8 @@ class StoredBody:
         shared = self._shared
         if shared is None or size_bytes <= 0 or shared.is_being_checked or shared.is_damaged:
             return None
+        if not shared.took(size_bytes):
+            return None  # reading it says why
         try:
             if not shared.store.reads.is_cached(shared.descriptor, self._at + size_bytes - 1):
                 return None

@@ -2,7 +2,9 @@
 
 A file gets its final name only after its bytes were verified by the caller, written and synced; then its folder is
 synced. Small content (manifests) is remembered in memory as well, up to a bound, because a tag is asked for far more
-often than it changes; what was removed from the disk is forgotten within RECHECK_S. Not here: blobs under way.
+often than it changes; what was removed from the disk is forgotten within RECHECK_S. The digests of blobs are asked for
+here too, by whoever likes to: a file longer than the reader's limit is not read, and one that many ask for is read
+once. Not here: blobs under way.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubferry.core.manifest import MAX_BYTES
 from hubferry.ports import StoreFailure
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
@@ -33,8 +36,13 @@ class FileStore:
         self._ledger = ledger
         self._memory: OrderedDict[str, _Remembered] = OrderedDict()
         self._memory_bytes = 0
+        self._reading: dict[tuple[str, int], asyncio.Future[bytes | None]] = {}
 
-    async def read(self, digest: str) -> bytes | None:
+    async def holds(self, digest: str) -> bool:
+        """See ports.ContentStore."""
+        return digest in self._memory or await asyncio.to_thread(self._is_small, digest)
+
+    async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
         """See ports.ContentStore."""
         self.touch(digest)
         known = self._memory.get(digest)
@@ -46,7 +54,13 @@ class FileStore:
                 self._memory.move_to_end(digest)
                 return known.content
             self._drop(digest)
-        content = await asyncio.to_thread(self._read, digest)
+        key = (digest, limit_bytes)
+        reading = self._reading.get(key)
+        if reading is None:
+            loop = asyncio.get_running_loop()
+            reading = self._reading[key] = loop.run_in_executor(None, self._read, digest, limit_bytes)
+            reading.add_done_callback(lambda _: self._reading.pop(key))
+        content = await asyncio.shield(reading)
         if content is not None:
             self._remember(digest, content)
         return content
@@ -61,17 +75,26 @@ class FileStore:
         await asyncio.to_thread(self._write, digest, content)
         self._remember(digest, content)
 
-    def _read(self, digest: str) -> bytes | None:
+    def _is_small(self, digest: str) -> bool:
+        with contextlib.suppress(OSError):
+            return self._layout.content(digest).stat().st_size <= MAX_BYTES
+        return False
+
+    def _read(self, digest: str, limit_bytes: int) -> bytes | None:
         """The content of a file; one that was altered on the disk is removed, as if it had never been there."""
         path = self._layout.content(digest)
-        with contextlib.suppress(OSError):
-            content = path.read_bytes()
+        with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            if before.st_size > limit_bytes:
+                return None
+            content = file.read(limit_bytes + 1)
             algorithm, _, encoded = digest.partition(":")
             if hashlib.new(algorithm, content).hexdigest() == encoded:
                 return content
-            path.unlink()
-            if self._ledger is not None:
-                self._ledger.forget([digest])
+            if os.path.samestat(path.stat(), before):  # else it was removed meanwhile, and that may be another
+                path.unlink()
+                if self._ledger is not None:
+                    self._ledger.forget([digest])
         return None
 
     def _write(self, digest: str, content: bytes) -> None:

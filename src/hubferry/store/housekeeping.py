@@ -1,4 +1,5 @@
-"""What goes on beside the requests: the account is compared with the disk, and last uses are written down.
+"""What goes on beside the requests: the account is compared with the disk, last uses are written down, and what is
+read by somebody who takes nothing of it is let go of.
 
 An account that was lost, or that a crash left behind, is put right from what is on the disk. Goes shelf by shelf, with
 pauses: a million files take a while, and nobody waits for it.
@@ -16,13 +17,16 @@ from pathlib import Path
 
 from hubferry.core.manifest import MAX_BYTES
 from hubferry.core.reference import is_digest
+from hubferry.core.room import decide_reserved
 from hubferry.store.layout import BLOCK_BYTES, Layout, front, is_companion, occupied_bytes, sidecar
 from hubferry.store.ledger import Ledger, Transact, forget_rows, put_row
 from hubferry.store.partial import expected_bytes
 from hubferry.store.schema import is_counted, note_counted
 
-FLUSH_S = 10.0
+FLUSH_S = 5.0  # also how long a reader may take too little before it counts as none
 SETTLED_S = 60.0  # a row is there before its file
+DRAFT_S = 600.0  # a draft is written in a moment: one that is older was left by a process that was killed
+SWEEP_S = 3600.0
 PAUSE_S = 0.005  # others want the interpreter and the disk as well
 
 
@@ -52,8 +56,13 @@ class Housekeeping:
 
     def _run(self) -> None:
         self.count()
+        swept_at = time.monotonic() - SWEEP_S
         while not self._over.wait(FLUSH_S):
+            if time.monotonic() - swept_at >= SWEEP_S:
+                self.remove_drafts()
+                swept_at = time.monotonic()
             self._ledger.flush()
+            self._ledger.pins.release_unused()
             if self._transact(is_counted) is False:  # the index was lost meanwhile
                 self.count()
 
@@ -73,6 +82,19 @@ class Housekeeping:
             self._transact(note_counted)
         self._ledger.shrink()
 
+    def remove_drafts(self) -> None:
+        """Remove what was being written when a process was killed: it is not counted, and nobody looks for it."""
+        oldest = self._now() - DRAFT_S
+        for folder in (self._layout.partial, *(shelf for _, shelf in self._layout.shelves())):
+            if self._over.is_set():
+                return
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        with contextlib.suppress(OSError):
+                            if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                                Path(entry.path).unlink()
+
     def _compare(self, prefix: str, found: dict[str, "_Found"]) -> None:
         def rows(db: sqlite3.Connection) -> dict[str, tuple[int, float]]:
             sql = "SELECT name, size_bytes, used_at FROM files WHERE name >= ? AND name < ?"
@@ -82,7 +104,7 @@ class Housekeeping:
         settled = self._now() - SETTLED_S
         missing = [name for name, (_, used_at) in known.items() if name not in found and used_at < settled]
         missing = [name for name in missing if not self._layout.file(name).exists()]
-        # a blob under way is counted with the size that it will have
+        # a blob under way is counted with the room that it was given
         wrong = {
             name: seen
             for name, seen in found.items()
@@ -103,11 +125,11 @@ class Housekeeping:
         time.sleep(PAUSE_S)
 
     def _grown(self, name: str, seen: "_Found") -> "_Found":
-        """A file under way as large as it will be: whoever writes it made room for that before the index was lost."""
+        """A file under way with the room that whoever writes it may have been given before the index was lost."""
         path = self._layout.file(name)
         if not sidecar(path).exists():
             return seen  # nothing was written yet, or nobody will go on with it
-        length_bytes = max(seen.length_bytes, expected_bytes(path) or 0)
+        length_bytes = max(seen.length_bytes, decide_reserved(seen.length_bytes, expected_bytes(path)))
         companions = 1 + front(path).exists()
         return replace(seen, length_bytes=length_bytes + companions * BLOCK_BYTES)
 

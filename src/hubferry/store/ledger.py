@@ -1,12 +1,14 @@
 """What is kept, how large it is, when it was last wanted, and what must go to make room.
 
 One row for each file that takes room: content under its digest, a blob under way under `partial/FILE` and with the
-size that it will have. A row is there before its bytes are, so that the sum is never less than what is on the disk;
-a crash in between leaves a row without a file, or one under its old name, which the next count puts right.
+room that it was given so far, which grows as its bytes arrive (core/room.py). A row is there before its bytes are, so
+that the sum is never less than what is on the disk; a crash in between leaves a row without a file, or one under its
+old name, which the next count puts right.
 
 Least recently wanted goes first. Whoever wants a manifest wants what it refers to, down to the layers: a node that only
-asks whether its image changed keeps the whole of it. What is being read or written holds a lock on its file
-and stays. Methods block, and are meant for threads, but for `touch`.
+asks whether its image changed keeps the whole of it. What is being read or written holds a lock on its file and stays;
+a reader that takes next to nothing loses its lock (pins.py), and what is removed then is cut to nothing, so that its
+room is free although somebody has it open. Methods block, and are meant for threads, but for `touch`.
 
 Not here: the connection (index.py), the files' own making (content.py, partial.py), comparing rows with the disk
 (housekeeping.py).
@@ -24,9 +26,11 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from hubferry.core.manifest import parts_of
+from hubferry.core.reference import is_digest
 from hubferry.core.values import Size
-from hubferry.ports import NoRoom, StoreFailure
+from hubferry.ports import LargerThanCache, NoRoom, StoreFailure
 from hubferry.store.layout import Layout, front, occupied_bytes, sidecar
+from hubferry.store.pins import Pins
 from hubferry.store.schema import is_counted, total_bytes
 
 # where a name stands that is no longer kept
@@ -35,6 +39,7 @@ FORGOTTEN = (
     ("lists", "digest"), ("lists", "subject"),
 )  # fmt: skip
 VICTIMS = 64  # looked at together
+MAX_LOOKS = 4096  # at files that might be removed, to find out whether there can be room
 DEPTH = 2  # from what is wanted down to what goes with it: index, image, layers; or list, signature, its blobs
 
 T = TypeVar("T")
@@ -84,6 +89,7 @@ class Ledger:
         self._limits = limits
         self._now = now
         self._evicted = evicted
+        self.pins = Pins()
         self._lock = threading.Lock()  # guards the next line
         self._wanted: dict[str, float] = {}
 
@@ -99,54 +105,94 @@ class Ledger:
         if wanted:
             self._transact(lambda db: _note_wanted(db, wanted))
 
+    def check_room(self, name: str, length_bytes: int) -> None:
+        """Find out whether there can be room for a file that will be so long; removes nothing.
+
+        Raises NoRoom when there cannot be, even without all that is not in use, and StoreFailure.
+        """
+        wanted = self._fitting(length_bytes)
+        excess = self._transact(lambda db: self._excess_bytes(db, name, wanted))
+        if excess is None:
+            raise self._unusable()
+        missing = max(excess, self._missing_bytes(name, wanted))
+        if missing > 0 and not self._can_go(missing, spare=name):
+            raise self._full(wanted)
+
     def reserve(self, name: str, length_bytes: int) -> None:
         """Make room for a file that will be so long, and count it from now on. Raises StoreFailure, NoRoom.
 
         A file that is counted already is counted with its new length.
         """
         self.flush()
-        wanted = occupied_bytes(length_bytes)
-        if wanted > self._limits.max_size_bytes:
-            raise NoRoom(f"{Size(wanted)} is more than cache.max_size allows ({Size(self._limits.max_size_bytes)})")
+        wanted = self._fitting(length_bytes)
         self._make_free(name, wanted)
         while True:
             excess = self._transact(lambda db: self._try_reserve(db, name, wanted))
             if excess is None:
-                raise StoreFailure(f"{self._layout.index} cannot be used, and without it nothing is kept")
+                raise self._unusable()
             if excess <= 0:
                 return
             if not self.make_room(excess, spare=name).files:
-                raise NoRoom(
-                    f"everything in {self._layout.folder} is in use, and cache.max_size "
-                    f"({Size(self._limits.max_size_bytes)}) has no room for {Size(wanted)} more"
-                )
+                raise self._full(wanted)
+
+    def _fitting(self, length_bytes: int) -> int:
+        """What a file of that length takes. Raises NoRoom when that is more than everything may take."""
+        wanted = occupied_bytes(length_bytes)
+        if wanted > self._limits.max_size_bytes:
+            allowed = Size(self._limits.max_size_bytes)
+            raise LargerThanCache(f"{Size(wanted)} is more than cache.max_size allows ({allowed})")
+        return wanted
+
+    def _unusable(self) -> StoreFailure:
+        return StoreFailure(f"{self._layout.index} cannot be used, and without it nothing is kept")
+
+    def _full(self, wanted_bytes: int) -> NoRoom:
+        limits = self._limits
+        return NoRoom(
+            f"everything in {self._layout.folder} is in use, and within cache.max_size ({Size(limits.max_size_bytes)}) "
+            f"and cache.min_free ({Size(limits.min_free_bytes)}) there is no room for {Size(wanted_bytes)} more"
+        )
+
+    def _can_go(self, size_bytes: int, *, spare: str) -> bool:
+        """Whether so much is not in use, as far as MAX_LOOKS files tell."""
+        coldest = self._transact(lambda db: _coldest(db, MAX_LOOKS, None)) or []
+        for name, size in coldest:
+            if name != spare and not is_locked(self._layout.file(name), alone=not is_digest(name)):
+                size_bytes -= size
+                if size_bytes <= 0:
+                    return True
+        return len(coldest) == MAX_LOOKS
+
+    def _excess_bytes(self, db: sqlite3.Connection, name: str, wanted_bytes: int) -> int:
+        """How much has to go before a file fits. Raises NoRoom while nobody knows what is there."""
+        if not is_counted(db):
+            raise NoRoom("what is kept is still being counted, because its index was lost")
+        row = db.execute("SELECT size_bytes FROM files WHERE name = ?", (name,)).fetchone()
+        return total_bytes(db) - (int(row[0]) if row else 0) + wanted_bytes - self._limits.max_size_bytes
 
     def _try_reserve(self, db: sqlite3.Connection, name: str, wanted_bytes: int) -> int:
         """Count it when it fits; by how much it does not."""
         db.execute("BEGIN IMMEDIATE")
-        if not is_counted(db):
-            raise NoRoom("what is kept is still being counted, because its index was lost")
-        row = db.execute("SELECT size_bytes FROM files WHERE name = ?", (name,)).fetchone()
-        excess = total_bytes(db) - (row[0] if row else 0) + wanted_bytes - self._limits.max_size_bytes
+        excess = self._excess_bytes(db, name, wanted_bytes)
         if excess <= 0:
             put_row(db, name, wanted_bytes, self._now())
         return excess
 
     def _make_free(self, name: str, wanted_bytes: int) -> None:
         """Leave min_free on the disk, by removing what is not wanted if need be."""
-        while True:
-            held_bytes = 0
-            with contextlib.suppress(OSError):
-                held_bytes = self._layout.file(name).stat().st_blocks * 512
-            free_bytes = self._free_bytes()
-            missing = wanted_bytes - held_bytes + self._limits.min_free_bytes - free_bytes
-            if missing <= 0:
-                return
+        while (missing := self._missing_bytes(name, wanted_bytes)) > 0:
             if not self.make_room(missing, spare=name).files:
                 raise NoRoom(
-                    f"{self._layout.folder} has {Size(free_bytes)} free: too little for {Size(wanted_bytes)} more "
-                    f"and cache.min_free ({Size(self._limits.min_free_bytes)})"
+                    f"{self._layout.folder} has {Size(self._free_bytes())} free: too little for {Size(wanted_bytes)} "
+                    f"more and cache.min_free ({Size(self._limits.min_free_bytes)})"
                 )
+
+    def _missing_bytes(self, name: str, wanted_bytes: int) -> int:
+        """How much the disk lacks for a file that will take so much, and min_free."""
+        held_bytes = 0
+        with contextlib.suppress(OSError):
+            held_bytes = self._layout.file(name).stat().st_blocks * 512
+        return wanted_bytes - held_bytes + self._limits.min_free_bytes - self._free_bytes()
 
     def _free_bytes(self) -> int:
         try:
@@ -218,20 +264,46 @@ class Ledger:
 
 
 def remove_unless_locked(path: Path) -> bool:
-    """Remove a file, with what stands beside it; False when somebody holds a lock on it or it cannot be."""
+    """Remove a file, with what stands beside it; False when somebody holds a lock on it or it cannot be.
+
+    Its bytes are freed also when somebody without a lock has it open: a reader that takes nothing of it.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return not path.exists()
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), path.stat()):  # it has got its final name, or was replaced
+            return False
         sidecar(path).unlink(missing_ok=True)
         front(path).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        path.unlink()
+        os.ftruncate(descriptor, 0)
     except OSError:
-        return False
+        return not path.exists()
     else:
         return True
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path, *, alone: bool) -> bool:
+    """Whether a file cannot be removed because of a lock on it; one that is gone is not locked.
+
+    `alone`: only whoever is alone with a file locks it. It is not locked alone here then: whoever begins to write it at
+    this moment would take that for somebody who does.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return path.exists()
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if alone else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
     finally:
         os.close(descriptor)
 

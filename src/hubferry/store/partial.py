@@ -9,9 +9,10 @@ which goes with the file whatever becomes of its names, and a small file beside 
 Whoever continues the file cuts it there (`settle`). Where every file shows that bit (vfat, CIFS, 9p) it says nothing,
 and nothing is written ahead.
 
-A file is never emptied to begin anew: it is unlinked and another one takes its name, so that whoever reads the old
-one notices. `commit` gives the file its final name: checked, synced, renamed, folder synced.
-Every method but read_cached and region may block and is meant for a thread. Not here: hashing (fill/).
+Room for it is reserved as its bytes arrive (core/room.py). A file is never emptied to begin anew: it is unlinked and
+another one takes its name, so that whoever reads the old one notices. `commit` gives the file its final name: checked,
+synced, renamed, folder synced.
+Every method but read_cached, region and took may block and is meant for a thread. Not here: hashing (fill/).
 """
 
 import contextlib
@@ -26,17 +27,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hubferry.core.documents import parse_json
+from hubferry.core.room import decide_reserved
 from hubferry.ports import NoRoom, Region, StoreFailure
 from hubferry.store.content import sync_folder
 from hubferry.store.layout import BLOCK_BYTES, Layout, front, sidecar
 from hubferry.store.ledger import Ledger
 from hubferry.store.mark import set_mark
 from hubferry.store.page_reads import PageReads
+from hubferry.store.pins import Pin
 
 FRONT_BYTES = 8
 MAX_SIDECAR_BYTES = 4096  # they have some three hundred
 ABANDONED_MODE = 0o400  # what is left of a removed file to say something with, to whoever has it open
-RESERVED_AHEAD_BYTES = 64 * 2**20
 AHEAD_MODE = stat.S_IXUSR  # of a file whose length says nothing: no umask ever sets it, and nobody executes it
 
 Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
@@ -68,6 +70,9 @@ class PartialFile:
         self._ledger = ledger
         self._name = f"partial/{path.name}"
         self._reserved_bytes = 0
+        self._held_bytes = 0  # what is there, wherever in the file it is
+        self._size_bytes: int | None = None
+        self._pin: Pin | None = None
         with _as_store_failure(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_symlink():  # put there while others could: what it leads to is not ours to write
@@ -96,6 +101,22 @@ class PartialFile:
             self.release()
             return "abandoned" if self._mode() & ~AHEAD_MODE == ABANDONED_MODE else "discarded"
         return "ours"
+
+    def expect(self, held_bytes: int, size_bytes: int | None) -> None:
+        """So much of the file is there, and it will be so long, if that is known: have room for what comes next.
+
+        Raises NoRoom when there cannot be room for all of it; nothing was removed then.
+        """
+        self._held_bytes, self._size_bytes = held_bytes, size_bytes
+        if self._ledger is not None and size_bytes is not None:
+            self._ledger.check_room(self._name, size_bytes + BLOCK_BYTES)
+        self._grow()
+
+    def _grow(self) -> None:
+        try:
+            self.reserve(decide_reserved(self._held_bytes, self._size_bytes))
+        except NoRoom:  # for looking ahead: it may still be enough
+            self.reserve(self._held_bytes)
 
     def reserve(self, length_bytes: int) -> None:
         """Have room for the file to become so long."""
@@ -199,9 +220,9 @@ class PartialFile:
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         """Write pieces one after the other from an offset."""
-        end = offset + sum(map(len, pieces))
-        if end > self._reserved_bytes:  # nobody said how long it would be
-            self.reserve(end + RESERVED_AHEAD_BYTES)
+        self._held_bytes += sum(map(len, pieces))
+        if self._held_bytes > self._reserved_bytes:
+            self._grow()
         with _as_store_failure(self._path):
             for piece in pieces:
                 view = memoryview(piece)
@@ -250,14 +271,25 @@ class PartialFile:
 
     def release(self) -> None:
         """Let another process write; reading goes on, and keeps a file that has its final name from removal."""
+        if self.descriptor < 0 or self._pin is not None:
+            return
+        is_final = self._is_named(self._final)
         with contextlib.suppress(OSError):
-            fcntl.flock(
-                self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB if self._is_named(self._final) else fcntl.LOCK_UN
-            )
+            fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB if is_final else fcntl.LOCK_UN)
+            if is_final and self._ledger is not None:
+                self._pin = self._ledger.pins.add(self.descriptor, os.fstat(self.descriptor).st_size)
+
+    def took(self, size_bytes: int) -> None:
+        """A reader is about to be given so much; does not block. Raises StoreFailure when the bytes are gone."""
+        if self._pin is not None and not self._pin.took(size_bytes):
+            raise StoreFailure(f"{self.digest} had to make room, because too little of it was read")
 
     def close(self) -> None:
         """Give file and lock back; may be repeated."""
         descriptor, self.descriptor = self.descriptor, -1
+        pin, self._pin = self._pin, None
+        if pin is not None and self._ledger is not None:
+            self._ledger.pins.remove(pin)
         if descriptor >= 0:
             os.close(descriptor)
         self._close_front()

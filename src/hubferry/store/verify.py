@@ -44,8 +44,8 @@ def check(layout: Layout, ledger: Ledger, hashed: Callable[[int], None]) -> Iter
         try:
             with path.open("rb", buffering=0) as file:
                 problem = _problem(name, file.fileno(), hashed)
-                if problem:
-                    put_aside(layout, ledger, name, path, file.fileno())
+                if problem and not put_aside(layout, ledger, name, path, file.fileno()):
+                    continue  # it was removed meanwhile
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -48,6 +48,7 @@ class StreamedBody:
         settings = client.settings(place)
         self._read_timeout = settings.read_timeout
         self._pace = Pace(small_bytes=SLOW_BYTES, large_bytes=QUICK_BYTES)
+        wire.count_body(1)
         wire.patience_s = settings.read_timeout.seconds
         wire.trickle = Trickle(settings.min_rate.size_bytes, settings.read_timeout.seconds)
 
@@ -74,6 +75,7 @@ class StreamedBody:
         """Give the connection back when the body is over, else end it."""
         wire, self._wire = self._wire, None
         if wire is not None:
+            wire.count_body(-1)
             self._reply.drop_received()
             wire.patience_s, wire.trickle = None, None
             if self._reply.is_over and self._reply.keeps_alive:

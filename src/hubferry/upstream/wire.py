@@ -17,6 +17,7 @@ from hubferry.core.trickle import Trickle
 
 BUFFER_BYTES = 512 * 1024
 SLICE_BYTES = 64 * 1024
+PIECES_BYTES = 64 * 2**20  # of all bodies together, of which each holds one piece
 
 A = TypeVar("A")
 T = TypeVar("T", bytes, int)
@@ -30,8 +31,14 @@ class Buffers:
     """Scratch space of one event loop: what came from a socket, and what it says when decrypted."""
 
     def __init__(self) -> None:
+        self.bodies = 0  # that are being received
         self.received = memoryview(bytearray(BUFFER_BYTES))
         self.plain = memoryview(bytearray(BUFFER_BYTES))
+
+    @property
+    def piece_bytes(self) -> int:
+        """How much is received at once, so that hundreds of bodies together are no more than PIECES_BYTES."""
+        return max(min(PIECES_BYTES // max(self.bodies, 1), BUFFER_BYTES), SLICE_BYTES)
 
 
 class Wire:
@@ -79,7 +86,7 @@ class Wire:
         """
         if self._tls is None:
             # into memory of its own at once: a copy would be made while nobody else can use the interpreter
-            return await self._received(self._socket.recv, at_most_bytes)
+            return await self._received(self._socket.recv, min(at_most_bytes, self._buffers.piece_bytes))
         size = self._decrypt(self._tls, 0)
         while not size:
             if self.ended_cleanly or self._incoming.eof:
@@ -117,7 +124,11 @@ class Wire:
 
     async def _receive_raw(self) -> int:
         """Bytes into `buffers.received`; valid until the next await."""
-        return await self._received(self._socket.recv_into, self._buffers.received)
+        return await self._received(self._socket.recv_into, self._buffers.received[: self._buffers.piece_bytes])
+
+    def count_body(self, change: int) -> None:
+        """A body begins (1) or ends (-1) to be received here."""
+        self._buffers.bodies += change
 
     async def _received(self, receive: Callable[[A], T], arg: A) -> T:
         """What `receive` gives, as soon as it need not wait: bytes, or how many."""

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import js
 from pyodide.ffi import JsException, to_js
 
+from hubferry.core.manifest import MAX_BYTES
 from hubferry.ports import Body, CachedBlob, Described, Repository, TagEntry
 from hubferry.pull.kept_manifests import Timing
 from hubferry.pull.rights import RIGHT_S
@@ -166,9 +167,14 @@ class EdgeStore:
     def __init__(self, cache: EdgeCache) -> None:
         self._cache = cache
 
-    async def read(self, digest: str) -> bytes | None:
+    async def holds(self, digest: str) -> bool:
         """See ports.ContentStore."""
-        return await self._cache.read(f"/content/{digest}")
+        return await self._cache.match(f"/content/{digest}") is not None
+
+    async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
+        """See ports.ContentStore; what was put there was read whole, and bounded then."""
+        content = await self._cache.read(f"/content/{digest}")
+        return None if content is None or len(content) > limit_bytes else content
 
     async def write(self, digest: str, content: bytes) -> None:
         """See ports.ContentStore; what cannot be kept is not."""
