@@ -1,5 +1,6 @@
 # Everything a fresh machine needs: `make run` and `make test`. See CONTRIBUTING.md.
 ARGS ?=
+FUZZ_S ?= 900
 PY := .venv/bin/python
 
 .PHONY: run test test-workerd matrix fuzz check format bench clients install-run install install-debian install-node lock \
@@ -16,8 +17,12 @@ test: install install-node
 matrix: install install-debian clients
 	HUBFERRY_MATRIX=whole $(PY) -m pytest tests/matrix/test_matrix.py $(ARGS)
 
-# The properties with many more and ever new examples; stop it when you like.
+# Ever new inputs for parsers and application, each for FUZZ_S seconds and beginning where the last hunt ended; then the
+# properties with many more and ever new examples. Stop it when you like.
 fuzz: install
+	for target in parsers app; do mkdir -p build/fuzz/$$target && $(PY) -m tests.fuzz.hunt $$target \
+		-max_total_time=$(FUZZ_S) -rss_limit_mb=1000 -max_len=4096 -artifact_prefix=build/fuzz/ build/fuzz/$$target \
+		>build/fuzz/$$target.log || exit 1; done
 	HUBFERRY_FUZZ=1 $(PY) -m pytest tests/properties $(ARGS)
 
 # The Worker in Cloudflare's real runtime, where that can be fetched; it says NOT RUN where it cannot.

@@ -42,7 +42,8 @@ def build_pages(table: RoutingTable, public_url: str, read_metrics: ReadMetrics 
         return Response(text, media_type=PROMETHEUS_TEXT, headers={"cache-control": "no-store"})
 
     async def missing(request: Request, _: Exception) -> Response:
-        return PlainTextResponse(f"nothing is at {request.url.path}: see /\n", status_code=404)
+        path = request.scope[PAGE_REQUEST].path[:512]  # not request.url, which fails for a query that is no UTF-8
+        return PlainTextResponse(f"nothing is at {path}: see /\n", status_code=404)
 
     return Starlette(
         routes=[
