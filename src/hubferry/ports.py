@@ -219,9 +219,6 @@ class BlobIndex(Index, Protocol):
 class ContentStore(Protocol):
     """Content by digest; what is in it was verified before it became visible."""
 
-    async def holds(self, digest: str) -> bool:
-        """Whether content that `read` may give is kept; nothing of it is read."""
-
     async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
         """The whole content, None when it is not kept, cannot be read or is longer than `limit_bytes`."""
 

@@ -19,7 +19,7 @@ import atheris
 from hubferry.core.layers import Layer, resolve
 from hubferry.server import log
 from hubferry.server.app import App
-from hubferry.server.compose import build_app
+from hubferry.server.compose import Keys, build_app
 from tests.fuzz.limits import NothingStays, in_time
 
 __all__ = ["run", "seeds"]
@@ -79,7 +79,7 @@ class _World:
             "access": {"login": "open"},
             "server": {"log_level": "warning"},
         }
-        return build_app(resolve([Layer("fuzz", settings)]), bytes(32))
+        return build_app(resolve([Layer("fuzz", settings)]), Keys(bytes(32), bytes(32)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Say to each request what is next; when nothing is, that it is unknown."""

@@ -38,10 +38,6 @@ class FileStore:
         self._memory_bytes = 0
         self._reading: dict[tuple[str, int], asyncio.Future[bytes | None]] = {}
 
-    async def holds(self, digest: str) -> bool:
-        """See ports.ContentStore."""
-        return digest in self._memory or await asyncio.to_thread(self._is_small, digest)
-
     async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
         """See ports.ContentStore."""
         self.touch(digest)
@@ -74,11 +70,6 @@ class FileStore:
         """See ports.ContentStore."""
         await asyncio.to_thread(self._write, digest, content)
         self._remember(digest, content)
-
-    def _is_small(self, digest: str) -> bool:
-        with contextlib.suppress(OSError):
-            return self._layout.content(digest).stat().st_size <= MAX_BYTES
-        return False
 
     def _read(self, digest: str, limit_bytes: int) -> bytes | None:
         """The content of a file; one that was altered on the disk is removed, as if it had never been there."""

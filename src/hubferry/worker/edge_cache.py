@@ -167,10 +167,6 @@ class EdgeStore:
     def __init__(self, cache: EdgeCache) -> None:
         self._cache = cache
 
-    async def holds(self, digest: str) -> bool:
-        """See ports.ContentStore."""
-        return await self._cache.match(f"/content/{digest}") is not None
-
     async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
         """See ports.ContentStore; what was put there was read whole, and bounded then."""
         content = await self._cache.read(f"/content/{digest}")
