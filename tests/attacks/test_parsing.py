@@ -12,17 +12,22 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.attacks.others import slowest_s
-from tests.faults.conftest import REPOSITORY, Stage, open_stage
+from tests.faults.conftest import REPOSITORY, Stage, config, open_stage
 from tests.support import faults
 from tests.support.content import Blob, digest_of
 from tests.support.gateway import Gateway, upstream
 from tests.support.http import fetch
 from tests.support.hub import Hub
+from tests.support.images import build_image
 from tests.support.raw_server import RawServer
+
+if TYPE_CHECKING:
+    from tests.conftest import StartGateway
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 KIB, MIB = 2**10, 2**20
@@ -195,6 +200,18 @@ def test_a_page_of_a_tag_list_of_8_mib_holds_nobody_up(stage: Stage) -> None:
     assert busy.slowest_s < 5 * quiet.slowest_s + SPARE_S, (
         f"others waited {busy.slowest_s:.3f} s, {quiet.slowest_s:.3f}"
     )
+
+
+@pytest.mark.shells
+def test_a_large_list_is_read_by_every_shell(tmp_path: Path, hub: Hub, start_gateway: StartGateway) -> None:
+    """Also where there are no threads."""
+    hub.add(REPOSITORY, "latest", build_image("large"))
+    tags = [f"v{number:010d}" for number in range(30_000)]
+    body = json.dumps({"name": REPOSITORY, "tags": tags[::-1]}).encode()
+    hub.script(faults.answer(200, body), role="hub", path="/tags/list", times=None)
+    gateway = start_gateway(config(tmp_path, hub))
+    assert fetch(f"{gateway.url}/v2/app/tags/list?n=2", timeout_s=60).json()["tags"] == tags[:2]
+    assert fetch(f"{gateway.url}/v2/app/tags/list", timeout_s=60).json() == {"name": "app", "tags": tags}
 
 
 def test_a_link_of_60_000_brackets_holds_nobody_up(stage: Stage) -> None:
