@@ -124,11 +124,15 @@ def _put(db: sqlite3.Connection, key: Key, proven_at: float, is_empty: bool) -> 
     """Whether there is a row now, and when the right was last proven if it is one."""
     place = _row(key)[:2]
     if is_empty or _keeps_anything(db, place):
-        sql = (
-            "INSERT INTO rights VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (upstream, repository, about, who) "
-            "DO UPDATE SET proven_at = max(proven_at, excluded.proven_at)"
-        )
-        db.execute(sql, (*_row(key), proven_at))
+        # what lies ahead of the clock was noted before that was set back, and would outlast every later answer
+        sql = """
+            INSERT INTO rights VALUES (:upstream, :repository, :about, :who, :proven_at, 0)
+            ON CONFLICT (upstream, repository, about, who) DO UPDATE SET
+                proven_at = iif(proven_at > :now, excluded.proven_at, max(proven_at, excluded.proven_at)),
+                withdrawn_at = min(withdrawn_at, :now)
+        """
+        named = dict(zip(("upstream", "repository", "about", "who"), _row(key), strict=True))
+        db.execute(sql, {**named, "proven_at": proven_at, "now": time.time()})
         return True, _find(db, key)
     return False, None
 
