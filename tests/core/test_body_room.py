@@ -12,8 +12,10 @@ CASES: dict[str, tuple[list[tuple[str, int]], list[tuple[str, int]], int | None]
     "what fits exactly": ([(A, 6)], [(B, 4)], 0),
     "what does not fit": ([(A, 6)], [(B, 5)], None),
     "whose address holds nothing": ([(A, 4)], [(A, 2), (B, 2)], 1),
-    "whose address holds least": ([(A, 4), (B, 2), (C, 3)], [(A, 1), (C, 1), (B, 1)], 2),
+    "whose address holds least": ([(A, 2), (B, 1), (C, 2)], [(A, 0), (C, 0), (B, 1)], 2),
     "nobody overtakes whose turn it is": ([(A, 6)], [(A, 1), (B, 5)], None),
+    "one address has a share": ([(A, 2)], [(A, 1)], None),
+    "and others have theirs": ([(A, 2)], [(A, 1), (B, 7)], 1),
     "a stranger with many waits for himself": ([(A, 3)], [(A, 3)] * 100 + [(B, 3)], 100),
 }
 

@@ -190,7 +190,7 @@ class _Script:
     async def send(self, _: bytes) -> None:
         """Nothing is looked at."""
 
-    async def receive(self) -> bytes:
+    async def receive(self, _at_most_bytes: int = 0) -> bytes:
         return next(self._pieces, b"")
 
 

@@ -170,7 +170,12 @@ class Fills:
 
     def _stop_an_unwanted(self, client: str) -> None:
         """Stop a fill of this client's, or anybody's when there is no place at all; what is there of it stays."""
-        fills = [one for one in self._running.values() if self._places.is_full or one[0].client == client]
+        fills = [
+            one
+            for one in self._running.values()
+            # stopped twice it would not wait for its thread, which may be writing
+            if not one[1].cancelling() and (self._places.is_full or one[0].client == client)
+        ]
         found = max(fills, key=lambda one: one[0].idle_s, default=None)
         if found is not None and found[0].idle_s:
             found[1].cancel()

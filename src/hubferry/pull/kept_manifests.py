@@ -14,7 +14,7 @@ here. A caller's 404 hides a kept tag from that caller alone.
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
 from hubferry.core import headers as head
@@ -49,10 +49,12 @@ from hubferry.pull.absences import Absences
 from hubferry.pull.answer import Answer, Trail
 from hubferry.pull.lately import MAX_REMEMBERED, Lately
 from hubferry.pull.manifests import UpstreamManifests, manifest_answer, unusable
+from hubferry.pull.parsing import parsed
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import Right, Rights, repository_of
 from hubferry.pull.target import Target, Witness
 
+NO_MANIFEST = ""  # in the place of a type
 REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
 SAVING = "not asked: little is left of the upstream's limit"
 NATURAL = ", ".join(head.ACCEPT_MANIFESTS)  # a manifest as it was pushed, whatever the first client could read
@@ -212,7 +214,7 @@ class KeptManifests:
                     raise
                 trail.outcome, trail.problem = "stale", error.message
         if described is not None and content is not None:
-            described = self._decide(described, content)
+            described = await self._decide(described, content)
         if described is None:
             raise relay_error(404, (), Asked(repository.upstream, repository.name, tag))
         return manifest_answer(request, described, content)
@@ -253,7 +255,7 @@ class KeptManifests:
         content = None
         if right.covers and entry is not None:
             content = await self._kept(repository, entry.manifest)
-            manifest = self._decide(entry.manifest, content)
+            manifest = await self._decide(entry.manifest, content)
             entry = None if manifest is None else replace(entry, manifest=manifest)
         is_fresh = decide_freshness(None if entry is None else age_s, stretched_s) is Freshness.FRESH
         may_answer = right is Right.PROVEN and is_fresh
@@ -296,7 +298,7 @@ class KeptManifests:
         if request.method == "GET" and content is None:
             described, content = await self._body(target, described, trail)
         else:
-            described = self._usable(target, described, content or await self._kept(repository, described))
+            described = await self._usable(target, described, content or await self._kept(repository, described))
         reusable_s = REUSABLE_S if trail.outcome == "hit" else 0.0
         return replace(manifest_answer(request, described, content), reusable_s=reusable_s)
 
@@ -334,12 +336,12 @@ class KeptManifests:
         if described is not None:
             held = await self._index.manifest(repository, described.digest)
             described = described if held is None else replace(held, by_mirror=described.by_mirror)
-            described = self._decide(described, await self._kept(repository, described))
+            described = await self._decide(described, await self._kept(repository, described))
         if described is None:
             return await self._fetch(target, repository, reference)
         return described, None
 
-    def _decide(self, said: Described, content: bytes | None) -> Described | None:
+    async def _decide(self, said: Described, content: bytes | None) -> Described | None:
         """A manifest as its verified content has it; without content what was `said`. None: it is no manifest."""
         if content is None:
             return said if said.media_type in KNOWN else None
@@ -347,10 +349,12 @@ class KeptManifests:
         media_type = self._types.get(key)
         if media_type is None:
             try:
-                media_type = decide_kept_media_type(said.media_type, content)
+                media_type = await parsed(content, partial(decide_kept_media_type, said.media_type))
             except ManifestProblem:
-                return None
+                media_type = NO_MANIFEST
             self._types.put(key, media_type)
+        if media_type == NO_MANIFEST:
+            return None
         return replace(said, media_type=media_type, size_bytes=len(content))
 
     async def _fetch(
@@ -366,6 +370,7 @@ class KeptManifests:
             self._log.warning("store_failed", {"problem": str(error)})
             self._metrics.store_failed()
         described = replace(described, is_held=True)
+        self._types.put((manifest.digest, manifest.media_type), manifest.media_type)
         await self._index.put_manifest(repository, described)
         return described, manifest.body
 
@@ -375,16 +380,16 @@ class KeptManifests:
         """A manifest that this caller may have, and its content: what is kept, or its upstream's. Raises OciError."""
         kept = await self._kept(repository_of(target), described)
         if kept is not None:
-            return self._usable(target, described, kept), kept
+            return await self._usable(target, described, kept), kept
         trail.outcome = "miss"
         repository = repository_of(target)
         key = (repository, described.digest, target.credential, "body")
         async with self._upstream.patience(target, is_covered=is_covered):
             return await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
 
-    def _usable(self, target: Target, said: Described, content: bytes | None) -> Described:
+    async def _usable(self, target: Target, said: Described, content: bytes | None) -> Described:
         """As `_decide`. Raises OciError 502 for what is no manifest."""
-        described = self._decide(said, content)
+        described = await self._decide(said, content)
         if described is None:
             raise unusable(Asked(target.origin.name, target.repository, said.digest), "it is no manifest")
         return described

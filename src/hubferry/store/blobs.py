@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import secrets
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -146,11 +147,12 @@ class BlobStore:
         return PartialFile(self._layout, upstream, digest, self.reads, self._ledger)
 
     async def rehearse(self, upstream: str, digest: str) -> None:
-        """See ports.BlobStore: a file under way is opened, looked at and removed again."""
+        """See ports.BlobStore: a file that nobody else uses is opened, looked at and removed again."""
+        nobodys = f"{upstream}-{secrets.token_hex(8)}"
 
         def open_and_remove() -> None:
             with contextlib.suppress(StoreFailure):
-                partial = self.open_partial(upstream, digest)
+                partial = self.open_partial(nobodys, digest)
                 try:
                     is_unused = partial.standing() == "ours" and partial.declared() is None
                     if not partial.final_exists() or is_unused:

@@ -204,11 +204,15 @@ class SqliteIndex:
         """On the thread."""
         try:
             with self._open() as db:
-                return work(db)
-        except sqlite3.DatabaseError as error:
+                found = work(db)
+                if isinstance(found, sqlite3.Cursor):  # destroyed by another thread it would reset a statement of ours
+                    found.close()
+                    return None
+                return found
+        except sqlite3.Error as error:
             self._log.warning("index_failed", {"file": str(self._layout.index), "problem": str(error)})
             self._metrics.index_failed()
-            if isinstance(error, sqlite3.OperationalError):
+            if isinstance(error, sqlite3.OperationalError) or not isinstance(error, sqlite3.DatabaseError):
                 return None
             self._set_aside()
             return None
