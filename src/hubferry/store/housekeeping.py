@@ -129,7 +129,10 @@ class Housekeeping:
         path = self._layout.file(name)
         if not sidecar(path).exists():
             return seen  # nothing was written yet, or nobody will go on with it
-        length_bytes = max(seen.length_bytes, decide_reserved(seen.length_bytes, expected_bytes(path)))
+        expected = expected_bytes(path)
+        # of what nobody said how long it will be, what is there: whoever writes it counts more as it comes
+        ahead_bytes = 0 if expected is None else decide_reserved(seen.length_bytes, expected)
+        length_bytes = max(seen.length_bytes, ahead_bytes)
         companions = 1 + front(path).exists()
         return replace(seen, length_bytes=length_bytes + companions * BLOCK_BYTES)
 
