@@ -27,9 +27,19 @@ def test_a_slow_client_never_gets_a_large_piece() -> None:
 
 def test_a_slow_client_gets_little_of_a_file_at_a_time() -> None:
     pace = Pace()
-    assert [pace.next_region_bytes(now) for now in (0.0, 0.01, 1.0, 2.0, 2.01)] == [
-        REGION_BYTES, REGION_BYTES, SMALL_BYTES, SMALL_BYTES, REGION_BYTES,
-    ]  # fmt: skip
+    assert [pace.next_region_bytes(now) for now in (0.0, 0.01, 1.0, 2.0, 2.01)] == [SMALL_BYTES] * 5
+
+
+def test_a_client_that_has_taken_much_quickly_gets_much_of_a_file_at_a_time() -> None:
+    pace = Pace()
+    now_s, sent_bytes = 0.0, 0
+    while sent_bytes < PROVEN_BYTES:
+        size_bytes = pace.next_region_bytes(now_s)
+        assert size_bytes == SMALL_BYTES
+        pace.sent_region(size_bytes)
+        now_s, sent_bytes = now_s + QUICK_S / 2, sent_bytes + size_bytes
+    assert pace.next_region_bytes(now_s) == REGION_BYTES
+    assert pace.next_region_bytes(now_s + 2 * QUICK_S) == SMALL_BYTES
 
 
 def test_only_a_client_that_has_taken_much_and_still_takes_it_quickly_is_handed_large_pieces() -> None:

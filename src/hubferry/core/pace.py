@@ -60,12 +60,15 @@ class Pace:
         self._holds_large = False
 
     def next_region_bytes(self, now_s: float) -> int:
-        """How much of a file to send next: little to a slow client, for what is in memory may not stay there."""
-        is_quick = self._asked_at_s is None or now_s - self._asked_at_s < QUICK_S
-        self._asked_at_s = now_s
-        if not is_quick:
+        """How much of a file to send next: much to a client that has proven to be quick, and goes on so.
+
+        Who is slow would be in the middle of a large piece for so long that he seems to take nothing (core/room.py).
+        """
+        is_large = self.takes_large(now_s)
+        if self._asked_at_s is not None and now_s - self._asked_at_s >= QUICK_S:
             self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
-        return REGION_BYTES if is_quick else SMALL_BYTES
+        self._asked_at_s = now_s
+        return REGION_BYTES if is_large else SMALL_BYTES
 
     def sent_region(self, size_bytes: int) -> None:
         """Count so many bytes of a file as given."""

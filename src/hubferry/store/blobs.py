@@ -306,6 +306,7 @@ class StoredBody:
             return None  # reading it will say why
         region = Region(shared.descriptor, self._at, size_bytes)
         self._at += size_bytes
+        self._pace.sent_region(size_bytes)
         return region
 
     async def close(self) -> None:
