@@ -2,7 +2,8 @@
 
 import pytest
 
-from hubferry.core.fairness import client_of, decide_next, may_begin
+from hubferry.core.client import address_group
+from hubferry.core.fairness import decide_next, may_begin
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ from hubferry.core.fairness import client_of, decide_next, may_begin
     ],
 )
 def test_an_address_belongs_to_a_client(address: str, client: str) -> None:
-    assert client_of(address) == client
+    assert address_group(address) == client
 
 
 @pytest.mark.parametrize(

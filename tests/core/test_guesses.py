@@ -2,7 +2,8 @@
 
 import pytest
 
-from hubferry.core.guesses import FORGET_S, FREE, MAX_S, Failures, decide_wait_s, place_of
+from hubferry.core.client import address_group
+from hubferry.core.guesses import FORGET_S, FREE, MAX_S, Failures, decide_wait_s
 
 WAITS: dict[str, tuple[int, float, int, float]] = {
     # wrong ones, seconds since the last, others at this moment -> wait
@@ -40,4 +41,4 @@ PLACES = {
 
 @pytest.mark.parametrize(("peer", "expected"), PLACES.items(), ids=[name[:20] for name in PLACES])
 def test_whose_guesses_an_address_has(peer: str, expected: str) -> None:
-    assert place_of(peer) == expected
+    assert address_group(peer) == expected

@@ -47,7 +47,7 @@ class BodyRoom:
         self._held[wish.address] = self._held.get(wish.address, 0) + wish.size_bytes
 
     def give_back(self, wish: Wish) -> None:
-        """Count it no longer."""
+        """Count a body as held no longer, once its client has all of it or has left."""
         self.held_bytes -= wish.size_bytes
         left = self._held[wish.address] - wish.size_bytes
         if left:

@@ -5,11 +5,12 @@ Pure. Refusals here touch no upstream. Not here: the path (routing.py), who may 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Headers, Request, get, get_all
+from hubferry.core.logged import MAX_PEER
 from hubferry.core.reference import is_host
 
 MAX_HEADER_BYTES = 16 * 1024
@@ -80,11 +81,16 @@ def plain_address(peer: str) -> str:
 
 
 def address_group(peer: str) -> str:
-    """Whose address it is: an IPv4 address, or the /64 that one customer of a network has; other texts as they are."""
+    """Whose address it is: an IPv4 address, or the /64 that one customer of a network has at least.
+
+    Everything that is counted by client is counted by this. Other texts stay as they are, MAX_PEER characters of them.
+    """
     try:
-        address = ip_address(plain_address(peer))
+        address = ip_address(peer.partition("%")[0])
     except ValueError:
-        return peer
+        return peer[:MAX_PEER]
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     return str(address) if address.version == 4 else str(ip_network((address, 64), strict=False))
 
 

@@ -1,26 +1,14 @@
 """Decide who gets what there is not enough of: places for fills, connections to upstreams, turns to write.
 
 Pure. Nobody is refused while there is enough for everybody. Else whoever asks for more has no claim to more: clients
-are served equally, by address, whatever number of requests each of them has. Behind one address there may be many
-people, so that one alone may have most of it, but never all.
+are served equally, by address (client.address_group), whatever number of requests each of them has. Behind one address
+there may be many people, so that one alone may have most of it, but never all.
 Not here: what is waited for, and for how long (fill/).
 """
 
 from collections.abc import Iterable, Mapping
-from ipaddress import AddressValueError, IPv6Address
 
 SHARE = 2  # times what is left: one client alone gets two thirds, two get two fifths each
-
-
-def client_of(address: str) -> str:
-    """Whom an address belongs to: an IPv6 address to its /64, which is what one machine is given at least."""
-    try:
-        parsed = IPv6Address(address.partition("%")[0])
-    except AddressValueError:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
 def may_begin(own: int, running: int, limit: int) -> bool:

@@ -6,14 +6,12 @@ Not here: whose they are counted as (pull/attempts.py).
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
 
 FREE = 5
 FIRST_S = 1.0
 MAX_S = 60.0
 FORGET_S = 900.0
 _DOUBLINGS = 6  # from FIRST_S beyond MAX_S
-MAX_PEER = 64  # what a proxy says is the client's address may be anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Failures:
         return Failures(self.counted(now) + 1, now)
 
     def counted(self, now: float) -> int:
-        """How many still count."""
+        """How many there are at this time: none any more FORGET_S after the last one."""
         return 0 if now - self.last_at >= FORGET_S else self.count
 
 
@@ -41,12 +39,3 @@ def decide_wait_s(failures: Failures, others: int, now: float) -> float:
         return FIRST_S
     pause_s = min(MAX_S, FIRST_S * 2.0 ** min(count - FREE, _DOUBLINGS))
     return max(failures.last_at + pause_s - now, 0.0)
-
-
-def place_of(peer: str) -> str:
-    """Whose guesses a client's address counts as: an IPv6 network of 64 bits is one customer's."""
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return peer[:MAX_PEER]
-    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)

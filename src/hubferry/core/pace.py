@@ -64,11 +64,7 @@ class Pace:
 
         Who is slow would be in the middle of a large piece for so long that he seems to take nothing (core/room.py).
         """
-        is_large = self.takes_large(now_s)
-        if self._asked_at_s is not None and now_s - self._asked_at_s >= QUICK_S:
-            self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
-        self._asked_at_s = now_s
-        return REGION_BYTES if is_large else SMALL_BYTES
+        return REGION_BYTES if self._asks(now_s) else SMALL_BYTES
 
     def sent_region(self, size_bytes: int) -> None:
         """Count so many bytes of a file as given."""
@@ -76,18 +72,27 @@ class Pace:
 
     def takes_large(self, now_s: float) -> bool:
         """Whether a client that asks for more at `now_s` may be handed a large piece."""
-        is_quick = self._asked_at_s is not None and now_s - self._asked_at_s < QUICK_S
-        return is_quick and self._given_bytes >= PROVEN_BYTES
+        return self._is_quick(now_s) and self._given_bytes >= PROVEN_BYTES
 
     def next_bytes(self, now_s: float) -> int:
         """How many bytes to read for a client that asks for more at `now_s`."""
-        is_quick = self._asked_at_s is not None and now_s - self._asked_at_s < QUICK_S
-        self._asked_at_s = now_s
-        if not is_quick:
-            self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
         self.close()  # what it was given last it has taken
-        if is_quick and self._given_bytes >= PROVEN_BYTES:
+        if self._asks(now_s):
             self._holds_large = self._large is None or self._large.take()
         size_bytes = self._large_bytes if self._holds_large else self._small_bytes
         self._given_bytes += size_bytes
         return size_bytes
+
+    def _asks(self, now_s: float) -> bool:
+        """Note that the client asks for more; whether it may be handed a large piece.
+
+        Who asks late has to prove itself again, by half of what it took at first.
+        """
+        is_large = self.takes_large(now_s)
+        if not self._is_quick(now_s):
+            self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
+        self._asked_at_s = now_s
+        return is_large
+
+    def _is_quick(self, now_s: float) -> bool:
+        return self._asked_at_s is not None and now_s - self._asked_at_s < QUICK_S

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from hubferry.core.client import address_group
 from hubferry.core.errors import OciError
-from hubferry.core.fairness import client_of
 from hubferry.fill.fill import Fill, Surroundings
 from hubferry.fill.lead import AlreadyKept, OnUnkept, Writers, close_unkept
 from hubferry.fill.links import Links
@@ -95,7 +95,7 @@ class Fills:
         room for it; `address` is for whom it is filled. Raises OciError and UpstreamFailure as `fetch` does,
         StoreFailure when nothing can be kept.
         """
-        key, client = (upstream, digest), client_of(address)
+        key, client = (upstream, digest), address_group(address)
         if await self._is_running(key):
             return False
         if self._store_failed is not None and time.monotonic() < self._store_failed[0]:

@@ -11,8 +11,9 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from hubferry.core.access import Credential
+from hubferry.core.client import address_group
 from hubferry.core.errors import Code, OciError
-from hubferry.core.guesses import Failures, decide_wait_s, place_of
+from hubferry.core.guesses import Failures, decide_wait_s
 from hubferry.ports import Clock
 from hubferry.pull.lately import Lately
 
@@ -33,7 +34,7 @@ class Attempts:
 
         Raises OciError 429 when there were too many wrong ones: then it is not to be asked.
         """
-        place = ("address", place_of(peer))
+        place = ("address", address_group(peer))
         account = ("account", hash(credential.username))  # of any length
         wait_s = self._wait_s(place, credential)
         if place in self._trying or self._failed(place):
