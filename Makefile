@@ -25,7 +25,7 @@ fuzz: install
 		>build/fuzz/$$target.log || exit 1; done
 	HUBFERRY_FUZZ=1 $(PY) -m pytest tests/properties $(ARGS)
 
-# The Worker in Cloudflare's real runtime, where that can be fetched; it says NOT RUN where it cannot.
+# The Worker in Cloudflare's real runtime; it says NOT RUN where that does not start.
 test-workerd: install install-node
 	scripts/test-workerd $(ARGS)
 

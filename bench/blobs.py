@@ -40,7 +40,10 @@ class BlobFile:
 def write_blob(root: Path, size: int) -> BlobFile:
     """Random bytes."""
     block = os.urandom(MIB)
-    return _write(root, (number.to_bytes(8, "big") + block[8:] for number in range(size // MIB)))
+    blocks = (
+        number.to_bytes(8, "big") + block[8 : min(MIB, size - at)] for number, at in enumerate(range(0, size, MIB))
+    )
+    return _write(root, blocks)
 
 
 def write_sparse_blob(root: Path, size: int) -> BlobFile:

@@ -17,7 +17,7 @@ from tests.support.worker import Worker
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.support.images import Image
@@ -35,6 +35,7 @@ __all__ = [
     "registry_proxy",
     "registry_server",
     "worker",
+    "worker_config",
 ]
 
 
@@ -166,14 +167,17 @@ def worker(
     state: Path, upstream_url: str, *, cache: bool = False, name: str = "hubferry's Worker"
 ) -> Iterator[Contestant]:
     """The Worker shell on Node, in front of one upstream."""
-    config = {
+    with Worker.start(state, worker_config(upstream_url, {"enabled": cache})) as running:
+        yield Contestant(name, running.port, running.process)
+
+
+def worker_config(upstream_url: str, cache: Mapping[str, object]) -> dict[str, Any]:
+    """The Worker's configuration: anonymous pulls need no token."""
+    return {
         "access": {"login": "open"},
-        "server": {"connections_per_address": 0},  # a thousand readers have one address here
-        "cache": {"enabled": cache},
+        "cache": dict(cache),
         "upstreams": {"only": True, "bench.test": upstream(upstream_url, default=True)},
     }
-    with Worker.start(state, config) as running:
-        yield Contestant(name, running.port, running.process)
 
 
 @contextlib.contextmanager
@@ -188,6 +192,7 @@ def hubferry_config(state: Path, upstream_url: str, authority: Authority | None 
     settings = {"ca_file": str(authority.ca_file)} if authority else {}
     return {
         "access": {"login": "open"},
+        "server": {"connections_per_address": 0},  # a thousand readers have one address here
         "cache": {"dir": str(state / "data")},
         "upstreams": {"only": True, "bench.test": upstream(upstream_url, default=True, **settings)},
     }

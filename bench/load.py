@@ -54,9 +54,9 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def get(self, path: str, accept: str = "*/*") -> Head:
+    def get(self, path: str, accept: str = "*/*", method: str = "GET") -> Head:
         """Send a GET and read the head; the body is still to come. Raises BadAnswer unless it is 200."""
-        self.ask(path, accept)
+        self.ask(path, accept, method)
         received = b""
         while b"\r\n\r\n" not in received:
             data = self.socket.recv(16_384)
@@ -65,9 +65,9 @@ class Connection:
             received += data
         return self.head_of(path, received)
 
-    def ask(self, path: str, accept: str = "*/*") -> None:
-        """Send a GET."""
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: {accept}\r\n\r\n".encode())
+    def ask(self, path: str, accept: str = "*/*", method: str = "GET") -> None:
+        """Send a GET, or another method."""
+        self.socket.sendall(f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: {accept}\r\n\r\n".encode())
 
     def head_of(self, path: str, received: bytes) -> Head:
         """The head that what was received begins with. Raises BadAnswer unless it is 200."""

@@ -7,6 +7,7 @@ import statistics
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -14,7 +15,17 @@ import psutil
 if TYPE_CHECKING:
     from tests.support.processes import Process
 
-__all__ = ["Memory", "MemorySampler", "ThreadCpu", "count_files", "median", "percentile", "read_memory", "thread_cpu"]
+__all__ = [
+    "Memory",
+    "MemorySampler",
+    "ThreadCpu",
+    "count_files",
+    "main_thread_s",
+    "median",
+    "percentile",
+    "read_memory",
+    "thread_cpu",
+]
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,11 @@ def thread_cpu(process: Process) -> ThreadCpu:
                 else:
                     others_s += used_s
     return ThreadCpu(main_s, others_s)
+
+
+def main_thread_s(process: Process) -> float:
+    """CPU seconds of the main thread of a process, to the nanosecond: psutil's are of whole ticks of 10 ms."""
+    return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def median(values: Sequence[float]) -> float:

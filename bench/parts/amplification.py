@@ -58,7 +58,7 @@ def measure(run: Run) -> Sequence[Table]:
     folder = run.state("amplification")
     with (
         Registry(folder / "registry") as registry,
-        Relay(registry.port, rtt_s=0, rate_bps=None) as relay,
+        Relay(registry.port, rtt_s=0, bytes_per_s=None) as relay,
         Enclosure(Authority(folder / "tls")) as enclosure,
         tempfile.TemporaryDirectory(prefix="hfb-") as clients,  # podman refuses a runroot of more than 50 characters
     ):

@@ -19,7 +19,7 @@ from bench.load import BadAnswer
 from bench.meters import median
 from bench.parts import link_requests
 from bench.table import Goal, Table
-from tests.support.relay import RATE_BPS, RTT_S
+from tests.support.relay import RATE_BYTES_PER_S, RTT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,7 +163,7 @@ def _cold_table(links: Links, cold: Sequence[Cold], cut_after: int) -> Table:
     return Table(
         title=(
             f"link: {links.size_bytes / 1e6:.0f} MB in {layers} layers, cold, once; {RTT_S * 1000:.0f} ms and"
-            f" {RATE_BPS / 1e6:.0f} MB/s for each connection"
+            f" {RATE_BYTES_PER_S / 1e6:.0f} MB/s for each connection"
         ),
         columns=(
             "contestant",

@@ -1,7 +1,7 @@
 """The Worker on Node, beside a pass-through of a few lines of JavaScript in the same harness.
 
 Three questions: how fast a large body goes through, how much later a manifest comes than from the upstream itself, and
-what a slow client makes the process hold. CPU limits and the real runtime's speed are not to be seen here.
+what a slow client makes the process hold. What a request costs in CPU time is in worker_cpu.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from bench.contestants import blob_server, passthrough, registry_server, worker
 from bench.load import Connection, SlowReaders, pull_many
 from bench.meters import MemorySampler, median, percentile, read_memory
 from bench.parts.memory import format_mib
+from bench.parts.worker_cpu import measure_cpu
 from bench.run import MIB
 from bench.table import Goal, Table
 from bench.upstream_log import UpstreamLog
@@ -36,7 +37,7 @@ SLOW_RATE = 5_000_000
 
 
 def measure(run: Run) -> Sequence[Table]:
-    return [*_bodies(run), _manifests(run)]
+    return [*_bodies(run), _manifests(run), measure_cpu(run)]
 
 
 def _bodies(run: Run) -> Sequence[Table]:

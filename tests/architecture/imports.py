@@ -26,23 +26,32 @@ IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"
 ALLOWED: dict[str, frozenset[str]] = {
     "core": frozenset({"core"}),
     "ports": frozenset({"core"}),
-    "pull": frozenset({"core", "ports", "pull"}),
-    "upstream": frozenset({"core", "ports", "upstream"}),
+    "clock": frozenset(),
+    "transport": frozenset({"core", "ports", "transport"}),
     "store": frozenset({"core", "ports", "store"}),
     "fill": frozenset({"core", "ports", "fill"}),
+    "remote": frozenset({"core", "ports", "remote"}),
+    "pull": frozenset({"core", "ports", "remote", "pull"}),
+    "gateway": frozenset({"core", "ports", "remote", "pull", "gateway"}),
     "pages": frozenset({"core", "pages", ""}),
-    "worker": frozenset({"core", "ports", "pull", "pages", "worker", ""}),
-    "server": frozenset({"core", "ports", "pull", "upstream", "store", "fill", "pages", "server", ""}),
-    "cli": frozenset({"core", "ports", "pull", "upstream", "store", "fill", "server", "worker", "cli", ""}),
+    "worker": frozenset({"core", "ports", "clock", "pull", "remote", "gateway", "pages", "worker", ""}),
+    "server": frozenset(
+        {"core", "ports", "clock", "transport", "store", "fill", "remote", "pull", "gateway", "pages", "server", ""}
+    ),
+    "cli": frozenset({"core", "ports", "store", "pull", "server", "worker", "cli", ""}),
     "": frozenset(),
 }
 # part -> packages it may import beside the standard library; the others may import any
 PACKAGES: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "ports": frozenset(),
+    "remote": frozenset(),
     "pull": frozenset(),
+    "gateway": frozenset(),
     "pages": frozenset({"jinja2"}),
 }
+# parts that answer questions for others than HTTP clients: they know no request and no answer of ours
+WITHOUT_REQUESTS = frozenset({"remote", "pull", "store", "fill"})
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,37 @@ def problems(root: Path, package: str = "hubferry") -> list[str]:
         if part == "core":
             found.extend(_impure_code(tree, path))
     return found
+
+
+def cycles(root: Path, package: str = "hubferry") -> list[str]:
+    """Modules that import each other, in a round, also where that is only for types; empty when there are none."""
+    imported: dict[str, set[str]] = {}
+    modules = {_module(path, root, package): path for path in root.rglob("*.py")}
+    for module, path in modules.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = imported.setdefault(module, set())
+        for one in _imports(tree, path, root, package):
+            named.update({one.module, *(f"{one.module}.{name}" for name in one.names)} & modules.keys())
+        named -= {module, package}
+    return [" -> ".join(found) for start in sorted(imported) if (found := _round(start, imported))]
+
+
+def _module(path: Path, root: Path, package: str) -> str:
+    parts = [package, *path.relative_to(root).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _round(start: str, imported: dict[str, set[str]]) -> list[str]:
+    """A way from a module back to it, told by its first module in the alphabet only."""
+    ways, seen = [[start]], {start}
+    for way in ways:
+        for following in sorted(imported.get(way[-1], ())):
+            if following == start:
+                return [*way, start] if min(way) == start else []
+            if following not in seen:
+                seen.add(following)
+                ways.append([*way, following])
+    return []
 
 
 def _part(path: Path, root: Path) -> str:
@@ -106,6 +146,8 @@ def _judge(one: Import, part: str, package: str) -> Iterator[str]:
             if top in IMPURE or dotted & IMPURE:
                 yield f"core imports {one.module}, which touches the world"
         return
+    if part in WITHOUT_REQUESTS and one.module == f"{package}.core.http" and "Request" in one.names:
+        yield f"{part} imports the request of a client"
     for target in _targets(one, package):
         if target not in ALLOWED[part]:
             yield f"{part or package} imports {target or package}, which is not below it"

@@ -1,17 +1,31 @@
-"""The direction of imports: core <- ports <- pull, fill, store, upstream, pages <- server | worker <- cli."""
+"""The direction of imports: core, ports, three strands (remote, pull, gateway), the shells, the command line."""
 
 from pathlib import Path
 
 import pytest
 
 import hubferry
-from tests.architecture.imports import problems
+from tests.architecture.imports import cycles, problems
 
 SOURCE = Path(hubferry.__file__).parent
 
 
 def test_the_house_rules_hold() -> None:
     assert problems(SOURCE) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    assert cycles(SOURCE) == []
+
+
+def test_modules_that_import_each_other_are_found(tmp_path: Path) -> None:
+    files = {
+        "pull/a.py": "from hubferry.pull.b import x\n",
+        "pull/b.py": "from hubferry.pull import c\n",
+        "pull/c.py": "if TYPE_CHECKING:\n    from .a import x\n",
+        "pull/d.py": "from hubferry.pull.a import x\n",
+    }
+    assert cycles(tree(tmp_path, files)) == ["hubferry.pull.a -> hubferry.pull.b -> hubferry.pull.c -> hubferry.pull.a"]
 
 
 def test_the_whole_tree_is_read() -> None:
@@ -33,15 +47,17 @@ GOOD: dict[str, str] = {
     "core/scope.py": "import re; from urllib.parse import quote; from hubferry.core import a; from . import b",
     "core/errors.py": "import json; from .scope import x",
     "ports.py": "from typing import Protocol; from hubferry.core.scope import x\nasync def f(): ...",
-    "pull/fetch.py": "import asyncio; from hubferry.ports import x; from .b import y; from ..core import c",
-    "upstream/client.py": "import socket; import pyreqwest; from hubferry.core.b import x; from ..ports import y",
+    "remote/fetch.py": "import asyncio; from hubferry.ports import x; from .b import y; from ..core import c",
+    "pull/blobs.py": "from hubferry.remote.fetch import x; from hubferry.core.http import Headers",
+    "gateway/login.py": "from hubferry.pull.blobs import x; from hubferry.core.http import Request",
+    "transport/client.py": "import socket; import pyreqwest; from hubferry.core.b import x; from ..ports import y",
     "store/disk.py": "import sqlite3; from hubferry.ports import x",
     "fill.py": "import asyncio; from hubferry.core import ranges",
     "pages/home.py": "import json, jinja2.ext; from hubferry import __version__; from hubferry.core.b import y",
     "pages/__init__.py": "from hubferry.pages.home import x; from .home import y",
-    "server/app.py": "import starlette; from hubferry import __version__; from hubferry.upstream.client import x",
+    "server/app.py": "import starlette; from hubferry import __version__; from hubferry.transport.client import x",
     "server/pages.py": "from hubferry.pages.home import x",
-    "worker/main.py": "import js; from hubferry.pull import Gateway; from hubferry.ports import x",
+    "worker/main.py": "import js; from hubferry.gateway import Gateway; from hubferry.ports import x",
     "worker/pages.py": "from hubferry import __version__, pages; from hubferry.pages.home import x",
     "cli/serve.py": "import click; from hubferry.server import a; from hubferry.worker import b; import hubferry",
 }
@@ -83,10 +99,18 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "ports know pull": ("ports.py", "from hubferry.pull import x\n", "ports imports pull"),
     "ports know a package": ("ports.py", "import starlette\n", "ports imports starlette"),
     "pull knows the server": ("pull/a.py", "from hubferry.server import x\n", "pull imports server"),
-    "pull knows an upstream": ("pull/a.py", "from ..upstream import x\n", "pull imports upstream"),
+    "pull knows sockets": ("pull/a.py", "from ..transport import x\n", "pull imports transport"),
+    "remote knows pull": ("remote/a.py", "from hubferry.pull import x\n", "remote imports pull"),
+    "remote knows what is kept": ("remote/a.py", "from hubferry.store import x\n", "remote imports store"),
+    "remote knows clients": ("remote/a.py", "from hubferry.core.http import Request\n", "the request of a client"),
+    "pull knows HTTP answers": ("pull/a.py", "from hubferry.gateway.answer import x\n", "pull imports gateway"),
+    "pull knows HTTP requests": ("pull/a.py", "from hubferry.core.http import Headers, Request\n", "the request of a"),
+    "gateway knows sockets": ("gateway/a.py", "from hubferry.transport import x\n", "gateway imports transport"),
+    "gateway knows a shell": ("gateway/a.py", "from ..server import x\n", "gateway imports server"),
+    "gateway knows a package": ("gateway/a.py", "import starlette\n", "gateway imports starlette"),
     "pull knows a package": ("pull/a.py", "import joserfc\n", "pull imports joserfc"),
-    "upstream knows pull": ("upstream/a.py", "from hubferry.pull import x\n", "upstream imports pull"),
-    "store knows upstream": ("store/a.py", "from hubferry.upstream import x\n", "store imports upstream"),
+    "transport knows pull": ("transport/a.py", "from hubferry.pull import x\n", "transport imports pull"),
+    "store knows transport": ("store/a.py", "from hubferry.transport import x\n", "store imports transport"),
     "fill knows store": ("fill.py", "from hubferry.store import x\n", "fill imports store"),
     "pages know ports": ("pages/a.py", "from hubferry.ports import x\n", "pages imports ports"),
     "pages know pull": ("pages/a.py", "from hubferry.pull import x\n", "pages imports pull"),
@@ -100,12 +124,12 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "core knows the package of pages": ("core/a.py", "import jinja2\n", "core imports jinja2"),
     "core knows pages": ("core/a.py", "from hubferry.pages import x\n", "core imports pages"),
     "pull knows pages": ("pull/a.py", "from hubferry.pages import x\n", "pull imports pages"),
-    "upstream knows pages": ("upstream/a.py", "from hubferry.pages import x\n", "upstream imports pages"),
+    "transport knows pages": ("transport/a.py", "from hubferry.pages import x\n", "transport imports pages"),
     "cli knows pages": ("cli/a.py", "from hubferry.pages import x\n", "cli imports pages"),
     "server knows worker": ("server/a.py", "from hubferry.worker import x\n", "server imports worker"),
     "server knows cli": ("server/a.py", "import hubferry.cli.load\n", "server imports cli"),
     "worker knows server": ("worker/a.py", "from hubferry.server.seal import x\n", "worker imports server"),
-    "worker knows upstream": ("worker/a.py", "from hubferry.upstream import x\n", "worker imports upstream"),
+    "worker knows sockets": ("worker/a.py", "from hubferry.transport import x\n", "worker imports transport"),
     "the package knows its parts": ("__init__.py", "from hubferry.core import x\n", "hubferry imports core"),
     "a part without a rule": ("extras/a.py", "", "no rule"),
 }

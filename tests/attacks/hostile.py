@@ -4,7 +4,8 @@
 
 Each connection is one of: a client that never reads, one that sends request after request and reads nothing, half a
 head, a range of one byte of this blob and the next, one that leaves in the middle, made-up names and query strings.
-What answers they get is no matter of theirs. When it ends it prints how many connections each kind had.
+What answers they get is no matter of theirs. It prints `begun` once there has been a connection of each kind, and when
+it ends how many each kind had.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tests.support.waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -32,6 +35,7 @@ class Hostile:
 
     def __init__(self, port: int, seed: int, manifests: list[str], blobs: list[str]) -> None:
         self.counts: Counter[str] = Counter()
+        self._connected: set[str] = set()
         self._port = port
         self._draw = random.Random(seed)
         self._manifests = manifests
@@ -55,12 +59,19 @@ class Hostile:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             try:
                 await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._port))
+                self._connected.add(kind.__name__)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(kind(connection), 2 * HELD_S[1])
+                    # not wait_for: before Python 3.12 it can lose the cancelling that ends everything
+                    async with asyncio.timeout(2 * HELD_S[1]):
+                        await kind(connection)
             except OSError:  # cut, or refused: as it should be
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # who is refused does not ask again at once
             finally:
                 connection.close()
+
+    def are_all_there(self) -> bool:
+        """Whether there has been a connection of each kind."""
+        return len(self._connected) == len(self._kinds)
 
     async def never_reads(self, connection: socket.socket) -> None:
         """Want a blob, and take nothing of it."""
@@ -79,7 +90,7 @@ class Hostile:
         await self._send(connection, self._request(self._draw.choice(self._manifests))[:-2])
         for _ in range(self._draw.randrange(200)):
             await self._send(connection, b"a: b\r\n")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # slowly, so that it stays for a while
         await self._stay()
 
     async def hops(self, connection: socket.socket) -> None:
@@ -142,6 +153,8 @@ async def main() -> None:
         aims[kind].append(path)
     hostile = Hostile(port, seed, aims["manifest"], aims["blob"])
     attackers = [asyncio.create_task(hostile.run()) for _ in range(CONNECTIONS)]
+    await until(hostile.are_all_there, "a connection of each kind")
+    print("begun", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for attacker in attackers:
         attacker.cancel()

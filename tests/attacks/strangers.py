@@ -19,6 +19,7 @@ import psutil
 from tests.support.content import MIB
 from tests.support.gateway import Gateway
 from tests.support.http import fetch
+from tests.support.waiting import wait_until
 
 LEAST_S = 0.25  # of waiting: below it nobody can tell a busy test machine from a gateway that is held up
 
@@ -113,16 +114,20 @@ class Memory:
         """The largest growth that is seen within that time."""
         deadline, peak = time.monotonic() + seconds, self.growth_mib
         while time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.02)  # a sample now and then
             peak = max(peak, self.growth_mib)
         return peak
 
     def settles_below(self, mib: float, timeout_s: float = 20) -> float:
         """Wait until it has grown by less than that; how much it had at last."""
-        deadline = time.monotonic() + timeout_s
-        while (growth := self.growth_mib) >= mib and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return growth
+        growth: list[float] = []
+
+        def has_settled() -> bool:
+            growth.append(self.growth_mib)
+            return growth[-1] < mib
+
+        wait_until(has_settled, f"less than {mib:.1f} MiB more", timeout_s, seen=lambda: f"{growth[-1]:.1f} MiB")
+        return growth[-1]
 
     def _now(self) -> int:
         return psutil.Process(self.gateway.pid).memory_info().rss

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import REPOSITORY, config
-from tests.faults.test_prefetch import until
 from tests.support import faults
 from tests.support.buildkit_images import build_published
 from tests.support.content import MIB, Blob, digest_of
@@ -17,6 +16,7 @@ from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Image, Index
+from tests.support.waiting import wait_until
 
 LARGE = 48 * MIB
 LITTLE = 16 * MIB  # what may be under way in buffers when it is noticed
@@ -52,8 +52,11 @@ def test_a_companion_that_is_longer_than_its_descriptor_says_is_stopped(
         assert fetch(f"{base}/manifests/{image.digest}").status == 200
         for digest in image.blobs:
             assert fetch(f"{base}/blobs/{digest}").ended == "complete"
-        until(lambda: bool(given(hub, large)) and all(one.state != "open" for one in given(hub, large)))
+        wait_until(
+            lambda: bool(given(hub, large)) and all(one.state != "open" for one in given(hub, large)),
+            "the end of what is fetched",
+        )
         sent = sum(one.sent for one in given(hub, large))
         assert sent < LITTLE, f"{sent} bytes of a blob of 10 were fetched"
         # whoever asks for it gets it all the same, once the fetch that was stopped has ended
-        until(lambda: fetch(f"{base}/blobs/{large.digest}").body == large.data)
+        wait_until(lambda: fetch(f"{base}/blobs/{large.digest}").body == large.data, "all of it for who asks")

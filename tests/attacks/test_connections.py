@@ -1,19 +1,21 @@
 """Connections that never become a request, that are idle, or that are too many."""
 
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.attacks.strangers import Memory, is_cut, pour, strangers, wait_answered, wait_cut
 from tests.faults.conftest import REPOSITORY, Stage, config, open_stage
-from tests.faults.kept import is_whole, wait_event, wait_kept, wait_until
+from tests.faults.kept import is_whole, wait_event, wait_kept
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.processes import free_port, tcp_answers
 from tests.support.tls import Authority
+from tests.support.waiting import wait_until
 
 MOST = 5
 SMALL = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -54,6 +56,26 @@ def test_an_address_has_so_many_connections_and_no_more(stage: Stage) -> None:
     with strangers(stage.gateway.url, 1, address="127.0.0.2") as (later,):
         later.sendall(SMALL.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert whole_answer(later).startswith(b"HTTP/1.1 200")
+
+
+def test_who_is_refused_learns_why_whatever_it_was_sending(stage: Stage) -> None:
+    """Without care the kernel answers what still comes with a reset, and the client sees nothing else."""
+    head = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n"
+    with strangers(stage.gateway.url, MOST, address="127.0.0.7") as busy:
+        pour(busy, ask_big(stage))
+        wait_answered(busy)
+        with strangers(stage.gateway.url, 1, address="127.0.0.7") as (one_more,):
+            slowly(one_more, [head, b"\r\n"])
+            assert whole_answer(one_more).startswith(b"HTTP/1.1 503")
+    with strangers(stage.gateway.url, 1, address="127.0.0.8") as (too_large,):
+        slowly(too_large, [head, *[b"a: %b\r\n" % (b"x" * 6000)] * 5])
+        assert whole_answer(too_large).startswith(b"HTTP/1.1 431")
+
+
+def slowly(one: socket.socket, parts: list[bytes]) -> None:
+    for part in parts:
+        one.sendall(part)
+        time.sleep(0.1)  # what makes it slow
 
 
 def test_an_idle_connection_makes_room(stage: Stage) -> None:

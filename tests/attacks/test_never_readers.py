@@ -11,7 +11,7 @@ import pytest
 
 from tests.attacks.strangers import Memory, any_certificate, pour, strangers, wait_answered, wait_cut
 from tests.faults.conftest import REPOSITORY, Stage, config, open_stage
-from tests.faults.kept import is_whole, wait_event, wait_kept, wait_until
+from tests.faults.kept import is_whole, wait_event, wait_kept
 from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway
@@ -19,6 +19,7 @@ from tests.support.http import Stream, fetch, open_stream
 from tests.support.hub import Hub
 from tests.support.processes import free_port, tcp_answers
 from tests.support.tls import Authority
+from tests.support.waiting import wait_until
 
 READERS = 30
 TLS_READERS = 40
@@ -57,8 +58,8 @@ def read_together(streams: list[Stream], size_bytes: int) -> None:
 
 def check_why_cut(gateway: Gateway) -> None:
     """The log says of each that it took nothing; or too little, of one that took some at first."""
+    wait_event(gateway, "request", outcome="gone")
     gone = [line for line in gateway.log_records() if line.get("outcome") == "gone"]
-    assert gone
     for line in gone:
         assert line["status"] == 499
         assert line["problem"].endswith(
@@ -192,7 +193,7 @@ def test_who_reads_in_drops_is_cut_and_who_is_merely_slow_is_not(stage: Stage) -
         begun = time.monotonic()
         while slow.ended is None:
             slow.read(128 * 1024)
-            time.sleep(0.02)
+            time.sleep(0.02)  # what makes the client slow
             dripping.read(1)
         assert slow.ended == "complete", "some MB a second are enough"
         assert time.monotonic() - begun > 4, "long enough to be measured"

@@ -23,12 +23,13 @@ import psutil
 import pytest
 
 from tests.faults.conftest import REPOSITORY, config
-from tests.faults.kept import check_folder, wait_until
+from tests.faults.kept import check_folder
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_index
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,11 +100,11 @@ def attacked(stage: Stage, gateway: Gateway, seed: int) -> Iterator[None]:
         assert hostile.stdout is not None
         hostile.stdin.write("\n".join(aims))
         hostile.stdin.flush()
-        time.sleep(1)  # so that there are some of each kind
+        assert hostile.stdout.readline() == "begun\n"
         yield
-        hostile.stdin.close()
-        counts = json.loads(hostile.stdout.read())
-        assert hostile.wait(30) == 0
+        said, _ = hostile.communicate(timeout=60)
+        assert hostile.returncode == 0
+    counts = json.loads(said)
     print(f"hostile connections: {counts}")
     assert min(counts.values()) > 0
     assert len(counts) == 6, counts
@@ -137,7 +138,7 @@ def pull(stage: Stage, seed: int) -> list[float]:
                 assert (answer.status, answer.body) == (200, stage.images[number].manifest), answer
             except BaseException as problem:  # noqa: BLE001 - as above
                 stage.problems.append(problem)
-            time.sleep(0.01)
+            time.sleep(0.01)  # spread over the time of the others
 
     threads = [threading.Thread(target=blob_client) for _ in range(CLIENTS)]
     threads.append(threading.Thread(target=manifest_client))

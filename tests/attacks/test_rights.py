@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.faults.kept import check_folder, wait_kept, wait_until
+from tests.faults.kept import check_folder, wait_kept
 from tests.support import faults
 from tests.support.content import Blob
 from tests.support.exchange import Reply
@@ -28,6 +28,7 @@ from tests.support.hub import Hub
 from tests.support.images import OCI_MANIFEST, Image, build_image
 from tests.support.processes import free_port
 from tests.support.registry_client import RegistryClient, basic
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.support.exchange import Received
@@ -249,7 +250,7 @@ def test_row_9_what_was_public_and_is_not_is_gone_after_its_time(world: World, s
         client(gateway).pull("team/app", "1")
         for blob in public.blobs.values():
             wait_kept(world.folder, blob)
-        time.sleep(0.4)
+        time.sleep(0.4)  # the TTLs pass
         world.hub.script(AWAY, role="hub", times=None)
         away = ask(gateway)
         assert leaks(public, away) == len(away), "while the upstream is away, what is kept is given"

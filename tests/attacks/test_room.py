@@ -6,7 +6,9 @@ The numbers are rows of the table of bounds in docs/security.md. Not here: how m
 from __future__ import annotations
 
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,11 +16,13 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.conftest import REPOSITORY, Stage, open_stage
-from tests.faults.kept import at_once, bytes_given, file_of, is_whole, wait_kept, wait_until
+from tests.faults.kept import at_once, bytes_given, file_of, is_whole, wait_kept
 from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.http import fetch, open_stream
 from tests.support.hub import Hub
+from tests.support.shell import settled_log
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stage_of(tmp_path: Path, cache: dict[str, Any], **more: Any) -> Iterator[Stage]:
-    """A gateway with these settings of [cache], and further ones of its upstream."""
+    """A gateway with these settings of [cache], and `more` as `open_stage` takes it."""
     with Hub() as hub, open_stage(tmp_path, hub, {"prefetch": False, **cache}, **more) as stage:
         yield stage
 
@@ -83,8 +87,8 @@ def taken_bytes(stage: Stage) -> int:
     return sum(seen.values())
 
 
-def test_04_clients_that_never_read_pin_nothing_and_cost_others_one_request_each(tmp_path: Path) -> None:
-    with stage_of(tmp_path, {"max_size": "80MiB"}) as stage:
+def test_04_clients_that_never_read_keep_nothing_for_long_and_cost_others_one_request_each(tmp_path: Path) -> None:
+    with stage_of(tmp_path, {"max_size": "80MiB", "connections": 1}, server={"write_timeout": "5s"}) as stage:
         pinned = [add(stage, 16 * MIB, seed) for seed in range(4)]
         keep(stage, pinned[0])
         keep(stage, pinned[1])  # the others are filled for those who do not read them
@@ -113,9 +117,38 @@ def test_04_clients_that_never_read_pin_nothing_and_cost_others_one_request_each
             for blob in (wanted, small):
                 assert is_whole(fetch(stage.blob_url(blob)), blob)
             for stream, blob in zip(stuck, pinned, strict=True):
-                got = stream.read_all()  # one that goes on gets the right bytes, or sees that they are not all
+                got = stream.read_all()
                 assert got == blob.data[: len(got)]
-                assert stream.ended != "complete" or len(got) == blob.size
+                assert stream.ended != "complete", "one that read nothing for so long was to be cut"
+
+
+def test_04_who_reads_slowly_is_not_cut_when_everything_else_in_the_cache_changes(tmp_path: Path) -> None:
+    """Its connection swallows some MiB at once: for a while it is given nothing, although it reads all the time."""
+    with stage_of(tmp_path, {"max_size": "64MiB"}, server={"write_timeout": "3s"}) as stage:
+        slow = keep(stage, add(stage, 24 * MIB, seed=1))
+        with open_stream(stage.blob_url(slow)) as stream:
+            has_changed = threading.Event()
+
+            def read_slowly() -> bytes:
+                got = bytearray()
+                while not has_changed.wait(0.25):
+                    piece = stream.read(15_000)
+                    assert piece, f"{stream.ended} after {len(got)} bytes"
+                    got += piece
+                return bytes(got + stream.read_all())
+
+            with ThreadPoolExecutor(1) as pool:
+                reading = pool.submit(read_slowly)
+                time.sleep(12)  # what its connection swallowed at once lasts for so long
+                try:
+                    for seed in range(2, 13):
+                        keep(stage, add(stage, 9 * MIB, seed))
+                finally:
+                    has_changed.set()
+                got = reading.result()
+            assert stream.ended == "complete"
+            assert got == slow.data
+        assert file_of(stage.folder, slow).exists(), "what is read stays"
 
 
 def test_05_one_byte_of_a_large_cold_blob_removes_nothing(tmp_path: Path) -> None:
@@ -146,3 +179,5 @@ def test_05_what_is_larger_than_the_cache_costs_one_request_and_removes_nothing(
                 assert answer.status == (206 if lines else 200)
                 assert asked(stage, large) == pull, f"{pull} pulls cost {asked(stage, large)} upstream requests"
         assert file_of(stage.folder, kept).exists()
+        told = [line for line in settled_log(stage.gateway) if line["event"] == "store_failed"]
+        assert len(told) == 2, "once for each blob"

@@ -15,6 +15,7 @@ from tests.support.content import MIB, Blob
 from tests.support.exchange import Recorder, Reply
 from tests.support.http import fetch
 from tests.support.relay import Relay
+from tests.support.waiting import wait_until
 from tests.support.wire import WireServer
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def server() -> Iterator[WireServer]:
 
 @pytest.fixture
 def quick(server: WireServer) -> Iterator[Relay]:
-    with Relay(server.port, rtt_s=0.002, rate_bps=None) as relay:
+    with Relay(server.port, rtt_s=0.002, bytes_per_s=None) as relay:
         yield relay
 
 
@@ -65,7 +66,7 @@ def head_size(relay: Relay) -> int:
     """The bytes of an answer before its body."""
     before = relay.down
     answer = fetch(relay.url + "/blob")
-    relay.wait_until(lambda: relay.open_connections == 0)
+    wait_until(lambda: relay.open_connections == 0, "the end of every connection", seen=lambda: relay.traffic)
     return relay.down - before - len(answer.body)
 
 
@@ -89,7 +90,7 @@ def test_bytes_arrive_as_they_were_and_are_counted(server: WireServer, quick: Re
     assert BODY.size < first.down < BODY.size + 1000
     assert len(posted) < second.up < len(posted) + 1000
     assert (quick.up, quick.down) == (first.up + second.up, first.down + second.down)
-    quick.wait_until(lambda: quick.open_connections == 0)
+    wait_until(lambda: quick.open_connections == 0, "the end of every connection", seen=lambda: quick.traffic)
 
 
 def test_a_new_connection_takes_two_round_trips_and_an_open_one_takes_one(server: WireServer) -> None:
@@ -100,7 +101,7 @@ def test_a_new_connection_takes_two_round_trips_and_an_open_one_takes_one(server
 
 
 def test_every_connection_has_a_rate_of_its_own(server: WireServer) -> None:
-    with Relay(server.port, rtt_s=0.002, rate_bps=2 * MIB) as relay, ThreadPoolExecutor(4) as pool:
+    with Relay(server.port, rtt_s=0.002, bytes_per_s=2 * MIB) as relay, ThreadPoolExecutor(4) as pool:
 
         def get(_number: int) -> Answer:
             return fetch(relay.url + "/blob")
@@ -136,7 +137,8 @@ def test_a_cut_counts_what_an_open_connection_has_let_through(quick: Relay) -> N
 
 def test_a_seed_cuts_in_the_same_places(quick: Relay) -> None:
     def places(seed: int) -> list[tuple[int, str]]:
-        quick.wait_until(lambda: quick.open_connections == 0)  # an open one would take the first place
+        # an open one would take the first place
+        wait_until(lambda: quick.open_connections == 0, "the end of every connection", seen=lambda: quick.traffic)
         quick.cut_at_random(seed, 1000, 500_000)
         return [(len(answer.body), answer.ended) for answer in (fetch(quick.url + "/blob") for _ in range(8))]
 
@@ -156,7 +158,7 @@ def test_a_stall_lasts_until_the_client_leaves(server: WireServer, quick: Relay)
         quick.heal()
         assert is_silent(connection)
         assert (received, quick.traffic[0].open, quick.cuts) == (500_000, True, 0)
-    quick.wait_until(lambda: quick.open_connections == 0)
+    wait_until(lambda: quick.open_connections == 0, "the end of every connection", seen=lambda: quick.traffic)
     server.recorder.wait_until(lambda: server.recorder.exchanges[0].state == "aborted")
 
 

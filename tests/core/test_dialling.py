@@ -2,7 +2,7 @@
 
 import pytest
 
-from hubferry.core.dialling import MAX_REMEMBERED, REMEMBERED_S, Standing
+from hubferry.core.dialling import MAX_REMEMBERED, REMEMBERED_S, AddressHistory
 
 HOST = "registry.test"
 ORDERS: dict[str, tuple[list[str], list[str]]] = {
@@ -17,11 +17,11 @@ ORDERS: dict[str, tuple[list[str], list[str]]] = {
 
 @pytest.mark.parametrize(("addresses", "order"), ORDERS.values(), ids=ORDERS.keys())
 def test_nothing_is_known_of_them(addresses: list[str], order: list[str]) -> None:
-    assert Standing().order(HOST, addresses, 0.0) == order
+    assert AddressHistory().order(HOST, addresses, 0.0) == order
 
 
 def test_the_address_that_served_last_is_first_for_a_while() -> None:
-    standing = Standing()
+    standing = AddressHistory()
     standing.served(HOST, "4", 100.0)
     assert standing.order(HOST, ["1", "2", "3", "4"], 100.0) == ["4", "1", "2"]
     assert standing.order("other.test", ["1", "2", "3", "4"], 100.0) == ["1", "2", "3"]
@@ -29,7 +29,7 @@ def test_the_address_that_served_last_is_first_for_a_while() -> None:
 
 
 def test_an_address_that_failed_is_the_last_resort_for_a_while() -> None:
-    standing = Standing()
+    standing = AddressHistory()
     standing.served(HOST, "1", 0.0)
     standing.failed(HOST, "1", 1.0)
     assert standing.order(HOST, ["1", "2"], 1.0) == ["2", "1"]
@@ -39,7 +39,7 @@ def test_an_address_that_failed_is_the_last_resort_for_a_while() -> None:
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_goes() -> None:
-    standing = Standing()
+    standing = AddressHistory()
     standing.served(HOST, "2", 0.0)
     for number in range(MAX_REMEMBERED - 1):
         standing.served(f"{number}.test", "1", 0.0)

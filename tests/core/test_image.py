@@ -3,9 +3,9 @@
 import pytest
 
 from hubferry.core.image import ImageName, parse_image
-from hubferry.core.layers import Layer, resolve
+from hubferry.core.settings_sources import SettingsSource, resolve
 
-SETTINGS = resolve([Layer("test", {"upstreams": {"localhost:5001": {}}})])
+SETTINGS = resolve([SettingsSource("test", {"upstreams": {"localhost:5001": {}}})])
 DIGEST = f"sha256:{'a' * 64}"
 
 

@@ -37,7 +37,7 @@ def test_quotas_are_read_or_are_none(headers: Headers, expected: Quota | None) -
      (120, 0, 1.0), (0, -5, 0.0)],
 )  # fmt: skip
 def test_what_is_left_comes_back_within_the_window(remaining: int, age_s: float, share: float) -> None:
-    assert Quota(100, remaining, 100.0).share(age_s) == pytest.approx(share)
+    assert Quota(100, remaining, 100.0).left(age_s) == pytest.approx(share)
 
 
 WAITS: list[tuple[Headers, float | None]] = [

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from hubferry.core.errors import Code, OciError
-from hubferry.core.http import Request
 from hubferry.core.routing import (
     MAX_QUERY,
     Endpoint,
-    Kind,
-    Place,
+    EndpointKind,
+    HostMeaning,
     Route,
+    RoutedUpstream,
     RoutingTable,
     known,
     parse_endpoint,
@@ -20,38 +20,45 @@ from hubferry.core.routing import (
 )
 
 SHA = "sha256:" + "a" * 64
-HUB = Place("docker.io", ("hub.example.com", "Hub2.example.com:8443"), library=True)
-GHCR = Place("ghcr.io", ("ghcr.example.com",))
-K8S = Place("registry.k8s.io")
-OWN = Place("reg.example:5000")
+HUB = RoutedUpstream("docker.io", ("hub.example.com", "Hub2.example.com:8443"), library=True)
+GHCR = RoutedUpstream("ghcr.io", ("ghcr.example.com",))
+K8S = RoutedUpstream("registry.k8s.io")
+OWN = RoutedUpstream("reg.example:5000")
 TABLE = RoutingTable((HUB, GHCR, K8S, OWN), "docker.io", "gw.example.com:8443")
 BARE = RoutingTable((replace(HUB, hosts=()), replace(GHCR, hosts=())), "docker.io")
 
 
-def request(host: str = "127.0.0.1:5000") -> Request:
-    return Request("GET", "/v2/", "", (), "http", host, "127.0.0.1")
+ADDRESS = "127.0.0.1:5000"  # means the gateway itself
 
 
 # --- what a path is ---------------------------------------------------------------------------------------
 
 ENDPOINTS: dict[str, tuple[str, str, Endpoint]] = {
-    "base": ("/v2/", "", Endpoint(Kind.BASE)),
-    "base without its slash": ("/v2", "", Endpoint(Kind.BASE)),
-    "base with ns": ("/v2/", "ns=ghcr.io", Endpoint(Kind.BASE, namespace="ghcr.io", query=(("ns", "ghcr.io"),))),
-    "token": ("/token", "", Endpoint(Kind.TOKEN)),
-    "token, its other name": ("/v2/auth", "", Endpoint(Kind.TOKEN)),
-    "ping": ("/v1/_ping", "", Endpoint(Kind.PING)),
-    "search": ("/v1/search", "q=a", Endpoint(Kind.SEARCH, query=(("q", "a"),))),
-    "manifest by tag": ("/v2/a/b/manifests/1.0", "", Endpoint(Kind.MANIFEST, "a/b", "1.0")),
-    "manifest by digest": (f"/v2/a/manifests/{SHA}", "", Endpoint(Kind.MANIFEST, "a", SHA)),
-    "an escaped colon": (f"/v2/a/manifests/{SHA.replace(':', '%3A')}", "", Endpoint(Kind.MANIFEST, "a", SHA)),
-    "blob": (f"/v2/a/blobs/{SHA}", "", Endpoint(Kind.BLOB, "a", SHA)),
-    "tags": ("/v2/a/b/tags/list", "", Endpoint(Kind.TAGS, "a/b")),
-    "referrers": (f"/v2/a/referrers/{SHA}", "", Endpoint(Kind.REFERRERS, "a", SHA)),
-    "a repository called manifests": ("/v2/manifests/manifests/x", "", Endpoint(Kind.MANIFEST, "manifests", "x")),
-    "a repository called tags/list": ("/v2/tags/list/tags/list", "", Endpoint(Kind.TAGS, "tags/list")),
-    "a repository called auth": ("/v2/auth/tags/list", "", Endpoint(Kind.TAGS, "auth")),
-    "the name is taken as written": ("/v2/A..B/manifests/x", "", Endpoint(Kind.MANIFEST, "A..B", "x")),
+    "base": ("/v2/", "", Endpoint(EndpointKind.API_ROOT)),
+    "base without its slash": ("/v2", "", Endpoint(EndpointKind.API_ROOT)),
+    "base with ns": (
+        "/v2/",
+        "ns=ghcr.io",
+        Endpoint(EndpointKind.API_ROOT, namespace="ghcr.io", query=(("ns", "ghcr.io"),)),
+    ),
+    "token": ("/token", "", Endpoint(EndpointKind.TOKEN)),
+    "token, its other name": ("/v2/auth", "", Endpoint(EndpointKind.TOKEN)),
+    "ping": ("/v1/_ping", "", Endpoint(EndpointKind.PING)),
+    "search": ("/v1/search", "q=a", Endpoint(EndpointKind.SEARCH, query=(("q", "a"),))),
+    "manifest by tag": ("/v2/a/b/manifests/1.0", "", Endpoint(EndpointKind.MANIFEST, "a/b", "1.0")),
+    "manifest by digest": (f"/v2/a/manifests/{SHA}", "", Endpoint(EndpointKind.MANIFEST, "a", SHA)),
+    "an escaped colon": (f"/v2/a/manifests/{SHA.replace(':', '%3A')}", "", Endpoint(EndpointKind.MANIFEST, "a", SHA)),
+    "blob": (f"/v2/a/blobs/{SHA}", "", Endpoint(EndpointKind.BLOB, "a", SHA)),
+    "tags": ("/v2/a/b/tags/list", "", Endpoint(EndpointKind.TAGS, "a/b")),
+    "referrers": (f"/v2/a/referrers/{SHA}", "", Endpoint(EndpointKind.REFERRERS, "a", SHA)),
+    "a repository called manifests": (
+        "/v2/manifests/manifests/x",
+        "",
+        Endpoint(EndpointKind.MANIFEST, "manifests", "x"),
+    ),
+    "a repository called tags/list": ("/v2/tags/list/tags/list", "", Endpoint(EndpointKind.TAGS, "tags/list")),
+    "a repository called auth": ("/v2/auth/tags/list", "", Endpoint(EndpointKind.TAGS, "auth")),
+    "the name is taken as written": ("/v2/A..B/manifests/x", "", Endpoint(EndpointKind.MANIFEST, "A..B", "x")),
 }
 
 
@@ -99,7 +106,7 @@ def test_writing_is_not_supported(method: str, path: str) -> None:
 
 
 def test_a_token_may_be_asked_for_by_post_and_not_otherwise() -> None:
-    assert parse_endpoint("POST", "/token", "") == Endpoint(Kind.TOKEN)
+    assert parse_endpoint("POST", "/token", "") == Endpoint(EndpointKind.TOKEN)
     with pytest.raises(OciError):
         parse_endpoint("PUT", "/token", "")
 
@@ -130,8 +137,8 @@ def test_ns_given_twice_with_different_registries_is_a_contradiction() -> None:
 
 
 def test_the_first_value_of_a_parameter_counts() -> None:
-    assert Endpoint(Kind.TAGS, query=(("n", "1"), ("n", "2"))).param("n") == "1"
-    assert Endpoint(Kind.TAGS).param("n") == ""
+    assert Endpoint(EndpointKind.TAGS, query=(("n", "1"), ("n", "2"))).param("n") == "1"
+    assert Endpoint(EndpointKind.TAGS).param("n") == ""
 
 
 # --- which upstream it means ------------------------------------------------------------------------------
@@ -208,7 +215,7 @@ ROUTES: dict[str, tuple[str, str, str, Route]] = {
 
 @pytest.mark.parametrize(("name", "namespace", "host", "route"), ROUTES.values(), ids=ROUTES.keys())
 def test_one_resolver_settles_three_ways(name: str, namespace: str, host: str, route: Route) -> None:
-    assert resolve(name, namespace, request(host), TABLE) == route
+    assert resolve(name, namespace, resolve_host(host, TABLE), TABLE) == route
 
 
 UNROUTED: dict[str, tuple[str, str, str, int, Code]] = {
@@ -234,45 +241,52 @@ UNROUTED: dict[str, tuple[str, str, str, int, Code]] = {
 @pytest.mark.parametrize(("name", "namespace", "host", "status", "code"), UNROUTED.values(), ids=UNROUTED.keys())
 def test_what_cannot_be_settled_is_refused(name: str, namespace: str, host: str, status: int, code: Code) -> None:
     with pytest.raises(OciError) as caught:
-        resolve(name, namespace, request(host), TABLE)
+        resolve(name, namespace, resolve_host(host, TABLE), TABLE)
     assert (caught.value.status, caught.value.code) == (status, code)
 
 
 def test_a_name_is_not_longer_than_255_after_library_was_added() -> None:
-    route = resolve("a" * 237, "", request(), TABLE)
+    route = resolve("a" * 237, "", resolve_host(ADDRESS, TABLE), TABLE)
     assert len(f"{route.upstream}/{route.repository}") == 255
 
 
 def test_a_name_that_is_too_long_with_library_is_refused() -> None:
     with pytest.raises(OciError):
-        resolve("a" * 238, "", request(), TABLE)
+        resolve("a" * 238, "", resolve_host(ADDRESS, TABLE), TABLE)
 
 
 def test_an_unknown_host_is_told_the_known_ones() -> None:
     with pytest.raises(OciError) as caught:
-        resolve_host(request("other.example.com"), TABLE)
+        resolve_host("other.example.com", TABLE)
     hosts = ["ghcr.example.com", "hub.example.com", "hub2.example.com:8443"]
-    assert caught.value.detail == {"hosts": [*hosts, "gw.example.com:8443"]}
+    assert caught.value.detail == {"hosts": sorted([*hosts, "gw.example.com:8443"])}
     assert TABLE.host_names == hosts
     assert all(host in caught.value.message for host in hosts)
 
 
 def test_without_a_host_table_every_host_name_is_the_gateway() -> None:
-    assert resolve_host(request("anything.example"), BARE) is None
+    assert resolve_host("anything.example", BARE) == HostMeaning()
 
 
 def test_the_public_host_means_its_upstream_only_when_nothing_else_does() -> None:
     table = RoutingTable((HUB, GHCR), "ghcr.io", "hub.example.com")
-    host = request("hub.example.com")
-    assert resolve("a/b", "", host, table).upstream == "docker.io"
-    assert resolve("a/b", "ghcr.io", host, table).upstream == "ghcr.io"
-    assert resolve("ghcr.io/a/b", "", host, table).upstream == "ghcr.io"
+    host = "hub.example.com"
+    assert resolve("a/b", "", resolve_host(host, table), table).upstream == "docker.io"
+    assert resolve("a/b", "ghcr.io", resolve_host(host, table), table).upstream == "ghcr.io"
+    assert resolve("ghcr.io/a/b", "", resolve_host(host, table), table).upstream == "ghcr.io"
 
 
 def test_a_table_without_its_default_knows_nothing() -> None:
     with pytest.raises(OciError) as caught:
-        resolve("a/b", "", request(), RoutingTable((), "docker.io"))
+        resolve("a/b", "", HostMeaning(), RoutingTable((), "docker.io"))
     assert caught.value.status == 404
+
+
+def test_the_public_host_is_told_once_when_an_upstream_lists_it_as_well() -> None:
+    table = replace(TABLE, public_host="Hub.example.com")
+    with pytest.raises(OciError) as caught:
+        resolve_host("other.example.com", table)
+    assert caught.value.detail == {"hosts": TABLE.host_names}
 
 
 def test_an_unknown_registry_is_told_the_configured_ones_and_the_remedy() -> None:
@@ -284,16 +298,16 @@ def test_an_unknown_registry_is_told_the_configured_ones_and_the_remedy() -> Non
 
 def test_ns_in_letters_beyond_ascii_is_unknown() -> None:
     with pytest.raises(OciError):
-        resolve("a/b", "registry.\u212a8s.io", request(), TABLE)
+        resolve("a/b", "registry.\u212a8s.io", resolve_host(ADDRESS, TABLE), TABLE)
 
 
 def test_a_registry_behind_a_registry_is_a_contradiction_and_not_unknown() -> None:
     with pytest.raises(OciError) as caught:
-        resolve("docker.io/ghcr.io/a", "", request(), TABLE)
+        resolve("docker.io/ghcr.io/a", "", resolve_host(ADDRESS, TABLE), TABLE)
     assert "ghcr.io is not configured" not in caught.value.message
 
 
 def test_a_listed_host_may_have_a_trailing_dot() -> None:
-    table = RoutingTable((Place("docker.io", ("hub.example.com.",)),), "docker.io")
+    table = RoutingTable((RoutedUpstream("docker.io", ("hub.example.com.",)),), "docker.io")
     assert table.by_host("hub.example.com.") is not None
     assert table.by_host("hub.example.com") is not None

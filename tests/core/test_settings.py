@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.layers import Layer, from_environment, resolve
 from hubferry.core.masking import mask_userinfo
 from hubferry.core.settings import BUILT_IN, SECTIONS, Settings, UpstreamSettings, describe, option
+from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
 from hubferry.core.values import (
     ConfigError,
     Duration,
@@ -27,16 +27,16 @@ from hubferry.core.values import (
 Tables = Mapping[str, Any]
 
 
-def file(text: str) -> Layer:
-    return Layer("hubferry.toml", tomllib.loads(text))
+def file(text: str) -> SettingsSource:
+    return SettingsSource("hubferry.toml", tomllib.loads(text))
 
 
-def environment(**variables: str) -> Layer:
+def environment(**variables: str) -> SettingsSource:
     return from_environment(variables, list(BUILT_IN))
 
 
-def command_line(tables: Tables) -> Layer:
-    return Layer("command line", tables)
+def command_line(tables: Tables) -> SettingsSource:
+    return SettingsSource("command line", tables)
 
 
 def as_toml(settings: Settings) -> str:
@@ -88,7 +88,7 @@ SIZE_SETTINGS = [
 @pytest.mark.parametrize(("section", "key"), SIZE_SETTINGS)
 def test_every_setting_of_a_size_needs_its_unit_in_file_and_environment(section: str, key: str) -> None:
     table = {key: "20"}
-    as_file = Layer("hubferry.toml", {section: {"docker.io": table} if section == "upstreams" else table})
+    as_file = SettingsSource("hubferry.toml", {section: {"docker.io": table} if section == "upstreams" else table})
     name = f"{section}__docker_io__{key}" if section == "upstreams" else f"{section}__{key}"
     from_variables = from_environment({f"HUBFERRY_{name.upper()}": "20"}, list(BUILT_IN))
     for layer in (as_file, from_variables):
@@ -264,7 +264,7 @@ def test_with_no_file_at_all_the_public_registries_are_served() -> None:
     assert settings.cache.stale_if_error == Duration(7 * 86400)
 
 
-LAYERS: dict[str, tuple[list[Layer], str]] = {
+LAYERS: dict[str, tuple[list[SettingsSource], str]] = {
     "defaults": ([], "127.0.0.1:5000"),
     "a file": ([file('server.listen = ":1"')], ":1"),
     "the environment before the file": (
@@ -287,7 +287,7 @@ LAYERS: dict[str, tuple[list[Layer], str]] = {
 
 
 @pytest.mark.parametrize(("layers", "listen"), LAYERS.values(), ids=LAYERS.keys())
-def test_defaults_file_environment_command_line(layers: list[Layer], listen: str) -> None:
+def test_defaults_file_environment_command_line(layers: list[SettingsSource], listen: str) -> None:
     assert resolve(layers).server.listen == (listen,)
 
 
@@ -405,7 +405,7 @@ def test_the_sections_are_shown_with_their_help_and_can_be_read_back() -> None:
             )
         ]
     )
-    assert resolve([Layer("shown", tomllib.loads(as_toml(settings)))]) == settings
+    assert resolve([SettingsSource("shown", tomllib.loads(as_toml(settings)))]) == settings
     assert all(line for _, shown in describe(settings) for _, _, line in shown)
 
 
@@ -475,7 +475,7 @@ OPTIONS = [
 )
 def test_no_message_and_no_listing_repeats_the_password_of_a_url(section: str, name: str, value: str) -> None:
     table: dict[str, Any] = {name: value}
-    layer = Layer("hubferry.toml", {section: {"docker.io": table} if section == "upstreams" else table})
+    layer = SettingsSource("hubferry.toml", {section: {"docker.io": table} if section == "upstreams" else table})
     try:
         shown = as_toml(resolve([layer]))
     except ConfigError as error:

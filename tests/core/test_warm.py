@@ -2,8 +2,8 @@
 
 import pytest
 
-from hubferry.core.layers import Layer, resolve
 from hubferry.core.settings import Settings
+from hubferry.core.settings_sources import SettingsSource, resolve
 from hubferry.core.values import ConfigError
 from hubferry.core.warm import decide_pause_s, parse_list, parse_tagged
 
@@ -51,7 +51,7 @@ def test_what_failed_is_tried_again_sooner(every_s: float, has_failed: bool, exp
 
 
 def configured(**tables: dict[str, object]) -> Settings:
-    return resolve([Layer("hubferry.toml", tables)])
+    return resolve([SettingsSource("hubferry.toml", tables)])
 
 
 def test_the_section() -> None:

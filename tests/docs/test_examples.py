@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hubferry.core.layers import Layer, resolve
+from hubferry.core.settings_sources import SettingsSource, resolve
 from tests.docs.markdown import ROOT, Fence, Page, all_pages
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def examples(wanted: Callable[[Fence], bool]) -> list[object]:
 
 @pytest.mark.parametrize("body", examples(lambda fence: fence.info == "toml hubferry"))
 def test_configurations_of_hubferry_resolve(body: str) -> None:
-    resolve([Layer("example", tomllib.loads(body))])
+    resolve([SettingsSource("example", tomllib.loads(body))])
 
 
 @pytest.mark.parametrize("body", examples(lambda fence: fence.info.startswith("toml")))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.layers import Layer, from_environment, resolve
 from hubferry.core.settings import BUILT_IN, SECTIONS, UpstreamSettings
+from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
 from hubferry.core.values import Duration, Size, TagTtls, convert
 from tests.docs.markdown import Section, all_pages, code_of, page
 
@@ -93,9 +93,9 @@ def test_the_examples_of_the_environment_resolve() -> None:
 @pytest.mark.parametrize("line", ["server.lisen", "cache.max_size", "cache.min_free", "HUBFERRY_FOO"])
 def test_the_messages_shown_are_those_of_the_program(line: str) -> None:
     cases: dict[str, Any] = {
-        "server.lisen": lambda: resolve([Layer("hubferry.toml", {"server": {"lisen": ""}})]),
-        "cache.max_size": lambda: resolve([Layer("hubferry.toml", {"cache": {"max_size": "20 gigs"}})]),
-        "cache.min_free": lambda: resolve([Layer("hubferry.toml", {"cache": {"min_free": "5"}})]),
+        "server.lisen": lambda: resolve([SettingsSource("hubferry.toml", {"server": {"lisen": ""}})]),
+        "cache.max_size": lambda: resolve([SettingsSource("hubferry.toml", {"cache": {"max_size": "20 gigs"}})]),
+        "cache.min_free": lambda: resolve([SettingsSource("hubferry.toml", {"cache": {"min_free": "5"}})]),
         "HUBFERRY_FOO": lambda: from_environment({"HUBFERRY_FOO": "1"}, []),
     }
     with pytest.raises(ValueError, match=re.escape(line)) as raised:

@@ -7,7 +7,6 @@ The same repository names hold different images on the two upstreams: a wrong tu
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from tests.support.gateway import Gateway, upstream
 from tests.support.hub import Hub
 from tests.support.images import DOCKER, OCI, build_index
 from tests.support.processes import free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,13 +84,14 @@ def answers_since(gateway: Gateway, lines: int, repository: str, references: Ite
 
     It waits for one to each of the references: a line is written after its answer has left.
     """
-    deadline = time.monotonic() + 10
-    while True:
-        found = [line for line in gateway.log_records()[lines:] if line.get("repository") == repository]
-        if set(references) <= {line["reference"] for line in found}:
-            return found
-        assert time.monotonic() < deadline, f"not everything was asked for: {found}"
-        time.sleep(0.02)
+    expected, found = set(references), list[dict[str, Any]]()
+
+    def are_all_there() -> bool:
+        found[:] = [line for line in gateway.log_records()[lines:] if line.get("repository") == repository]
+        return expected <= {line["reference"] for line in found}
+
+    wait_until(are_all_there, "a line for each of the references", seen=lambda: found)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,19 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.conftest import config
+from tests.faults.kept import under_way
 from tests.support.content import MIB, Blob
 from tests.support.gateway import HUBFERRY, Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import OCI, build_image, build_index
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,8 @@ class Shop:
         for digest, blob in image.blobs.items():
             got = fetch(f"{self.gateway.url}/v2/{name}/blobs/{digest}")
             assert (got.status, got.ended, got.body == blob.data) == (200, "complete", True), self.gateway.output()
+        for blob in image.blobs.values():
+            wait_until(lambda blob=blob: not under_way(self.data, blob), "the file has its name")  # type: ignore[misc]
         return len(self.hub.find()) - before
 
     def cache(self, *args: str, status: int = 0) -> str:
@@ -132,11 +135,12 @@ def test_a_removed_image_is_gone_and_comes_back(shop: Shop) -> None:
     assert shop.stored() == {two.digest, *two.blobs, shared.digest}
     assert [json.loads(line)["digest"] for line in shop.cache("ls", "--json").splitlines()] == [two.digest]
     assert shop.pull("two", two) == 0
-    deadline = time.monotonic() + NOTICED_S
-    while not shop.stored() >= {one.digest, *one.blobs} and time.monotonic() < deadline:
+
+    def is_back() -> bool:
         shop.pull("one", one)
-        time.sleep(0.2)
-    assert shop.stored() >= {one.digest, *one.blobs}
+        return shop.stored() >= {one.digest, *one.blobs}
+
+    wait_until(is_back, "that the server notices and fetches it anew", NOTICED_S)
     assert "nothing of docker.io/library/three is kept" in shop.cache("rm", "three", status=1)
 
 
@@ -209,7 +213,5 @@ def test_blobs_survive_a_lost_index(shop: Shop, tmp_path: Path) -> None:
         before = shop.hub.count("cdn", "GET")
         shop.pull("one", one)
         assert shop.hub.count("cdn", "GET") == before  # asked whether it may, but fetched nothing again
-        deadline = time.monotonic() + 20
-        while one.layers[0].digest not in shop.cache("info", "one") and time.monotonic() < deadline:
-            time.sleep(0.2)
+        wait_until(lambda: one.layers[0].digest in shop.cache("info", "one"), "that the layer is known again")
         assert "not kept" not in shop.cache("info", "one")

@@ -42,7 +42,7 @@ def image(registry: Registry) -> Image:
 
 @pytest.fixture(params=["fin", "rst", f"random places, seed {SEED}"])
 def relay(request: pytest.FixtureRequest, registry: Registry) -> Iterator[Relay]:
-    with Relay(registry.port, rtt_s=0.02, rate_bps=16_000_000) as running:
+    with Relay(registry.port, rtt_s=0.02, bytes_per_s=16_000_000) as running:
         if request.param in ("fin", "rst"):
             running.cut_after(EVERY, request.param)
         else:

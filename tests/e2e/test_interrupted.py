@@ -67,7 +67,7 @@ def interrupted(clients: dict[str, Client], state_dir: Path) -> Iterator[Interru
         try:
             references = {name: f"{gateway.host}/library/interrupted-{name}:1" for name in clients}
             pulls = {name: pool.submit(pull, name, reference) for name, reference in references.items()}
-            hub.recorder.wait_until(lambda: all(sent(hub, image) > 12 * MIB for image in images.values()), timeout_s=60)
+            hub.recorder.wait_until(lambda: all(sent(hub, image) > 12 * MIB for image in images.values()))
             gateway.stop()
             gateway = Gateway.start(state_dir / "interrupted", config, port=gateway.port)
             is_back.set()

@@ -18,10 +18,12 @@ from tests.support.clients import CLIENTS, ClientError
 from tests.support.gateway import Gateway, upstream
 from tests.support.hub import Hub
 from tests.support.images import DOCKER, OCI, build_index
-from tests.support.processes import tcp_answers
+from tests.support.processes import closed_port, tcp_answers
 from tests.support.raw_server import RawServer
 from tests.support.registry import Registry
 from tests.support.registry_client import RegistryClient
+from tests.support.shell import settled_log
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +93,9 @@ def offline(state_dir: Path, clients: dict[str, Client]) -> Iterator[Offline]:
                 client.remove(offline.reference(source, warmer))
         registry.stop()
         hub.close()
-        assert not any(tcp_answers(port) for port in (registry.port, *(server.port for server in hub.servers)))
+        for port in (registry.port, *(server.port for server in hub.servers)):
+            stack.enter_context(closed_port(port))
+            assert not tcp_answers(port)
         yield offline
 
 
@@ -102,7 +106,7 @@ def test_one_pull_is_enough(offline: Offline, clients: dict[str, Client], source
     layers = [layer.digest for layer in index.image("amd64").layers]
     for by_digest in (False, True):
         reference = offline.reference(source, warmer, by_digest=by_digest)
-        before = len(offline.gateway.log_records())
+        before = len(settled_log(offline.gateway))
         pulled = clients[name].pull(reference)
         clients[name].remove(reference)
         check_amd64(pulled, index)
@@ -128,15 +132,20 @@ def test_a_platform_that_nobody_pulled_is_an_error_and_no_other_one(
     offline: Offline, clients: dict[str, Client], name: str
 ) -> None:
     index = offline.indexes["docker.io", name]
-    before = len(offline.gateway.log_records())
+    before = len(settled_log(offline.gateway))
     # of a 5xx docker and podman show no more than the status
     with pytest.raises(ClientError, match=r"503 \(?Service Unavailable"):
         clients[name].pull(offline.reference("docker.io", name), platform="linux/arm64")
     arm64 = index.image("arm64")
-    answers = answers_since(offline.gateway, before, name_of(name), [arm64.digest])
-    refused = [line for line in answers if line["status"] != 200]
     # its manifest and config are kept for clients that read all of the index, its layers are not
-    assert refused
+    refused = list[dict[str, Any]]()
+
+    def is_refused() -> bool:
+        answers = answers_since(offline.gateway, before, name_of(name), [arm64.digest])
+        refused[:] = [line for line in answers if line["status"] != 200]
+        return bool(refused)
+
+    wait_until(is_refused, "an answer that is none")
     assert {line["reference"] for line in refused} <= {layer.digest for layer in arm64.layers}
     assert {line["status"] for line in refused} == {503}
     assert "docker.io cannot be reached" in refused[0]["problem"]
@@ -167,7 +176,7 @@ def test_a_silent_upstream_is_given_up_after_the_ttl(
         gateway = offline.start_beside(start_gateway, silent.url)
         for name, client in clients.items():
             index = offline.indexes["registry.test", name]
-            before = len(gateway.log_records())
+            before = len(settled_log(gateway))
             pulled = client.pull(offline.reference("registry.test", name, gateway=gateway))
             client.remove(offline.reference("registry.test", name, gateway=gateway))
             check_amd64(pulled, index)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.e2e.conftest import ALICE, BOB, Lab, answers_since, check_amd64
-from tests.faults.kept import wait_until
 from tests.support import faults
 from tests.support.clients import CLIENTS, ClientError, Containerd, Docker, Podman, Skopeo
 from tests.support.gateway import Gateway, upstream
 from tests.support.images import build_index
+from tests.support.processes import closed_port
+from tests.support.shell import settled_log
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +57,7 @@ def test_within_the_ttl_nothing_is_asked(lab: Lab, clients: dict[str, Client], n
     wait_complete(lab.stand_in, index)
     lab.stand_in.recorder.clear()
     gateway = lab.gateways["docker.io"]
-    before = len(gateway.log_records())
+    before = len(settled_log(gateway))
     for reference in (by_tag, by_digest):
         check_amd64(clients[name].pull(reference), index)
         clients[name].remove(reference)
@@ -79,7 +82,7 @@ def brief(lab: Lab, clients: dict[str, Client], state_dir: Path) -> Iterator[tup
             client.pull(f"{gateway.host}/library/brief-{name}:1")
             client.remove(f"{gateway.host}/library/brief-{name}:1")
             wait_complete(lab.stand_in, indexes[name])
-        time.sleep(BRIEF_S)
+        time.sleep(BRIEF_S)  # the TTL passes
         yield gateway, indexes
 
 
@@ -137,7 +140,6 @@ def test_a_kept_private_image_is_for_those_who_may_have_it(
     client = clients[name]
     both = references(f"{gateway.host}/alice/app", index)
     check_amd64(pull_as(client, both[0], ALICE), index)
-    hub.recorder.clear()
     for reference in both:
         for account in (None, BOB):
             with pytest.raises(ClientError, match=REFUSED):
@@ -150,7 +152,9 @@ def test_a_kept_private_image_is_for_those_who_may_have_it(
         with pytest.raises(ClientError, match=REFUSED):
             pull_as(client, reference, ALICE)
         check_amd64(pull_as(client, reference, BOB), index)
-    assert not hub.find("cdn"), "nothing was fetched again"
+    # what is fetched ahead, the other platform's configuration, may come at any time: once
+    fetched = [exchange.request.path for exchange in hub.find("cdn")]
+    assert len(fetched) == len(set(fetched)), "something was fetched again"
     assert not [line for line in gateway.log_records() if line.get("outcome") == "stale"]
 
 
@@ -164,7 +168,7 @@ def test_what_covers_a_failure_is_for_those_who_may_have_it(
     for account in (None, BOB):
         with pytest.raises(ClientError, match="503"):
             pull_as(skopeo, by_tag, account)
-    before = len(gateway.log_records())
+    before = len(settled_log(gateway))
     check_amd64(pull_as(skopeo, by_tag, ALICE), index)
     answers = answers_since(gateway, before, "alice/app", ["1"])
     assert {answer["outcome"] for answer in answers if answer["reference"] == "1"} == {"stale"}
@@ -206,5 +210,8 @@ def test_a_login_does_not_stand_in_the_way_when_the_upstream_is_off(
     for account in (None, ALICE):
         pull_as(clients[name], f"{gateway.host}/library/open:1", account)
     hub.close()
-    check_amd64(pull_as(clients[name], f"{gateway.host}/library/open:1", None), indexes["library/open"])
-    check_amd64(pull_as(clients[name], f"{gateway.host}/library/open:1", ALICE), indexes["library/open"])
+    with contextlib.ExitStack() as stack:
+        for server in hub.servers:
+            stack.enter_context(closed_port(server.port))
+        check_amd64(pull_as(clients[name], f"{gateway.host}/library/open:1", None), indexes["library/open"])
+        check_amd64(pull_as(clients[name], f"{gateway.host}/library/open:1", ALICE), indexes["library/open"])

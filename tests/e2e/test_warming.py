@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.faults.conftest import config
-from tests.faults.kept import begin_of, bytes_given, check_folder, ranges_asked, wait_event, wait_until, wait_written
+from tests.faults.kept import begin_of, bytes_given, check_folder, ranges_asked, wait_event, wait_written
 from tests.support import faults
 from tests.support.content import MIB
 from tests.support.gateway import HUBFERRY, Gateway, upstream
@@ -25,6 +25,7 @@ from tests.support.processes import Process
 from tests.support.registry import Registry
 from tests.support.registry_client import RegistryClient
 from tests.support.toml import format_toml
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

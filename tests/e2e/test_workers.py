@@ -17,9 +17,10 @@ from tests.support.content import MIB
 from tests.support.gateway import upstream
 from tests.support.images import build_image
 from tests.support.registry_client import RegistryClient
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.conftest import StartGateway
     from tests.support.clients import Containerd, Docker
@@ -38,13 +39,6 @@ def halted(worker: psutil.Process) -> Iterator[None]:
         yield
     finally:
         worker.send_signal(signal.SIGCONT)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 20 s"
-        time.sleep(0.01)
 
 
 def under_way(worker: psutil.Process) -> set[str]:
@@ -75,6 +69,7 @@ def test_two_clients_on_two_workers_are_one_download(
     hub.script(faults.stall(16 * MIB), role="cdn", method="GET", path=large.digest[7:])
     config = {
         "server": {"workers": 2},
+        "cache": {"connections": 1},  # however long the upstream is held back: a slow one is asked for parts as well
         "upstreams": {"only": True, "docker.io": upstream(hub.url, default=True, library=True)},
     }
     gateway = start_gateway(config)

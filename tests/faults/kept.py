@@ -7,7 +7,6 @@ Shared by the tests of kept blobs. Not here: the faults.
 import hashlib
 import itertools
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,9 +15,10 @@ from typing import Any
 
 from tests.faults.conftest import REPOSITORY, Stage
 from tests.support.content import Blob
-from tests.support.gateway import Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
+from tests.support.shell import HasLog
+from tests.support.waiting import wait_until
 
 _SEEDS = itertools.count(1000)
 
@@ -73,13 +73,6 @@ def under_way(folder: Path, blob: Blob) -> list[Path]:
     return [path for path in paths if path.suffix not in (".json", ".front")]
 
 
-def wait_until(is_met: Callable[[], bool], what: str, timeout_s: float = 15) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_met():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
-        time.sleep(0.01)
-
-
 def wait_kept(folder: Path, blob: Blob) -> None:
     """A client has all of a blob a moment before its file has its name."""
     wait_until(file_of(folder, blob).exists, "kept")
@@ -96,13 +89,18 @@ def wait_written(folder: Path, blob: Blob, size_bytes: int) -> None:
     wait_until(lambda: is_written() or file_of(folder, blob).exists(), f"{size_bytes} bytes of a blob under way")
 
 
-def wait_event(gateway: Gateway, name: str, **fields: object) -> dict[str, Any]:
+def events(shell: HasLog, name: str) -> list[dict[str, Any]]:
+    """The lines of the log with that event."""
+    return [record for record in shell.log_records() if record["event"] == name]
+
+
+def wait_event(shell: HasLog, name: str, **fields: object) -> dict[str, Any]:
     """The first line of the log with that event, and these fields."""
     wanted = {"event": name, **fields}
     found: list[dict[str, Any]] = []
 
     def is_logged() -> bool:
-        found[:] = [record for record in gateway.log_records() if record.items() >= wanted.items()]
+        found[:] = [record for record in shell.log_records() if record.items() >= wanted.items()]
         return bool(found)
 
     wait_until(is_logged, f"an event {name}")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import open_stage
-from tests.faults.kept import check_folder, check_later_pulls, file_of, is_whole, wait_until
+from tests.faults.kept import check_folder, check_later_pulls, file_of, is_whole
 from tests.support.content import MIB
 from tests.support.http import fetch
 from tests.support.hub import Hub
+from tests.support.waiting import wait_until
 
 
 def flipped(at: int) -> Callable[[Path], None]:

@@ -18,13 +18,13 @@ from tests.faults.kept import (
     ranges_asked,
     under_way,
     wait_kept,
-    wait_until,
     with_a_blob_of_its_own,
 )
 from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.http import Answer, fetch, open_stream
 from tests.support.hub import Hub
+from tests.support.waiting import wait_until
 
 PIECE = 64 * 1024
 
@@ -156,7 +156,7 @@ def test_head_of_a_cold_blob_downloads_nothing(stage: Stage) -> None:
         answer = fetch(stage.big_url, "HEAD")
         assert (answer.status, answer.header("content-length")) == (200, str(stage.big.size))
         assert answer.header("docker-content-digest") == stage.big.digest
-    time.sleep(0.2)
+    time.sleep(0.2)  # in which a download would begin
     assert stage.hub.find(method="GET", path="/blobs/") == []
     assert under_way(stage.folder, stage.big) == []
     check_later_pulls(stage)

@@ -4,19 +4,21 @@ Not here: blobs that are kept (test_kept_blobs.py).
 """
 
 import socket
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.conftest import REPOSITORY, Stage, config, open_stage
+from tests.faults.kept import wait_event
 from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway
 from tests.support.http import fetch, open_stream
 from tests.support.hub import Hub
+from tests.support.waiting import wait_until
 
 STREAMED = {"enabled": False}
 
@@ -69,7 +71,9 @@ def test_a_body_that_stalls_is_cut_when_the_read_timeout_is_over(stage: Stage) -
     stage.hub.script(faults.stall(MIB), role="cdn", times=None)
     answer = fetch(stage.big_url, timeout_s=60)
     assert answer.ended == "short"
-    assert any("timeout" in str(r.get("problem", "")) for r in stage.gateway.log_records())
+    wait_until(
+        lambda: any("timeout" in str(r.get("problem", "")) for r in stage.gateway.log_records()), "the log says why"
+    )
     stage.hub.release_stalls()
 
 
@@ -144,22 +148,15 @@ def test_a_client_that_leaves_ends_its_upstream_request(tmp_path: Path, hub: Hub
     with Gateway.start(tmp_path / "gateway", streamed(tmp_path, hub)) as gateway:
         with open_stream(f"{gateway.url}/v2/app/blobs/{huge.digest}") as stream:
             stream.read(MIB)
-        deadline = time.monotonic() + 20
-        while not (ended := [e for e in hub.find("cdn") if e.state != "open"]) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert ended, "the upstream request went on without its client"
-        assert ended[0].sent < huge.size
+        wait_until(
+            lambda: any(e.state != "open" for e in hub.find("cdn")), "that the upstream request ends with its client"
+        )
+        assert next(e for e in hub.find("cdn") if e.state != "open").sent < huge.size
         assert _outcome(gateway, huge.digest) == "gone"
 
 
 def _outcome(gateway: Gateway, reference: str) -> str:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        for record in gateway.log_records():
-            if record.get("reference") == reference:
-                return str(record["outcome"])
-        time.sleep(0.05)
-    return "no line was logged"
+    return str(wait_event(gateway, "request", reference=reference)["outcome"])
 
 
 def test_a_slow_client_slows_only_itself(stage: Stage) -> None:
@@ -192,16 +189,21 @@ def test_many_slow_clients_of_a_large_blob_stay_within_the_memory_bound(tmp_path
                 stream.close()
 
 
+def has_asked(hub: Hub, times: int) -> bool:
+    """Whether the CDN has got so many requests, and has begun to answer each."""
+    return sum(exchange.status != 0 for exchange in hub.find("cdn")) == times
+
+
 def test_clients_that_leave_before_the_first_byte_disturb_nobody(tmp_path: Path, hub: Hub) -> None:
     """The socket of their upstream is closed while it is waited on: no other connection may go deaf."""
     with open_stage(tmp_path, hub, STREAMED, read_timeout="20s") as stage:
         stage.hub.script(faults.stall(0), role="cdn", times=None)
-        for _ in range(5):
+        for number in range(1, 6):
             with socket.create_connection(("127.0.0.1", stage.gateway.port)) as leaving:
                 leaving.sendall(
                     f"GET {stage.big_url.removeprefix(stage.gateway.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
                 )
-                time.sleep(0.2)
+                wait_until(partial(has_asked, stage.hub, number), "that the upstream is asked")
             for _ in range(10):
                 assert fetch(f"{stage.gateway.url}/healthz", timeout_s=5).status == 200
         stage.hub.release_stalls()

@@ -25,7 +25,6 @@ from tests.faults.kept import (
     under_way,
     wait_event,
     wait_kept,
-    wait_until,
     wait_written,
 )
 from tests.support import faults
@@ -33,6 +32,7 @@ from tests.support.content import MIB, Blob
 from tests.support.http import fetch, open_stream
 from tests.support.hub import Hub
 from tests.support.processes import find_program
+from tests.support.waiting import wait_until
 
 SLOW = 8 * MIB  # bytes per second: half a second for a blob
 
@@ -172,7 +172,7 @@ def test_a_folder_that_is_removed_beside_the_server(tmp_path: Path, hub: Hub) ->
         check_later_pulls(stage, stage.big, large)
 
         def is_kept_again() -> bool:
-            time.sleep(0.2)
+            time.sleep(0.2)  # every look is a pull: a few a second are enough
             assert is_whole(fetch(stage.big_url), stage.big)
             return file_of(stage.folder, stage.big).exists()
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import REPOSITORY
-from tests.faults.kept import check_folder, is_whole, wait_until
+from tests.faults.kept import bytes_given, check_folder, is_whole
 from tests.faults.test_kept_manifests import asked, kept, tag
 from tests.support import faults
 from tests.support.content import MIB, Blob
@@ -18,6 +17,7 @@ from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
 from tests.support.images import build_index
 from tests.support.registry_client import RegistryClient
+from tests.support.waiting import wait_until
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 DAY = "86400"
@@ -63,7 +63,7 @@ def test_a_clock_that_steps_by_a_day_breaks_nothing(tmp_path: Path, hub: Hub, si
         pulled: list[Answer] = []
         pulling = threading.Thread(target=lambda: pulled.append(client.get(f"/v2/app/blobs/{big.digest}")))
         pulling.start()
-        time.sleep(0.5)
+        wait_until(lambda: bytes_given(hub, big) > MIB, "the middle of the download")
         clock.step(sign + DAY)
         wait_until(lambda: date_of(fetch(gateway.url + "/healthz"))[:16] != before[:16], "that the clock steps")
         pulling.join()
@@ -81,9 +81,6 @@ def test_a_clock_that_steps_by_a_day_breaks_nothing(tmp_path: Path, hub: Hub, si
         assert client.get("/v2/app/manifests/other").status == 429
         clock.step("+0")
         client = RegistryClient(gateway.url)
-        deadline = time.monotonic() + 10
-        while client.get("/v2/app/manifests/other").status != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: client.get("/v2/app/manifests/other").status == 200, "that the limit is over", timeout_s=10)
         assert tag(gateway).status == 401, "nobody gets in without a token meanwhile"
     check_folder(tmp_path / "data")

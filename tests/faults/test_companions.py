@@ -14,12 +14,13 @@ import pytest
 
 from tests.faults.conftest import REPOSITORY
 from tests.faults.test_kept_manifests import kept, tag
-from tests.faults.test_prefetch import blob, hex_of, kept_blobs, until
+from tests.faults.test_prefetch import blob, hex_of, kept_blobs
 from tests.support import faults
 from tests.support.buildkit_images import Published, build_published
 from tests.support.gateway import HUBFERRY, Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
+from tests.support.waiting import wait_until
 
 AMD64 = "linux/amd64"
 
@@ -116,7 +117,7 @@ def test_every_client_can_pull_it_next_without_the_upstream(
 ) -> None:
     with Gateway.start(tmp_path / "gateway", settings) as gateway:
         bring(settings, gateway, published)
-        until(lambda: hex_of(expected(published)) <= kept_blobs(tmp_path))
+        wait_until(lambda: hex_of(expected(published)) <= kept_blobs(tmp_path), "all of it is kept")
         hub.clear()
         for asked, answer in ask_all(gateway, published):
             assert answer.status == 200, asked
@@ -137,9 +138,9 @@ def test_a_registry_with_tags_in_the_place_of_referrers(
     hub.script(faults.answer(404), role="hub", path="/referrers/", times=None)
     with Gateway.start(tmp_path / "gateway", settings) as gateway:
         pull(gateway, published)
-        until(lambda: hex_of(expected(published)) <= kept_blobs(tmp_path))
+        wait_until(lambda: hex_of(expected(published)) <= kept_blobs(tmp_path), "all of it is kept")
         subject = published.index.digest
-        until(lambda: not open_requests(hub))
+        wait_until(lambda: not open_requests(hub), "the end of every request")
         hub.clear()
         for answer in (fetch(f"{gateway.url}/v2/app/referrers/{subject}"), tag(gateway, subject.replace(":", "-"))):
             listed = {entry["digest"] for entry in answer.json()["manifests"]}
@@ -156,7 +157,7 @@ def test_it_is_fetched_once_for_many_pulls(
 ) -> None:
     with Gateway.start(tmp_path / "gateway", settings) as gateway:
         pull(gateway, published)
-        until(lambda: hex_of(expected(published)) <= kept_blobs(tmp_path))
+        wait_until(lambda: hex_of(expected(published)) <= kept_blobs(tmp_path), "all of it is kept")
         asked = [exchange.request.target for exchange in hub.find("hub", "GET") if exchange.status == 200]
         assert len(asked) == len(set(asked)), "each part once"
         hub.recorder.clear()
@@ -171,8 +172,8 @@ def test_when_little_is_left_of_the_limit_other_platforms_are_left_out(
     hub.state.pull_limit = 3  # index and image take two, which leaves a third: that is for the attestation
     with Gateway.start(tmp_path / "gateway", settings) as gateway:
         pull(gateway, published)
-        until(lambda: hex_of(published.attestation("amd64").blobs) <= kept_blobs(tmp_path))
-        until(lambda: hub.count("hub", path="/referrers/") == 3)
+        wait_until(lambda: hex_of(published.attestation("amd64").blobs) <= kept_blobs(tmp_path), "all of it is kept")
+        wait_until(lambda: hub.count("hub", path="/referrers/") == 3, "three lists of referrers are asked for")
         assert hub.count("hub", "GET", "/manifests/sha256:") == 2, hub.recorder.transcript()
         assert hub.state.pulls["127.0.0.1"] == 3
 

@@ -27,7 +27,6 @@ from tests.faults.kept import (
     under_way,
     wait_event,
     wait_kept,
-    wait_until,
 )
 from tests.faults.test_killed import connected_to, kill, open_readers
 from tests.support import faults
@@ -35,6 +34,7 @@ from tests.support.content import MIB, Blob
 from tests.support.exchange import Received, Reply
 from tests.support.http import fetch, open_stream
 from tests.support.hub import Hub
+from tests.support.waiting import wait_until
 
 TOTAL = 32 * MIB
 RATE = 4 * MIB

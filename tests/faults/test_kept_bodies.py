@@ -1,15 +1,16 @@
 """Bodies that are sent from files of the cache: slow clients, clients that leave, files that become shorter."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import REPOSITORY, Stage
+from tests.faults.kept import file_of, wait_kept
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway
 from tests.support.http import fetch, open_stream
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -18,12 +19,8 @@ def warm(stage: Stage) -> Blob:
     blob = Blob.generated(48 * MIB, seed=3)
     stage.hub.add_blob(REPOSITORY, blob)
     assert fetch(stage.blob_url(blob)).body == blob.data
+    wait_kept(stage.folder, blob)
     return blob
-
-
-def kept_file(gateway: Gateway, blob: Blob) -> Path:
-    hexadecimal = blob.digest.partition(":")[2]
-    return next(path for path in gateway.state.parent.rglob(hexadecimal) if path.is_file())
 
 
 def open_descriptors(gateway: Gateway) -> int:
@@ -53,16 +50,13 @@ def test_clients_that_leave_leave_nothing_open(stage: Stage, warm: Blob) -> None
     assert open_descriptors(stage.gateway) > before
     for stream in streams:
         stream.close()
-    deadline = time.monotonic() + 20
-    while open_descriptors(stage.gateway) > before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert open_descriptors(stage.gateway) <= before
+    wait_until(lambda: open_descriptors(stage.gateway) <= before, "that nothing stays open")
 
 
 def test_a_file_that_becomes_shorter_cuts_its_readers(stage: Stage, warm: Blob) -> None:
     with open_stream(stage.blob_url(warm), receive_buffer=4096) as stream:
         stream.read(MIB)
-        os.truncate(kept_file(stage.gateway, warm), 40 * MIB)
+        os.truncate(file_of(stage.folder, warm), 40 * MIB)
         stream.read_all()
         assert stream.ended == "short"
         assert stream.received <= 40 * MIB

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import REPOSITORY
+from tests.faults.kept import events
 from tests.faults.test_kept_manifests import kept
 from tests.support import faults
 from tests.support.gateway import Gateway
@@ -17,6 +18,7 @@ from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
 from tests.support.images import Image, build_artifact, build_image
 from tests.support.registry_client import basic
+from tests.support.waiting import wait_until
 
 FAILURES = {
     "429": faults.answer(429),
@@ -174,9 +176,8 @@ def test_what_nobody_can_say_counts_as_absent_for_what_is_kept(
     for answer in (empty, *absent):
         (said,) = answer.header_list("warning")
         assert said.startswith('299 - "it is not known what refers to sha256:')
-    lines = [line for line in gateway.log_records() if line["event"] == "unknown_referrers"]
-    assert len(lines) == 4, "the list, the tag in its place, and the two tags"
-    assert "cache.unknown_referrers" in lines[0]["problem"]
+    wait_until(lambda: len(events(gateway, "unknown_referrers")) == 4, "the list, the tag in its place, the two tags")
+    assert "cache.unknown_referrers" in events(gateway, "unknown_referrers")[0]["problem"]
     # of what is not kept nothing is said
     assert referrers(gateway, "sha256:" + "0" * 64).status in (429, 502, 503)
     assert fetch(f"{gateway.url}/v2/app/tags/list").status in (429, 502, 503)
@@ -226,8 +227,12 @@ def test_what_is_listed_anew_is_seen_after_the_ttl(hub: Hub, start: Callable[...
     signature = build_artifact(subject=image, blobs=(b"later",))
     hub.add(REPOSITORY, None, signature)
     assert listed(referrers(gateway, image.digest)) == [signature.digest]
-    outcomes = [line["outcome"] for line in gateway.log_records() if "/referrers/" in line.get("path", "")]
-    assert outcomes[:2] == ["miss", "revalidated"]
+
+    def outcomes() -> list[str]:
+        return [line["outcome"] for line in gateway.log_records() if "/referrers/" in line.get("path", "")]
+
+    wait_until(lambda: len(outcomes()) == 3, "each is logged")
+    assert outcomes()[:2] == ["miss", "revalidated"]
 
 
 def test_a_private_list_is_for_those_who_may_see_it(tmp_path: Path, hub: Hub) -> None:

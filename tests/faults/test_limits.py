@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import REPOSITORY
+from tests.faults.kept import events, wait_event
 from tests.faults.test_kept_manifests import asked, kept, tag
 from tests.support import faults
 from tests.support.content import MIB, Blob
@@ -39,10 +40,6 @@ def image(hub: Hub) -> Index:
 
 def limited(*lines: tuple[str, str]) -> faults.Action:
     return faults.answer(429, b"", lines)
-
-
-def events(gateway: Gateway, name: str) -> list[dict[str, Any]]:
-    return [record for record in gateway.log_records() if record["event"] == name]
 
 
 def wait_past_ttl() -> None:
@@ -192,6 +189,27 @@ def test_as_the_limit_is_used_up_kept_tags_answer_for_longer(tmp_path: Path, hub
         assert tag(gateway, "other").body == other.manifest
 
 
+def test_a_tag_that_answers_for_longer_says_so_even_when_its_content_has_to_be_fetched(
+    tmp_path: Path, hub: Hub, image: Index
+) -> None:
+    hub.state.pulls["127.0.0.1"] = 97
+    with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub, SHORT)) as gateway:
+        assert tag(gateway, method="HEAD").status == 200  # all that is known of it
+        # a right is needed for a kept tag, and a pull of another tag proves it
+        hub.add(REPOSITORY, "other", build_index("other"))
+        assert tag(gateway, "other").status == 200
+        wait_past_ttl()
+        hub.recorder.clear()
+        answer = tag(gateway)
+        assert answer.body == image.manifest
+        assert [line.partition(" ")[0] for line in asked(hub)] == ["GET"], "what it means was not asked"
+        assert answer.header("age") == "0"
+        assert [said[:3] for said in answer.header_list("warning")] == ["110", "299"]
+        line = wait_event(gateway, "request", reference="latest", method="GET")
+        assert line["outcome"] == "miss"
+        assert "little is left" in line["problem"]
+
+
 def test_the_last_pull_is_a_whole_pull(tmp_path: Path, hub: Hub, image: Index) -> None:
     """Docker Hub's limit is on manifests: the blobs of the last manifest it gave are not limited."""
     child = image.image("amd64")
@@ -224,7 +242,7 @@ def test_a_cdn_that_limits_connections_limits_no_pulls(tmp_path: Path, hub: Hub)
     def serve(request: Received, normal: Callable[[], Reply]) -> Reply:
         if request.header("range"):
             return Reply(429, (("Retry-After", "60"),))
-        return replace(normal(), rate_bps=4 * MIB)
+        return replace(normal(), bytes_per_s=4 * MIB)
 
     hub.script(serve, role="cdn", times=None)
     settings = kept(tmp_path, hub)

@@ -2,8 +2,7 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,14 @@ import psutil
 import pytest
 
 from tests.faults.conftest import REPOSITORY, config
+from tests.faults.kept import events, wait_event
 from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Image, build_image
+from tests.support.waiting import wait_until
 
 HERE = ["127.0.0.1/32"]
 HIT = 'hubferry_requests_total{outcome="hit",status="200",upstream="docker.io"}'
@@ -38,13 +39,6 @@ def counts(gateway: Gateway) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-def until(is_met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_met():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
-
-
 def reach(gateway: Gateway, expected: Mapping[str, float]) -> dict[str, float]:
     """The counts once these are among them: a request is counted after its answer has left."""
     found: dict[str, float] = {}
@@ -55,7 +49,7 @@ def reach(gateway: Gateway, expected: Mapping[str, float]) -> dict[str, float]:
         return all(found.get(name, 0) == value for name, value in expected.items())
 
     try:
-        until(is_there)
+        wait_until(is_there, "these counts")
     except AssertionError:
         assert {name: found.get(name, 0) for name in expected} == expected
     return found
@@ -132,8 +126,8 @@ def test_a_wrong_blob_is_counted_and_logged_with_both_digests(tmp_path: Path, hu
     with Gateway.start(tmp_path / "gateway", counted(tmp_path, hub)) as gateway:
         assert fetch(url_of(gateway, blob)).body != blob.data
         # a fill that fails before its first reader has come is tried again
-        wrong = [r for r in gateway.log_records() if r["event"] == "fill_wrong"]
-        assert wrong
+        wait_event(gateway, "fill_wrong")
+        wrong = events(gateway, "fill_wrong")
         reach(
             gateway,
             {
@@ -175,7 +169,7 @@ def test_what_has_to_go_is_counted_and_logged(tmp_path: Path, hub: Hub) -> None:
             assert fetch(url_of(gateway, blob)).body == blob.data
             reach(gateway, {'hubferry_fills_total{result="kept",upstream="docker.io"}': number})
         reach(gateway, {"hubferry_evicted_files_total": 1, "hubferry_evicted_bytes_total": first.size})
-        (record,) = [r for r in gateway.log_records() if r["event"] == "evicted"]
+        record = wait_event(gateway, "evicted")
         assert (record["files"], record["bytes"]) == (1, first.size)
 
 
@@ -184,7 +178,7 @@ def test_an_index_that_fails_is_counted(tmp_path: Path, hub: Hub) -> None:
     folder.mkdir()
     (folder / "index.sqlite3").write_bytes(b"this is no database, it only looks long enough" * 100)
     with Gateway.start(tmp_path / "gateway", counted(tmp_path, hub)) as gateway:
-        until(lambda: counts(gateway)["hubferry_index_failures_total"] >= 1)
+        wait_until(lambda: counts(gateway)["hubferry_index_failures_total"] >= 1, "a failure is counted")
 
 
 READERS: dict[str, tuple[dict[str, Any], list[tuple[str, str]], int]] = {
@@ -222,16 +216,18 @@ def test_two_workers_add_up_also_after_one_has_died(tmp_path: Path, hub: Hub) ->
     with Gateway.start(tmp_path / "gateway", counted(tmp_path, hub, workers=2)) as gateway:
         workers = [worker.pid for worker in psutil.Process(gateway.pid).children()]
         assert len(workers) == 2
-        for stopped in workers * 2:
+        for number, stopped in enumerate(workers * 2, 1):
             os.kill(stopped, signal.SIGSTOP)  # the other one has to answer
             try:
                 assert fetch(gateway.url + "/nothing").status == 404
+                reach(gateway, {unknown: number})  # it counts after it has answered
             finally:
-                time.sleep(0.1)  # it counts after it has answered
                 os.kill(stopped, signal.SIGCONT)
         reach(gateway, {unknown: 4})
         os.kill(workers[0], signal.SIGKILL)
-        until(lambda: len({w.pid for w in psutil.Process(gateway.pid).children()} - set(workers)) == 1)
+        wait_until(
+            lambda: len({w.pid for w in psutil.Process(gateway.pid).children()} - set(workers)) == 1, "a new worker"
+        )
         reach(gateway, {unknown: 4})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import REPOSITORY
-from tests.faults.kept import check_folder, is_whole, wait_event, wait_until
+from tests.faults.kept import check_folder, is_whole, wait_event
 from tests.faults.test_kept_manifests import kept, tag
 from tests.support import faults
 from tests.support.content import MIB, Blob
@@ -18,6 +18,7 @@ from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_index
 from tests.support.registry_client import basic
+from tests.support.waiting import wait_until
 
 BLOB = Blob.generated(4 * MIB, 77)
 

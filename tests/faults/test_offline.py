@@ -17,6 +17,7 @@ from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_index
 from tests.support.registry_client import RegistryClient
+from tests.support.waiting import wait_until
 
 TAGS = 40
 SLOW: dict[str, Any] = {"response_timeout": "25s", "connect_timeout": "25s"}
@@ -39,7 +40,7 @@ def test_a_silent_upstream_costs_one_moment_and_not_one_for_each_tag(
         for name, index in images.items():
             assert tag(gateway, name).body == index.manifest
         assert fetch(f"{gateway.url}/v2/app/blobs/{blob.digest}").body == blob.data
-        time.sleep(0.6)
+        time.sleep(0.6)  # the TTL passes
         hub.recorder.clear()
         hub.script(faults.stall(), role="hub", times=None)
         begun = time.monotonic()
@@ -56,10 +57,7 @@ def test_a_silent_upstream_costs_one_moment_and_not_one_for_each_tag(
         hub.release_stalls()
         newer = build_index("newer")
         hub.add(REPOSITORY, "v0", newer)
-        deadline = time.monotonic() + 60
-        while tag(gateway, "v0").body != newer.manifest:
-            assert time.monotonic() < deadline, "it did not recover by itself"
-            time.sleep(0.2)
+        wait_until(lambda: tag(gateway, "v0").body == newer.manifest, "that it recovers by itself")
 
 
 def test_it_starts_and_serves_without_its_upstream_and_recovers(tmp_path: Path) -> None:
@@ -107,7 +105,7 @@ def test_a_login_is_not_waited_for_while_the_upstream_is_silent(tmp_path: Path, 
     hub.add(REPOSITORY, "latest", index)
     with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub, "100ms", login="upstream", **SLOW)) as gateway:
         assert RegistryClient(gateway.url).get("/v2/app/manifests/latest").body == index.manifest
-        time.sleep(0.2)
+        time.sleep(0.2)  # the TTL passes
         hub.script(faults.stall(), times=None)
         begun = time.monotonic()
         for _ in range(3):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.support.gateway import Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_image, build_index
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -30,13 +30,6 @@ def image(hub: Hub) -> Index:
 
 def blobs_fetched(hub: Hub) -> list[str]:
     return sorted(exchange.request.path.rpartition("/")[2] for exchange in hub.find("hub", "GET", "/blobs/"))
-
-
-def until(is_met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_met():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
 
 
 def kept_blobs(tmp_path: Path) -> set[str]:
@@ -60,7 +53,7 @@ def test_layers_follow_the_config_and_nothing_an_index_or_a_manifest(tmp_path: P
         assert blobs_fetched(hub) == []
         for _ in range(3):
             assert blob(gateway, child.config.digest).body == child.config.data
-        until(lambda: hex_of(child.blobs) <= kept_blobs(tmp_path))
+        wait_until(lambda: hex_of(child.blobs) <= kept_blobs(tmp_path), "all of it is kept")
         assert blobs_fetched(hub) == sorted(child.blobs)
         hub.recorder.clear()
         for digest, content in child.blobs.items():
@@ -81,7 +74,7 @@ def test_whoever_reads_every_platform_has_the_layers_fetched_of_the_one_it_pulls
         for one in (child, other):
             assert blob(gateway, one.config.digest).body == one.config.data
         assert blob(gateway, child.layers[0].digest).body == child.layers[0].data
-        until(lambda: hex_of(child.blobs) <= kept_blobs(tmp_path))
+        wait_until(lambda: hex_of(child.blobs) <= kept_blobs(tmp_path), "all of it is kept")
         assert blobs_fetched(hub) == sorted([*child.blobs, other.config.digest])
 
 
@@ -95,7 +88,7 @@ def test_another_client_that_reads_another_platform_does_not_matter(tmp_path: Pa
             assert tag(gateway, headers=comes_from).body == image.manifest
             assert tag(gateway, one.digest, headers=comes_from).body == one.manifest
             assert blob(gateway, one.config.digest, headers=comes_from).body == one.config.data
-            until(lambda one=one: hex_of(one.blobs) <= kept_blobs(tmp_path))  # type: ignore[misc]
+            wait_until(lambda one=one: hex_of(one.blobs) <= kept_blobs(tmp_path), "all of it is kept")  # type: ignore[misc]
 
 
 def test_an_image_that_is_in_no_index_is_fetched_at_once(tmp_path: Path, hub: Hub) -> None:
@@ -103,7 +96,7 @@ def test_an_image_that_is_in_no_index_is_fetched_at_once(tmp_path: Path, hub: Hu
     hub.add(REPOSITORY, "single", single)
     with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub)) as gateway:
         assert tag(gateway, "single").body == single.manifest
-        until(lambda: hex_of(single.blobs) <= kept_blobs(tmp_path))
+        wait_until(lambda: hex_of(single.blobs) <= kept_blobs(tmp_path), "all of it is kept")
 
 
 def test_after_a_restart_an_index_is_still_known(tmp_path: Path, hub: Hub, image: Index) -> None:
@@ -116,7 +109,7 @@ def test_after_a_restart_an_index_is_still_known(tmp_path: Path, hub: Hub, image
         assert blob(gateway, child.config.digest).status == 200
         assert blobs_fetched(hub) == [child.config.digest], "both were read"
         assert blob(gateway, child.layers[0].digest).status == 200
-        until(lambda: hex_of(child.blobs) <= kept_blobs(tmp_path))
+        wait_until(lambda: hex_of(child.blobs) <= kept_blobs(tmp_path), "all of it is kept")
 
 
 def test_a_manifest_of_thousands_of_layers_is_looked_into_once_and_not_followed(tmp_path: Path, hub: Hub) -> None:
@@ -130,7 +123,7 @@ def test_a_manifest_of_thousands_of_layers_is_looked_into_once_and_not_followed(
         for _ in range(3):
             assert tag(gateway, digest).body == body
         assert tag(gateway).status == 200
-        until(lambda: len(kept_blobs(tmp_path)) > 2)
+        wait_until(lambda: len(kept_blobs(tmp_path)) > 2, "more is kept than was asked for")
         assert not hex_of(digests) & hex_of(blobs_fetched(hub))
 
 
@@ -150,7 +143,7 @@ def test_what_cannot_be_fetched_ahead_is_fetched_when_it_is_asked_for(tmp_path: 
     script = hub.script(faults.answer(404), role="hub", path="/blobs/", times=len(child.blobs))
     with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub)) as gateway:
         assert tag(gateway, child.digest).body == child.manifest
-        until(lambda: script.used == len(child.blobs))
+        wait_until(lambda: script.used == len(child.blobs), "every blob is refused")
         for digest, blob in child.blobs.items():
             assert fetch(f"{gateway.url}/v2/app/blobs/{digest}").body == blob.data
 
@@ -160,6 +153,6 @@ def test_what_is_being_fetched_ahead_ends_with_the_server(tmp_path: Path, hub: H
     hub.script(faults.stall(), role="hub", path="/blobs/", times=None)
     with Gateway.start(tmp_path / "gateway", kept(tmp_path, hub, response_timeout="60s")) as gateway:
         assert tag(gateway, child.digest).body == child.manifest
-        until(lambda: hub.count("hub", path="/blobs/") > 0)
+        wait_until(lambda: hub.count("hub", path="/blobs/") > 0, "a blob is asked for")
         gateway.stop()
     hub.release_stalls()

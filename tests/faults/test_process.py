@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from tests.faults.conftest import REPOSITORY, config
+from tests.faults.kept import events
 from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.gateway import HUBFERRY, Gateway
@@ -21,6 +21,7 @@ from tests.support.http import fetch, open_stream
 from tests.support.hub import Hub
 from tests.support.processes import free_port
 from tests.support.tls import Authority
+from tests.support.waiting import wait_until
 
 
 def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -88,6 +89,18 @@ def test_config_show_masks_secrets_and_takes_every_layer(tmp_path: Path) -> None
     assert "workers = 3" in done.stdout
 
 
+def test_a_setting_of_the_worker_is_refused_by_a_server_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "hubferry.toml"
+    file.write_text('[cache]\nmax_copied = "1MiB"\n')
+    for done in (
+        run("config", "check", str(file)),
+        run("config", "show", env={"HUBFERRY_CACHE__MAX_COPIED": "1MiB"}),
+    ):
+        assert done.returncode == 1
+        assert "cache.max_copied: it has a meaning on Cloudflare Workers only: remove it" in done.stderr
+    assert "max_copied" not in run("config", "show").stdout
+
+
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -107,10 +120,10 @@ def test_sigterm_finishes_a_running_pull_and_takes_no_new_one(tmp_path: Path, hu
     with open_stream(f"{gateway.url}/v2/app/blobs/{blob.digest}", receive_buffer=64 * 1024) as stream:
         stream.read(1)
         gateway.process.signal(signal.SIGTERM)
-        _until(lambda: not _accepts(gateway.port))
+        wait_until(lambda: not _accepts(gateway.port), "that it takes no new connection")
         # the rest of the answer is more than the buffers between take, so that it cannot be over; of two workers the
         # other one says that it waits for nobody, unless the signal found it starting
-        _until(lambda: any(one["answers"] for one in events(gateway, "stopping")))
+        wait_until(lambda: any(one["answers"] for one in events(gateway, "stopping")), "that it says it waits")
         told = events(gateway, "stopping")
         assert sum(one["answers"] for one in told) == 1
         assert len(told) <= workers
@@ -160,7 +173,7 @@ def test_a_second_interrupt_cuts_at_once_and_says_so(tmp_path: Path, hub: Hub) -
     with open_stream(f"{gateway.url}/v2/app/blobs/{blob.digest}") as stream:
         stream.read(1)
         gateway.process.signal(signal.SIGINT)
-        _until(lambda: events(gateway, "stopping"))
+        wait_until(lambda: bool(events(gateway, "stopping")), "that it says it waits")
         gateway.process.signal(signal.SIGINT)
         assert gateway.process.wait(20) == 0  # the grace is 30 s
         gateway.stopped = True
@@ -175,7 +188,8 @@ def test_a_worker_that_does_not_end_is_killed_and_named(tmp_path: Path, hub: Hub
     gateway = Gateway.start(tmp_path / "gateway", settings)
     stopped = psutil.Process(gateway.pid).children()[0]
     stopped.suspend()
-    _until(lambda: stopped.status() == psutil.STATUS_STOPPED)  # until then SIGTERM may end one that is starting
+    # until then SIGTERM may end one that is starting
+    wait_until(lambda: stopped.status() == psutil.STATUS_STOPPED, "that the worker stands still")
     gateway.process.signal(signal.SIGTERM)
     assert gateway.process.wait(30) == 1
     gateway.stopped = True
@@ -189,7 +203,10 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path, hub: Hub) -> None:
         workers = psutil.Process(gateway.pid).children()
         assert len(workers) == 2
         workers[0].kill()
-        _until(lambda: len({w.pid for w in psutil.Process(gateway.pid).children()} - {w.pid for w in workers}) == 1)
+        before = {worker.pid for worker in workers}
+        wait_until(
+            lambda: len({worker.pid for worker in psutil.Process(gateway.pid).children()} - before) == 1, "a new worker"
+        )
         assert fetch(gateway.url + "/healthz").status == 200
 
 
@@ -212,7 +229,7 @@ def test_tls_is_http_1_1(tmp_path: Path, hub: Hub) -> None:
     port = free_port()
     gateway = Gateway.start(tmp_path / "gateway", settings, port=port, scheme="https", wait=False)
     with gateway:
-        _until(lambda: _accepts(port))
+        wait_until(lambda: _accepts(port), "a listener")
         answer = fetch(f"https://127.0.0.1:{port}/v2/", context=authority.client_context())
         assert answer.status == 200
 
@@ -231,11 +248,6 @@ def test_the_token_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path, 
     assert key.stat().st_mode & 0o777 == 0o600
 
 
-def events(gateway: Gateway, name: str) -> list[dict[str, Any]]:
-    """The lines of the log with that event."""
-    return [record for record in gateway.log_records() if record["event"] == name]
-
-
 @contextmanager
 def idle_connection(gateway: Gateway) -> Iterator[None]:
     """A client that was answered, and kept its connection."""
@@ -251,10 +263,3 @@ def _accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _until(condition: Any, timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)

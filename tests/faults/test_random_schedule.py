@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests.faults.conftest import REPOSITORY
-from tests.faults.kept import check_folder, wait_until
+from tests.faults.kept import check_folder
 from tests.faults.test_kept_manifests import kept
 from tests.support import faults
 from tests.support.content import Blob
@@ -27,6 +27,7 @@ from tests.support.gateway import Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_index
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.support.exchange import Received, Reply
@@ -133,7 +134,7 @@ def test_nothing_wrong_is_ever_given_and_nothing_is_left_behind(tmp_path: Path, 
                     result = pull(*jobs.pop())
                     results[result] += 1
                     if result == "refused 429":
-                        time.sleep(0.3)
+                        time.sleep(0.3)  # as a client does that is refused
                 except IndexError:
                     return
                 except BaseException as problem:  # noqa: BLE001 - told at the end, with the seed

@@ -6,13 +6,13 @@ On both shells, but for what only one of them has: a proxy, a text log.
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.conftest import REPOSITORY, Stage, config
-from tests.faults.kept import wait_until
 from tests.support import faults
 from tests.support.gateway import Gateway, upstream
 from tests.support.http import fetch
@@ -21,6 +21,7 @@ from tests.support.images import build_image, build_index
 from tests.support.proxy import ConnectProxy
 from tests.support.registry_client import basic
 from tests.support.sink import Sink
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import Deploy, StartGateway
@@ -241,6 +242,7 @@ def check_that_no_secret_is_logged(hub: Hub, gateway: Gateway | Deployment) -> N
     fetch(url, headers=[bearer])
     hub.script(faults.hang_up(), role="auth", times=None)
     fetch(f"{gateway.url}/v2/?password={SECRET}", headers=[basic("other", SECRET)])
+    wait_until(lambda: re.search(r"""/v2/["\s]""", gateway.output()) is not None, "the last request is logged")
     log = gateway.output()
     hub.clear()
     assert "request" in log

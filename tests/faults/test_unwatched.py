@@ -1,7 +1,5 @@
 """A blob whose only reader leaves: how far it is fetched on, and what the next pull makes of it."""
 
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway
 from tests.support.http import fetch, open_stream
 from tests.support.hub import Hub
+from tests.support.waiting import wait_until
 
 # a second's worth, and what the sockets and queues between the stand-in and the gateway's count may hold
 ON_THE_WAY_BYTES = 24 * MIB
@@ -26,7 +25,7 @@ def test_a_fill_that_nobody_wants_stops_and_the_next_pull_continues_it(tmp_path:
         url = f"{gateway.url}/v2/app/blobs/{blob.digest}"
         with open_stream(url) as stream:
             assert len(stream.read()) > 0
-        _until(lambda: hub.find("cdn")[0].state != "open")
+        wait_until(lambda: hub.find("cdn")[0].state != "open", "the end of the fetch")
         assert hub.find("cdn")[0].sent < MIB + ON_THE_WAY_BYTES
         assert fetch(url).body == blob.data
         first, second = hub.find("cdn")
@@ -36,13 +35,6 @@ def test_a_fill_that_nobody_wants_stops_and_the_next_pull_continues_it(tmp_path:
         hub.recorder.clear()
         assert fetch(url).body == blob.data
         assert hub.find() == []
-
-
-def _until(is_met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_met():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
 
 
 def test_with_nothing_fetched_for_nobody_every_blob_still_arrives(tmp_path: Path, hub: Hub) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from typing import Any, Protocol
 
 from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
-from hubferry.fill.parts import PIECE_BYTES, Effort, Fetch, Partials
-from hubferry.ports import Cause, FillResult, Uncounted, UpstreamFailure
+from hubferry.fill.parts import PIECE_BYTES, Effort, Partials
+from hubferry.ports import Cause, Fetch, Fetched, FillOrder, FillResult, Uncounted, UpstreamFailure
 from hubferry.store.blobs import BlobStore
-from tests.pull.fakes import FakeLog
+from tests.gateway.fakes import FakeLog
+from tests.support.scenes import run_scene
 
 UPSTREAM = "docker.io"
 MIB = 2**20
@@ -29,13 +29,6 @@ def content(size_bytes: int, seed: int = 1) -> bytes:
     block = hashlib.sha256(str(seed).encode()).digest() * 2048
     numbered = b"".join(number.to_bytes(8, "big") + block for number in range(size_bytes // len(block) + 1))
     return numbered[:size_bytes]
-
-
-@dataclass
-class Fetched:
-    start_bytes: int
-    size_bytes: int | None
-    body: "Body"
 
 
 class Body:
@@ -155,7 +148,7 @@ class Stage:
                 body = blob.body(start, end)
                 blob.close()
                 return body
-            await self.fills.start(UPSTREAM, digest, upstream.fetch)
+            await self.fills.start(FillOrder(UPSTREAM, digest, upstream.fetch))
 
     async def pull(self, digest: str, upstream: Asked, start: int = 0, end: int | None = None) -> bytes:
         return await read_all(await self.open(digest, upstream, start, end))
@@ -173,11 +166,6 @@ class Stage:
         body = blob.body(0, None)
         blob.close()
         return await read_all(body)
-
-    async def until(self, is_met: Callable[[], bool]) -> None:
-        """Wait for something that no event tells of."""
-        while not is_met():  # noqa: ASYNC110 - the code under test has no event for it
-            await asyncio.sleep(0.001)
 
     def partials_left(self) -> list[str]:
         folder = self.folder / "partial"
@@ -214,31 +202,5 @@ async def read_until_cut(body: Any) -> tuple[bytes, UpstreamFailure | None]:
 
 
 def play(scene: Coroutine[Any, Any, None], *stages: Stage) -> None:
-    """Run a scene, close the stages in its loop; leaked tasks, threads and descriptors fail."""
-    descriptors, threads = open_files(), set(threading.enumerate())
-
-    async def run() -> None:
-        try:
-            await asyncio.wait_for(scene, 60)
-        finally:
-            for stage in stages:
-                await stage.fills.close()
-        for _ in range(3):
-            await asyncio.sleep(0)
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, f"tasks left behind: {left}"
-
-    asyncio.run(run())
-    assert open_files() == descriptors
-    assert set(threading.enumerate()) <= threads
-
-
-def open_files() -> set[str]:
-    """The regular files that this process has open."""
-    found = set()
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            target = str(link.readlink())
-            if target.startswith("/") and not target.startswith(("/dev", "/proc")):
-                found.add(f"{link.name}:{target}")
-    return found
+    """Run a scene, close the stages in its loop; what it leaves behind fails."""
+    run_scene(scene, *(stage.fills.close for stage in stages))

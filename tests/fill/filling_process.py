@@ -17,7 +17,7 @@ async def main(folder: Path, size: int, hang_at: int) -> None:
     never = asyncio.Event()
 
     async def gate(given: int) -> None:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # several processes are to meet while one fills
         if 0 <= hang_at <= given:
             print(f"hanging after {upstream.offsets}", flush=True)
             await never.wait()

@@ -9,9 +9,9 @@ import pytest
 
 from hubferry.core import backoff
 from hubferry.core.errors import Asked, OciError, relay_error
-from hubferry.fill import connections, crew, relief, segments
+from hubferry.fill.parallel import connections, crew, relief, segments
 from hubferry.fill.parts import Effort
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports import Cause, Fetched, UpstreamFailure
 from tests.fill.fakes import UPSTREAM
 
 KIB = 1024
@@ -50,13 +50,6 @@ class Request:
     is_open: bool = True
 
 
-@dataclass
-class Fetched:
-    start_bytes: int
-    size_bytes: int | None
-    body: "Body"
-
-
 class Body:
     def __init__(self, line: "Line", request: Request, start: int, stop: int, fault: Fault) -> None:
         self._line = line
@@ -90,14 +83,14 @@ class Body:
 
 @dataclass
 class Line:
-    """`rate_bps` is each connection's, None: as fast as may be; `total_bps` is shared by all of them.
+    """`bytes_per_s` is each connection's, None: as fast as may be; `total_bytes_per_s` is shared by all of them.
 
     `fault` says what goes wrong with a request, given its number from 0 on, and its range.
     """
 
     data: bytes
-    rate_bps: float | None = 4 * KIB * KIB
-    total_bps: float | None = None
+    bytes_per_s: float | None = 4 * KIB * KIB
+    total_bytes_per_s: float | None = None
     fault: Callable[[int, int, int | None], Fault] = lambda *_: SOUND
     read_timeout_s: float | None = None
     gate: Callable[[int], Any] | None = None  # of an offset, before what is there is given
@@ -111,7 +104,7 @@ class Line:
         self.requests.append(request)
         self.most_at_once = max(self.most_at_once, sum(one.is_open for one in self.requests))
         try:
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.002)  # the way there and back
             if fault.raises is not None:
                 raise fault.raises
         except BaseException:
@@ -126,13 +119,15 @@ class Line:
     async def carry(self, size_bytes: int, at: int) -> None:
         if self.gate is not None:
             await self.gate(at)
-        if self.total_bps is not None:
+        if self.total_bytes_per_s is not None:
             now_s = asyncio.get_running_loop().time()
-            self._free_s = max(self._free_s, now_s - 0.05) + size_bytes / self.total_bps
-            await asyncio.sleep(max(self._free_s - now_s, 0))
-        await asyncio.sleep(size_bytes / self.rate_bps if self.rate_bps is not None else 0)
+            self._free_s = max(self._free_s, now_s - 0.05) + size_bytes / self.total_bytes_per_s
+            await asyncio.sleep(max(self._free_s - now_s, 0))  # the rate of all connections
+        # the rate of this connection
+        await asyncio.sleep(size_bytes / self.bytes_per_s if self.bytes_per_s is not None else 0)
 
     async def stalled(self) -> None:
+        # nothing comes until the time-out of reads, if there is one
         await asyncio.sleep(3600 if self.read_timeout_s is None else self.read_timeout_s)
         raise UpstreamFailure(Cause.TIMEOUT, UPSTREAM, "the body stalled")
 

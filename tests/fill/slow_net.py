@@ -5,12 +5,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from hubferry.fill.connections import Connections
-from hubferry.fill.links import Links
+from hubferry.fill.parallel.connections import Connections
+from hubferry.fill.parallel.intake import Intake
+from hubferry.fill.parallel.links import Links
+from hubferry.fill.parallel.segments import Segments
 from hubferry.fill.parts import Effort
-from hubferry.fill.progress import Progress
+from hubferry.fill.progress import FillProgress
 from hubferry.fill.source import Source
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports import Cause, Fetched, FillOrder, UpstreamFailure
 from tests.fill.fakes import MIB, UPSTREAM
 from tests.fill.own_time import OwnTime
 
@@ -24,12 +26,12 @@ MBPS = 1e6
 class Net:
     """`rate` is what a connection gives in bytes a second, of its number and how long it has been giving.
 
-    0 is silence until the read timeout. `total_bps` is what all of them share.
+    0 is silence until the read timeout. `total_bytes_per_s` is what all of them share.
     """
 
     size: int
     rate: Callable[[int, float], float]
-    total_bps: float | None = None
+    total_bytes_per_s: float | None = None
     fault: Callable[["Net"], Exception | None] = lambda _: None
     requests: list[tuple[int, int | None]] = field(default_factory=list)
     open_now: int = 0
@@ -37,22 +39,15 @@ class Net:
     given_bytes: int = 0
     free_s: float = 0.0
 
-    async def fetch(self, start: int, end: int | None = None) -> "Answer":
+    async def fetch(self, start: int, end: int | None = None) -> "Fetched":
         number = len(self.requests)
         self.requests.append((start, end))
-        await asyncio.sleep(ROUND_TRIP_S)
+        await asyncio.sleep(ROUND_TRIP_S)  # virtual time, as below
         if number and (error := self.fault(self)) is not None:
             raise error
         self.open_now += 1
         self.most_at_once = max(self.most_at_once, self.open_now)
-        return Answer(start, self.size, Body(self, number, start, self.size if end is None else end))
-
-
-@dataclass
-class Answer:
-    start_bytes: int
-    size_bytes: int | None
-    body: "Body"
+        return Fetched(start, self.size, Body(self, number, start, self.size if end is None else end))
 
 
 class Body:
@@ -69,13 +64,13 @@ class Body:
         size = min(PIECE, self._stop - self._at)
         if not size:
             return None
-        rate_bps = net.rate(self._number, now_s - self._began_s)
-        if not rate_bps:
+        bytes_per_s = net.rate(self._number, now_s - self._began_s)
+        if not bytes_per_s:
             await asyncio.sleep(READ_TIMEOUT_S)
             raise UpstreamFailure(Cause.TIMEOUT, UPSTREAM, "the body stalled")
-        wait_s = size / rate_bps
-        if net.total_bps is not None:
-            net.free_s = max(net.free_s, now_s) + size / net.total_bps
+        wait_s = size / bytes_per_s
+        if net.total_bytes_per_s is not None:
+            net.free_s = max(net.free_s, now_s) + size / net.total_bytes_per_s
             wait_s = max(wait_s, net.free_s - now_s)
         await asyncio.sleep(wait_s)
         self._at += size
@@ -136,10 +131,12 @@ async def fill(net: Net, links: Links, effort: Effort | None = None) -> Took:
             front, moved_s = writer.front, loop.time()
         took.standstill_s = max(took.standstill_s, loop.time() - moved_s)
 
-    more: Any = {"file": File(), "writer": writer}  # as much of them as is used
-    fetching = Connections(
-        UPSTREAM, net.fetch, progress=Progress(), effort=effort, links=links, check_wanted=look, **more
-    )
+    file: Any = File()  # as much of both as is used
+    written: Any = writer
+    order = FillOrder(UPSTREAM, "", net.fetch)
+    segments = Segments(0, source.size_bytes or 0)
+    intake = Intake(order, written, FillProgress(), look, segments, size_bytes=source.size_bytes)
+    fetching = Connections(intake, file, effort, links)
     try:
         await fetching.run(source)
     finally:
@@ -156,5 +153,5 @@ def play(scene: Coroutine[Any, Any, Took]) -> Took:
 
 
 SIZE = 160 * MIB
-EACH_BPS = 4 * MBPS
-AT_BEST_S = SIZE / EACH_BPS / Effort().connections
+EACH_BYTES_PER_S = 4 * MBPS
+AT_BEST_S = SIZE / EACH_BYTES_PER_S / Effort().connections

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from hubferry.fill import connections, reader
+from hubferry.fill import reader
+from hubferry.fill.parallel import connections
 from hubferry.fill.parts import Effort
 from hubferry.ports import Cause, UpstreamFailure
 from tests.fill import fakes
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, content, digest_of, read_all, read_until_cut
 from tests.fill.line import EFFORT, KIB, SOUND, Fault, Line, hurry, refusal
 from tests.fill.test_disk import FailingDisk
+from tests.support.waiting import until
 
 SIZE = 8 * MIB
 DATA = content(SIZE)
@@ -30,7 +32,7 @@ def play(scene: Coroutine[Any, Any, None], *stages: Stage) -> None:
     """As fakes.play; nor is a part of the budget left behind."""
     fakes.play(scene, *stages)
     for stage in stages:
-        assert not stage.fills._around.links._shares
+        assert not stage.fills._services.links._shares
 
 
 async def check_kept(stage: Stage, line: Line, digest: str = DIGEST, data: bytes = DATA) -> None:
@@ -61,7 +63,7 @@ def test_a_slow_line_is_used_several_times_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("effort", "size", "rate_bps"),
+    ("effort", "size", "bytes_per_s"),
     [
         (EFFORT, SIZE, None),
         (Effort(connections=1, parallel_from_bytes=0), 2 * MIB, 8 * MIB),
@@ -71,10 +73,10 @@ def test_a_slow_line_is_used_several_times_at_once(tmp_path: Path) -> None:
     ids=["fast", "switched off", "small", "nearly done"],
 )
 def test_where_several_would_not_help_there_is_one(
-    tmp_path: Path, effort: Effort, size: int, rate_bps: float | None
+    tmp_path: Path, effort: Effort, size: int, bytes_per_s: float | None
 ) -> None:
     data = DATA[:size]
-    stage, line = Stage(tmp_path, effort=effort), Line(data, rate_bps)
+    stage, line = Stage(tmp_path, effort=effort), Line(data, bytes_per_s)
 
     async def scene() -> None:
         assert await stage.pull(digest_of(data), line) == data
@@ -96,7 +98,7 @@ def test_that_they_helped_is_remembered(tmp_path: Path) -> None:
         assert sorted(line.starts)[1] > 0
         assert next_line.requests[5].given_bytes > 0
         assert next_line.most_at_once == 6
-        known = stage.fills._around.links.known(UPSTREAM, asyncio.get_running_loop().time())
+        known = stage.fills._services.links.known(UPSTREAM, asyncio.get_running_loop().time())
         assert known is not None
         assert known.verdict == "helps"
 
@@ -108,8 +110,8 @@ def test_where_they_are_no_faster_it_goes_back_to_one_and_remembers(
 ) -> None:
     monkeypatch.setattr(connections, "LOOK_S", 0.3)
     other = content(SIZE, seed=2)
-    stage, line = Stage(tmp_path, effort=EFFORT), Line(DATA, None, total_bps=5 * MIB)
-    next_line = Line(other, None, total_bps=16 * MIB)
+    stage, line = Stage(tmp_path, effort=EFFORT), Line(DATA, None, total_bytes_per_s=5 * MIB)
+    next_line = Line(other, None, total_bytes_per_s=16 * MIB)
 
     async def scene() -> None:
         assert await stage.pull(DIGEST, line) == DATA
@@ -216,7 +218,7 @@ def at_most(allowed: int, line: Line, refused: list[int], status: int) -> Callab
 
 
 def assert_nothing_worse_is_known(stage: Stage) -> None:
-    known = stage.fills._around.links.known(UPSTREAM, asyncio.get_running_loop().time())
+    known = stage.fills._services.links.known(UPSTREAM, asyncio.get_running_loop().time())
     assert known is None or known.verdict == "helps"
 
 
@@ -257,7 +259,7 @@ def test_readers_do_not_wait_for_a_slow_first_connection(tmp_path: Path) -> None
 
     async def gate(at: int) -> None:
         if line.requests[0].given_bytes == at and len(line.requests) > 3:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # what makes it slow
 
     line.gate = gate
 
@@ -363,7 +365,7 @@ def test_it_stops_when_the_only_reader_left(tmp_path: Path, monkeypatch: pytest.
 
     async def scene() -> None:
         body = await stage.open(DIGEST, line)
-        await stage.until(lambda: len(line.requests) > 6)
+        await until(lambda: len(line.requests) > 6)
         given_bytes = line.given_bytes
         await body.close()
         await stage.settled()
@@ -407,7 +409,7 @@ def test_when_nobody_gets_anywhere_it_fails_and_the_next_one_goes_on_from_its_fr
 
 def test_when_nothing_comes_at_all_it_fails_although_several_helped_before(tmp_path: Path) -> None:
     stage = Stage(tmp_path, effort=Effort(0.5, 6, MIB))
-    stage_links = stage.fills._around.links
+    stage_links = stage.fills._services.links
     line = Line(DATA, fault=lambda *_: Fault(cut_after=0))
 
     async def scene() -> None:
@@ -448,7 +450,7 @@ def test_stopped_in_the_middle_everything_is_closed(tmp_path: Path) -> None:
 
     async def scene() -> None:
         body = await stage.open(DIGEST, line)
-        await stage.until(lambda: len(line.requests) > 6)
+        await until(lambda: len(line.requests) > 6)
         await stage.fills.close()
         await body.close()
         assert line.all_closed
@@ -498,9 +500,9 @@ def test_a_follower_never_reads_beyond_the_front(tmp_path: Path) -> None:
 
     async def scene() -> None:
         first = await leader.open(DIGEST, line)
-        await leader.until(lambda: line.given_bytes > SIZE // 2)
+        await until(lambda: line.given_bytes > SIZE // 2)
         (path,) = (one for one in (tmp_path / "partial").iterdir() if not one.suffix)
-        await leader.until(lambda: path.stat().st_size > SIZE // 2)
+        await until(lambda: path.stat().st_size > SIZE // 2)
         second = await follower.open(DIGEST, unused)
         front = line.requests[0].given_bytes
         got = b""

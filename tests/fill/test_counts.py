@@ -8,7 +8,7 @@ import pytest
 from hubferry.core.errors import Code, OciError
 from hubferry.fill import reader
 from hubferry.fill.parts import Effort
-from hubferry.ports import StoreFailure
+from hubferry.ports import FillOrder, StoreFailure
 from tests.fill.fakes import MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
 from tests.fill.test_disk import FailingDisk
 
@@ -60,11 +60,11 @@ def test_what_breaks_off_for_good_is_counted_and_a_refusal_is_not(tmp_path: Path
 
     async def scene() -> None:
         with pytest.raises(OciError):
-            await stage.fills.start(UPSTREAM, DIGEST, refuse)  # type: ignore[arg-type]
+            await stage.fills.start(FillOrder(UPSTREAM, DIGEST, refuse))  # type: ignore[arg-type]
         await stage.settled()
         assert stage.counted.events == []
         # nobody reads: whoever came when patience had ended already would begin another one
-        assert await stage.fills.start(UPSTREAM, DIGEST, Upstream(DATA, cut_after=0).fetch)
+        assert await stage.fills.start(FillOrder(UPSTREAM, DIGEST, Upstream(DATA, cut_after=0).fetch))
         await stage.settled()
         assert stage.counted.events == ["failed"]
 
@@ -104,7 +104,7 @@ def test_a_failing_disk_is_counted_for_each_blob_that_is_not_kept(tmp_path: Path
         await stage.settled()
         assert stage.counted.events == ["not_kept", "store_failed"]
         with pytest.raises(StoreFailure):  # for a while nothing is tried
-            await stage.fills.start(UPSTREAM, DIGEST, Upstream(DATA).fetch)
+            await stage.fills.start(FillOrder(UPSTREAM, DIGEST, Upstream(DATA).fetch))
         assert stage.counted.events == ["not_kept", "store_failed", "not_kept"]
 
     play(scene(), stage)

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from hubferry.fill.parts import Partial
-from hubferry.ports import NoRoom, StoreFailure
+from hubferry.ports import FillOrder, NoRoom, StoreFailure
 from hubferry.store.blobs import BlobStore
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
-from hubferry.store.ledger import Ledger, Limits
+from hubferry.store.ledger import CacheLimits, Ledger
 from hubferry.store.schema import is_counted
 from tests.fill.fakes import MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
-from tests.pull.fakes import FakeLog
+from tests.gateway.fakes import FakeLog
 
 DATA = content(4 * MIB)
 DIGEST = digest_of(DATA)
@@ -65,7 +65,7 @@ def test_a_disk_that_fills_up_cuts_and_later_pulls_are_not_kept(tmp_path: Path, 
         await stage.settled()
         assert stage.partials_left() == []  # a full disk gets its room back
         with pytest.raises(StoreFailure, match="No space left"):
-            await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+            await stage.fills.start(FillOrder(UPSTREAM, DIGEST, upstream.fetch))
         assert len(upstream.offsets) == 1
 
     play(scene(), stage)
@@ -83,14 +83,14 @@ def test_a_disk_that_fails_at_the_very_end_harms_no_reader(tmp_path: Path) -> No
     play(scene(), stage)
 
 
-@pytest.mark.parametrize("step", ["declare", "standing", "settle"])
+@pytest.mark.parametrize("step", ["declare", "standing", "cut_to_whole"])
 def test_a_disk_that_fails_at_the_beginning_is_told_to_whoever_asked(tmp_path: Path, step: str) -> None:
     stage = Stage(tmp_path, partials=lambda store: FailingDisk(store, step=step))
     upstream = Upstream(DATA)
 
     async def scene() -> None:
         with pytest.raises(StoreFailure):
-            await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+            await stage.fills.start(FillOrder(UPSTREAM, DIGEST, upstream.fetch))
         assert all(body.closed for body in upstream.bodies)
 
     play(scene(), stage)
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_opened_anew_is_a_store_failure_and_no_more(tmp_pa
 
     async def scene() -> None:
         with pytest.raises(StoreFailure, match=os.strerror(errno.EMFILE)):
-            await stage.fills.start(UPSTREAM, DIGEST, Upstream(DATA).fetch)
+            await stage.fills.start(FillOrder(UPSTREAM, DIGEST, Upstream(DATA).fetch))
         await stage.settled()
         assert stage.events() == ["store_failed"]
 
@@ -128,16 +128,16 @@ def test_a_file_that_cannot_be_opened_anew_is_a_store_failure_and_no_more(tmp_pa
 def test_a_blob_that_has_no_room_is_not_begun(tmp_path: Path) -> None:
     index = SqliteIndex(tmp_path, FakeLog())
     assert index.transact(is_counted)
-    ledger = Ledger(Layout(tmp_path), index.transact, Limits(2 * MIB, 0))
+    ledger = Ledger(Layout(tmp_path), index.transact, CacheLimits(2 * MIB, 0))
     stage = Stage(tmp_path, partials=lambda _: BlobStore(tmp_path, ledger))
     upstream = Upstream(DATA)
 
     async def scene() -> None:
         with pytest.raises(NoRoom, match="max_size"):
-            await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+            await stage.fills.start(FillOrder(UPSTREAM, DIGEST, upstream.fetch))
         assert all(body.closed for body in upstream.bodies)
         small = content(MIB)  # the next one may fit
-        assert await stage.fills.start(UPSTREAM, digest_of(small), Upstream(small).fetch)
+        assert await stage.fills.start(FillOrder(UPSTREAM, digest_of(small), Upstream(small).fetch))
         await stage.settled()
 
     play(scene(), stage)
@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
     async def scene() -> None:
         with pytest.raises(StoreFailure):
-            await stage.fills.start(UPSTREAM, DIGEST, Upstream(DATA).fetch)
+            await stage.fills.start(FillOrder(UPSTREAM, DIGEST, Upstream(DATA).fetch))
 
     play(scene(), stage)
 

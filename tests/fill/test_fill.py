@@ -9,8 +9,9 @@ import pytest
 from hubferry.core.errors import Code, OciError
 from hubferry.fill import reader
 from hubferry.fill.parts import Effort
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports import Cause, FillOrder, UpstreamFailure
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
+from tests.support.waiting import until
 
 DATA = content(4 * MIB)
 DIGEST = digest_of(DATA)
@@ -220,7 +221,7 @@ def test_a_refusal_to_begin_reaches_whoever_began(tmp_path: Path) -> None:
 
     async def scene() -> None:
         with pytest.raises(OciError, match="no"):
-            await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+            await stage.fills.start(FillOrder(UPSTREAM, DIGEST, upstream.fetch))
         await stage.settled()
         assert stage.partials_left() == []
         assert stage.events() == []
@@ -260,10 +261,17 @@ def test_the_only_reader_leaving_does_not_end_the_fill(tmp_path: Path) -> None:
 
 def test_a_fill_for_nobody_ends_at_its_bound_and_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "GRACE_S", 0.0)
-    stage, upstream = Stage(tmp_path, unwatched_bytes=MIB), Upstream(DATA, piece=1000)
+    there = asyncio.Event()
+
+    async def gate(given: int) -> None:
+        if given >= MIB // 2:  # or it would end before its first reader, where that is late
+            await there.wait()
+
+    stage, upstream = Stage(tmp_path, unwatched_bytes=MIB), Upstream(DATA, piece=1000, gate=gate)
 
     async def scene() -> None:
         body = await stage.open(DIGEST, upstream)
+        there.set()
         await body.read()
         await body.close()
         await stage.settled()
@@ -280,8 +288,8 @@ def test_a_fill_waits_for_whoever_began_it_however_little_is_fetched_for_nobody(
     stage, upstream = Stage(tmp_path, unwatched_bytes=0), Upstream(DATA)
 
     async def scene() -> None:
-        assert await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
-        await stage.until(lambda: upstream.given_bytes == len(DATA))
+        assert await stage.fills.start(FillOrder(UPSTREAM, DIGEST, upstream.fetch))
+        await until(lambda: upstream.given_bytes == len(DATA))
         assert await stage.pull(DIGEST, upstream) == DATA
         assert upstream.offsets == [0]
 
@@ -326,8 +334,8 @@ def test_a_fill_that_has_just_ended_is_not_visited(tmp_path: Path, monkeypatch: 
     stage, upstream = Stage(tmp_path), Upstream(DATA)
 
     async def scene() -> None:
-        monkeypatch.setattr(stage.fills, "_ended", lambda _: None)
-        await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+        monkeypatch.setattr(stage.fills, "_ended", lambda *_: None)
+        await stage.fills.start(FillOrder(UPSTREAM, DIGEST, upstream.fetch))
         _, task = stage.fills._running[UPSTREAM, DIGEST]
         await task
         assert await stage.fills.visit(UPSTREAM, DIGEST) is None
@@ -352,7 +360,7 @@ def test_stopping_keeps_what_is_there(tmp_path: Path) -> None:
         got = b""
         while len(got) < MIB:
             got += await body.read() or b""
-        await first.until(lambda: upstream.given_bytes >= 2 * MIB)
+        await until(lambda: upstream.given_bytes >= 2 * MIB)
         await first.fills.close()
         more, failure = await read_until_cut(body)
         assert failure is not None

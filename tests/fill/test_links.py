@@ -1,6 +1,6 @@
 """What is known of the ways to upstreams, and for how long; how many connections all fills have together."""
 
-from hubferry.fill.links import KNOWN_S, MAX_EXTRA, Known, Links, Share
+from hubferry.fill.parallel.links import KNOWN_S, MAX_EXTRA, Known, Links, Share
 
 
 def test_what_was_learnt_is_believed_for_a_while() -> None:

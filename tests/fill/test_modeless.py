@@ -12,6 +12,7 @@ from hubferry.fill.parts import Effort
 from hubferry.ports import Cause, UpstreamFailure
 from tests.fill.fakes import MIB, Stage, Upstream, content, digest_of, play, read_all, read_until_cut
 from tests.fill.line import EFFORT, Fault, Line, hurry
+from tests.support.waiting import until
 
 DATA = content(8 * MIB)
 DIGEST = digest_of(DATA)
@@ -85,7 +86,7 @@ def test_another_process_follows(tmp_path: Path) -> None:
 
     async def scene() -> None:
         first = await leader.open(DIGEST, upstream)
-        await leader.until(lambda: upstream.given_bytes >= 2 * MIB)
+        await until(lambda: upstream.given_bytes >= 2 * MIB)
         second = await follower.open(DIGEST, upstream)
         got = await asyncio.wait_for(second.read(), 20) or b""
         go_on.set()

@@ -3,13 +3,13 @@
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hubferry.fill import reader
+from hubferry.ports import FillOrder
 from tests.fill.fakes import (
     HELD_BACK,
     MIB,
@@ -22,8 +22,10 @@ from tests.fill.fakes import (
     read_all,
     read_until_cut,
 )
+from tests.support.waiting import until
 
 SIZE = 4 * MIB
+HUNG_AT = 2_100_000  # a leader that hangs at 2 MiB has given so much, piece by piece
 DATA = content(SIZE)
 DIGEST = digest_of(DATA)
 ROOT = Path(__file__).parents[2]
@@ -87,8 +89,7 @@ def test_a_follower_takes_over_when_the_leader_is_killed(tmp_path: Path, process
     leader = start(processes, tmp_path, hang_at=2 * MIB)
     leader.until("hanging")
     follower = start(processes, tmp_path)
-    follower.until("read")
-    time.sleep(0.2)
+    follower.until(f"read {HUNG_AT}")  # all that there is: it waits for more
     leader.kill()
     said = follower.finish()
     assert "whole" in said
@@ -138,8 +139,8 @@ def test_a_follower_knows_from_the_beginning_how_far_the_leader_is(tmp_path: Pat
 
     async def scene() -> None:
         first = await leader.open(DIGEST, Upstream(DATA, gate=gate, piece=MIB))
-        await leader.until(lambda: any(f.stat().st_size >= 2 * MIB for f in (tmp_path / "partial").iterdir()))
-        await follower.fills.start(UPSTREAM, DIGEST, unused.fetch)
+        await until(lambda: any(f.stat().st_size >= 2 * MIB for f in (tmp_path / "partial").iterdir()))
+        await follower.fills.start(FillOrder(UPSTREAM, DIGEST, unused.fetch))
         blob = await follower.fills.visit(UPSTREAM, DIGEST)
         assert blob is not None
         assert blob.front_bytes == 2 * MIB
@@ -192,9 +193,11 @@ def test_what_the_leader_found_wrong_cuts_its_followers(tmp_path: Path) -> None:
 
 def test_a_leader_that_stops_leaves_the_rest_to_its_follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "GRACE_S", 0.0)
-    left = asyncio.Event()
+    there, left = asyncio.Event(), asyncio.Event()
 
     async def gate(given: int) -> None:
+        if given >= MIB // 2:  # or it would stop before its first reader, where that is late
+            await there.wait()
         if given >= MIB:
             await left.wait()
         if given >= 3 * MIB:  # by then it has to have stopped, however late it notices
@@ -205,8 +208,9 @@ def test_a_leader_that_stops_leaves_the_rest_to_its_follower(tmp_path: Path, mon
 
     async def scene() -> None:
         body = await leader.open(DIGEST, first)
+        there.set()
         reading = await follower.open(DIGEST, rest)
-        assert not await follower.fills.start(UPSTREAM, DIGEST, rest.fetch)  # following proves nothing
+        assert not await follower.fills.start(FillOrder(UPSTREAM, DIGEST, rest.fetch))  # following proves nothing
         await body.close()
         left.set()
         got, failure = await read_until_cut(reading)

@@ -1,14 +1,14 @@
 """What readers of a fill may read, from the file or from memory."""
 
 from hubferry.fill.parts import HELD_BACK_BYTES, PIECE_BYTES
-from hubferry.fill.progress import RECENT_BYTES, Progress
+from hubferry.fill.progress import RECENT_BYTES, FillProgress
 from hubferry.ports import Cause, UpstreamFailure
 
 PIECE = b"x" * PIECE_BYTES
 
 
-def filled(count: int, size_bytes: int | None) -> Progress:
-    progress = Progress()
+def filled(count: int, size_bytes: int | None) -> FillProgress:
+    progress = FillProgress()
     progress.size_bytes = size_bytes
     for number in range(count):
         progress.advance((number + 1) * PIECE_BYTES, PIECE)
@@ -23,7 +23,7 @@ def test_the_last_pieces_are_in_memory_and_no_more_of_them() -> None:
 
 
 def test_small_pieces_are_read_from_the_file() -> None:
-    progress = Progress()
+    progress = FillProgress()
     progress.size_bytes = 10**9
     progress.advance(1000, b"y" * 1000)
     assert progress.recent_piece(0) is None

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from hubferry.fill.fills import THREADS
 from hubferry.fill.parts import Effort
 from hubferry.fill.writer import hash_prefix
+from hubferry.ports import FillOrder
 from hubferry.store.blobs import BlobStore
 from tests.fill.fakes import (
     HELD_BACK,
@@ -24,18 +26,28 @@ from tests.fill.fakes import (
     read_all,
     read_until_cut,
 )
+from tests.support.waiting import until
 
 DATA = content(4 * MIB)
 DIGEST = digest_of(DATA)
 
 
-def leave(folder: Path, data: bytes, *, size: int | None = len(DATA), checked: int = 0, hashed: bytes = b"") -> Path:
+def leave(
+    folder: Path,
+    data: bytes,
+    *,
+    size: int | None = len(DATA),
+    checked: int = 0,
+    hashed: bytes = b"",
+    digest: str = DIGEST,
+) -> Path:
     """A file under way as a process that was killed leaves it."""
-    partial = BlobStore(folder).open_partial(UPSTREAM, DIGEST)
+    partial = BlobStore(folder).open_partial(UPSTREAM, digest)
     partial.declare(size, checked, hashlib.sha256(hashed).hexdigest() if checked else "")
     partial.write(0, [data])
     partial.close()
-    (path,) = (one for one in (folder / "partial").iterdir() if one.suffix != ".json")
+    hexadecimal = digest.partition(":")[2]
+    (path,) = (one for one in (folder / "partial").glob(f"*{hexadecimal}*") if one.suffix != ".json")
     return path
 
 
@@ -88,7 +100,7 @@ def test_what_is_there_counts_before_it_is_hashed_again(tmp_path: Path, monkeypa
     monkeypatch.setattr("hubferry.fill.lead.hash_prefix", hash_later)
 
     async def scene() -> None:
-        await stage.fills.start(UPSTREAM, DIGEST, upstream.fetch)
+        await stage.fills.start(FillOrder(UPSTREAM, DIGEST, upstream.fetch))
         blob = await stage.fills.visit(UPSTREAM, DIGEST)
         assert blob is not None
         assert blob.front_bytes == 3 * MIB
@@ -99,6 +111,32 @@ def test_what_is_there_counts_before_it_is_hashed_again(tmp_path: Path, monkeypa
         assert not done
         may_hash.set()
         assert await reading == DATA
+
+    play(scene(), stage)
+
+
+def test_nobody_waits_for_what_others_have_to_hash_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger who asks for a byte of each of many large partials had all threads busy for seconds."""
+    parts = [content(MIB // 4, seed) for seed in range(1, 2 * THREADS)]
+    for data in parts:
+        leave(tmp_path, data[:1000], size=len(data), digest=digest_of(data))
+    may_hash = threading.Event()
+
+    def hash_later(partial: Any, digest: str, length_bytes: int) -> Any:
+        if length_bytes:
+            may_hash.wait(30)
+        return hash_prefix(partial, digest, length_bytes)
+
+    monkeypatch.setattr("hubferry.fill.lead.hash_prefix", hash_later)
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        continued = [asyncio.create_task(stage.pull(digest_of(data), Upstream(data))) for data in parts]
+        await until(lambda: stage.fills.count() == len(parts))
+        assert await stage.pull(DIGEST, Upstream(DATA)) == DATA
+        assert not any(one.done() for one in continued)
+        may_hash.set()
+        assert await asyncio.gather(*continued) == parts
 
     play(scene(), stage)
 

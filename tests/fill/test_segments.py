@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubferry.fill.segments import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Segment, Segments, decide_chunk
+from hubferry.fill.parallel.segments import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Segments, decide_chunk
+from hubferry.fill.segment import Segment
 
 MIB = 2**20
 
@@ -19,7 +20,7 @@ def shown(segment: Segment | None) -> tuple[int, int] | None:
 
 
 @pytest.mark.parametrize(
-    ("rate_bps", "chunk"),
+    ("bytes_per_s", "chunk"),
     [
         (0, MIN_CHUNK_BYTES),
         (MIB, 3 * MIB),
@@ -28,8 +29,8 @@ def shown(segment: Segment | None) -> tuple[int, int] | None:
         (1e12, MAX_CHUNK_BYTES),
     ],
 )
-def test_a_chunk_is_three_seconds_of_a_connection(rate_bps: float, chunk: int) -> None:
-    assert decide_chunk(rate_bps) == chunk
+def test_a_chunk_is_three_seconds_of_a_connection(bytes_per_s: float, chunk: int) -> None:
+    assert decide_chunk(bytes_per_s) == chunk
 
 
 @pytest.mark.parametrize(

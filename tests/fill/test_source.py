@@ -3,23 +3,27 @@
 import asyncio
 import contextlib
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.fill.parts import WrongContent
+from hubferry.fill.segment import Segment
 from hubferry.fill.source import PROGRESS_BYTES, RangesRefused, Source
-from hubferry.ports import Cause, UpstreamFailure
-from tests.fill.fakes import UPSTREAM, Fetched, Upstream, content
+from hubferry.ports import Cause, Fetched, UpstreamFailure
+from tests.fill.fakes import UPSTREAM, Upstream, content
 from tests.fill.own_time import OwnTime
 
 DATA = content(1_000_000)
 SIZE = len(DATA)
 
 
-def source(upstream: Upstream, offset: int = 0, **more: Any) -> Source:
-    return Source(upstream.fetch, UPSTREAM, offset, **{"size_bytes": SIZE, "patience_s": 60.0, **more})
+def source(upstream: Upstream, offset: int = 0, end: int | None = None, **more: Any) -> Source:
+    segment = None if end is None else Segment(offset, end)
+    settings = {"size_bytes": SIZE, "patience_s": 60.0, "segment": segment, **more}
+    return Source(upstream.fetch, UPSTREAM, offset, **settings)
 
 
 async def read_out(one: Source) -> bytes:
@@ -160,7 +164,7 @@ class Shifted(Upstream):
     async def fetch(self, start: int, end: int | None = None) -> Fetched:
         fetched = await super().fetch(start, end)
         if len(self.offsets) <= self.times:
-            fetched.start_bytes += self.by
+            return replace(fetched, start_bytes=fetched.start_bytes + self.by)
         return fetched
 
 
@@ -267,13 +271,13 @@ def test_an_end_that_comes_nearer_is_kept_to_the_byte() -> None:
     async def scene() -> None:
         one = source(upstream)
         got = await one.next_piece() or b""
-        one.end = 150_001
+        one.segment = segment = Segment(0, 150_001)
         assert one.goes_on
         while (piece := await one.next_piece()) is not None:
             got += piece
         assert got == DATA[:150_001]
         assert one.goes_on  # its answer has more, should it be wanted after all
-        one.end = 200_001
+        segment.end = 200_001
         assert await one.next_piece() == DATA[150_001:200_000]
 
     play(scene())

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import random
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from hubferry.fill.parts import PIECE_BYTES
 from hubferry.fill.writer import QUEUE_BYTES, Writer
 from hubferry.ports import StoreFailure
+from tests.support.waiting import wait_until
 
 PIECES = [bytes([number]) * 200_000 for number in range(1, 21)]
 
@@ -138,8 +138,7 @@ def test_whoever_waits_for_the_end_was_told_of_all_of_it(overlaps: bool) -> None
             await one.put(b"b", 1)
             await one.drain()
             await one.put(b"a", 0)
-            while one._is_working:
-                time.sleep(0.001)  # noqa: ASYNC251 - the loop shall not get there
+            wait_until(lambda: not one._is_working, "the end of the threads")  # and the loop gets no turn
             await one.drain()
             assert told.fronts[-1] == 2
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import atheris
 
-from hubferry.core.layers import Layer, resolve
+from hubferry.core.settings_sources import SettingsSource, resolve
 from hubferry.server import log
 from hubferry.server.app import App
 from hubferry.server.compose import Keys, build_app
@@ -79,7 +79,7 @@ class _World:
             "access": {"login": "open"},
             "server": {"log_level": "warning"},
         }
-        return build_app(resolve([Layer("fuzz", settings)]), Keys(bytes(32), bytes(32)))
+        return build_app(resolve([SettingsSource("fuzz", settings)]), Keys(bytes(32), bytes(32)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Say to each request what is next; when nothing is, that it is unknown."""

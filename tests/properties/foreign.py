@@ -35,11 +35,11 @@ from hubferry.core.scope import narrow_upstream_scope, parse_scopes
 from hubferry.core.settings import UpstreamSettings
 from hubferry.core.tags import Page, decide_page, next_last, parse_page, parse_tags
 from hubferry.core.token_request import from_form, parse_basic
-from hubferry.pull.upstream_tokens import parse_token
+from hubferry.remote.tokens import parse_token
 from hubferry.server.seal import BEGINNING, JweSealer
 from hubferry.store.partial import expected_bytes
-from hubferry.upstream.http1 import Broken, ProtocolError, exchange
-from hubferry.upstream.wire import Wire
+from hubferry.transport.http1 import Broken, ProtocolError, exchange
+from hubferry.transport.wire import Wire
 
 __all__ = ["DOCUMENTS", "FRAMING", "TEXTS", "Parser"]
 
@@ -65,6 +65,10 @@ class Parser:
 
 def _request(name: str, value: str) -> Request:
     return Request("GET", "/v2/", "", ((name, value),), "http", "a.test", "127.0.0.1")
+
+
+def _accept(text: str) -> str:
+    return head.accept((("accept", text),))
 
 
 def _finished(work: Coroutine[Any, Any, object]) -> object:
@@ -113,7 +117,7 @@ TEXTS = {
     "Content-Range": Parser(parse_content_range, beginnings=("", "bytes ", "bytes 0-1/")),
     "Range": Parser(parse_range, beginnings=("", "bytes=", "bytes=0-")),
     "Accept": Parser(
-        lambda text: (head.accepts((("accept", text),), "a/b"), head.manifest_types((("accept", text),))),
+        lambda text: (head.accepts(_accept(text), "a/b"), head.manifest_types(_accept(text))),
     ),
     "If-None-Match": Parser(lambda text: head.etag_matches(text, "sha256:0"), beginnings=("", 'W/"')),
     "Content-Type": Parser(head.media_type),

@@ -7,20 +7,19 @@ from hypothesis import strategies as st
 
 from hubferry.core.access import Grant
 from hubferry.core.errors import OciError
-from hubferry.core.http import Request
 from hubferry.core.reference import MAX_NAME, check_repository
-from hubferry.core.routing import Place, RoutingTable, parse_endpoint, resolve
+from hubferry.core.routing import RoutedUpstream, RoutingTable, parse_endpoint, resolve, resolve_host
 from tests.properties.inputs import digest, hostile, on_the_wire, refused_with, repository, tag
 
 PLACES = (
-    Place("docker.io", ("hub.example.com",), library=True),
-    Place("ghcr.io", ("ghcr.example.com", "ghcr.example.com:8443")),
-    Place("quay.io"),
-    Place("localhost:5000"),
+    RoutedUpstream("docker.io", ("hub.example.com",), library=True),
+    RoutedUpstream("ghcr.io", ("ghcr.example.com", "ghcr.example.com:8443")),
+    RoutedUpstream("quay.io"),
+    RoutedUpstream("localhost:5000"),
 )
 TABLE = RoutingTable(PLACES, "docker.io", "gw.example.com")
 BARE = RoutingTable(tuple(replace(place, hosts=()) for place in PLACES), "quay.io")
-PLAIN = Request("GET", "", "", (), "https", "gw.example.com", "::1")
+PLAIN_HOST = "gw.example.com"
 NAMES = [place.name for place in PLACES]
 
 hosts = st.one_of(
@@ -53,7 +52,7 @@ def test_no_request_raises_anything_but_ocierror(
         endpoint = parse_endpoint(method, on_the_wire(path), on_the_wire(query))
         if endpoint is None:
             return
-        route = resolve(endpoint.name, endpoint.namespace, replace(PLAIN, host=host), table)
+        route = resolve(endpoint.name, endpoint.namespace, resolve_host(host, table), table)
     except OciError as error:
         refused_with(error, 400, 404, 405)
         return
@@ -65,7 +64,7 @@ def test_a_route_leads_to_a_configured_upstream_and_a_valid_name(
     name: str, namespace: str, host: str, table: RoutingTable
 ) -> None:
     try:
-        route = resolve(name, namespace, replace(PLAIN, host=host), table)
+        route = resolve(name, namespace, resolve_host(host, table), table)
     except OciError as error:
         refused_with(error, 400, 404)
         return
@@ -82,7 +81,7 @@ def test_path_and_ns_that_contradict_each_other_are_400(name: str, by_path: str,
     assume(by_path != by_namespace)
     assume("." not in name and name.split("/", maxsplit=1)[0] != "localhost")
     try:
-        resolve(f"{by_path}/{name}", by_namespace, PLAIN, TABLE)
+        resolve(f"{by_path}/{name}", by_namespace, resolve_host(PLAIN_HOST, TABLE), TABLE)
     except OciError as error:
         refused_with(error, 400)
     else:
@@ -92,12 +91,12 @@ def test_path_and_ns_that_contradict_each_other_are_400(name: str, by_path: str,
 @given(repository, st.sampled_from(NAMES))
 def test_every_way_to_name_a_registry_means_the_same(name: str, registry: str) -> None:
     assume("." not in name.split("/", maxsplit=1)[0] and name.split("/", maxsplit=1)[0] != "localhost")
-    by_path = resolve(f"{registry}/{name}", "", PLAIN, TABLE)
-    by_namespace = resolve(name, registry, PLAIN, TABLE)
+    by_path = resolve(f"{registry}/{name}", "", resolve_host(PLAIN_HOST, TABLE), TABLE)
+    by_namespace = resolve(name, registry, resolve_host(PLAIN_HOST, TABLE), TABLE)
     assert (by_path.upstream, by_path.repository) == (by_namespace.upstream, by_namespace.repository)
     hosts = next(place.hosts for place in PLACES if place.name == registry)
     for host in hosts:
-        by_host = resolve(name, "", replace(PLAIN, host=host), TABLE)
+        by_host = resolve(name, "", resolve_host(host, TABLE), TABLE)
         assert (by_host.upstream, by_host.repository) == (by_path.upstream, by_path.repository)
 
 
@@ -107,7 +106,7 @@ def test_a_grant_for_one_repository_never_covers_another(asked: str, pulled: str
         "." not in pulled.split("/", maxsplit=1)[0]
         and "localhost" not in (pulled.split("/", maxsplit=1)[0], asked.split("/", maxsplit=1)[0])
     )
-    route = resolve(pulled, upstream, PLAIN, TABLE)
+    route = resolve(pulled, upstream, resolve_host(PLAIN_HOST, TABLE), TABLE)
     library = upstream == "docker.io"
     covered = Grant((asked,), "gw", 0.0, bound).covers(route, library)
     full = asked if "/" in asked or not library else f"library/{asked}"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubferry.core.layers import Layer, from_environment, resolve
 from hubferry.core.settings import BUILT_IN, SECTIONS, Settings, UpstreamSettings, describe
+from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
 from hubferry.core.values import UNITS_BYTES, ConfigError, format_toml, parse_size
 from tests.properties.inputs import hostile
 
@@ -98,7 +98,7 @@ def shown(settings: Settings) -> str:
 @given(st.lists(tables, max_size=3))
 def test_any_tables_are_settings_or_a_configerror(layers: list[dict[str, Any]]) -> None:
     try:
-        settings = resolve([Layer(f"layer {i}", layer) for i, layer in enumerate(layers)])
+        settings = resolve([SettingsSource(f"layer {i}", layer) for i, layer in enumerate(layers)])
     except ConfigError:
         return
     assert settings.default_upstream in settings.upstreams
@@ -115,10 +115,10 @@ def test_any_environment_is_a_layer_or_a_configerror(environ: dict[str, str]) ->
 @given(good)
 def test_what_is_shown_can_be_read_back(layer: dict[str, Any]) -> None:
     try:
-        settings = resolve([Layer("file", layer)])
+        settings = resolve([SettingsSource("file", layer)])
     except ConfigError:
         return
-    assert resolve([Layer("shown", tomllib.loads(shown(settings)))]) == settings
+    assert resolve([SettingsSource("shown", tomllib.loads(shown(settings)))]) == settings
 
 
 @given(st.integers(0, 10**15 - 1), st.sampled_from(list(UNITS_BYTES)), st.sampled_from(["", " "]))
@@ -137,7 +137,8 @@ def test_a_text_is_written_as_toml_reads_it(text: str) -> None:
 @given(st.sampled_from([f.name for f in fields(UpstreamSettings)]), st.sampled_from(VALUES), st.sampled_from(VALUES))
 def test_a_later_layer_wins_key_by_key(key: str, first: str, second: str) -> None:
     layers = [
-        Layer(source, {"upstreams": {"a.example": {key: value}}}) for source, value in (("1", first), ("2", second))
+        SettingsSource(source, {"upstreams": {"a.example": {key: value}}})
+        for source, value in (("1", first), ("2", second))
     ]
     try:
         alone, both = resolve(layers[1:]), resolve(layers)

@@ -29,18 +29,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
+from hubferry.fill.parallel.segments import Segments
 from hubferry.fill.parts import Effort
-from hubferry.fill.segments import Segments
-from hubferry.ports import StoreFailure, UpstreamFailure
+from hubferry.ports import Fetched, FillOrder, StoreFailure, UpstreamFailure
 from hubferry.store.blobs import BlobStore
 from hubferry.store.housekeeping import SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout, occupied_bytes
-from hubferry.store.ledger import Ledger, Limits
+from hubferry.store.ledger import CacheLimits, Ledger
 from hubferry.store.schema import is_counted, total_bytes
-from tests.fill.fakes import HELD_BACK, Fetched, Upstream, content, digest_of
+from tests.fill.fakes import HELD_BACK, Upstream, content, digest_of
 from tests.fill.own_time import OwnTime
-from tests.pull.fakes import FakeLog
+from tests.gateway.fakes import FakeLog
+from tests.support.waiting import turns
 
 SIZES = (100, HELD_BACK + 1, 200_000)
 CONTENTS = {digest_of(data): data for data in (content(size, size) for size in SIZES)}
@@ -87,8 +88,7 @@ class OneAtATime(Upstream):
     async def fetch(self, start: int, end: int | None = None) -> Fetched:
         self.bodies[:] = [body for body in self.bodies if not body.closed]
         if self.connections > 1:  # not one after the other, but the same every time
-            for _ in range(start * 7 % 13):
-                await asyncio.sleep(0)
+            await turns(start * 7 % 13)
         fetched = await super().fetch(start, end)
         is_open = sum(not body.closed for body in self.bodies)
         self.most = max(self.most, is_open)
@@ -116,13 +116,13 @@ class Process:
         layout = Layout(folder)
         self.log = FakeLog()
         self.index = SqliteIndex(folder, self.log)
-        self.ledger = Ledger(layout, self.index.transact, Limits(MAX_SIZE, 0), now=now)
+        self.ledger = Ledger(layout, self.index.transact, CacheLimits(MAX_SIZE, 0), now=now)
         self.house = Housekeeping(layout, self.ledger, self.index.transact, now=lambda: now() + SETTLED_S)
         self.house.count()
         self.store = BlobStore(folder, self.ledger)
         self.fills = Fills(self.store, self.log, unwatched_bytes=100_000, effort=effort)
         for upstream in UPSTREAMS:  # these lines are too quick for anybody to measure
-            self.fills._around.links.learn(upstream, "helps", 1000.0, float("inf"))
+            self.fills._services.links.learn(upstream, "helps", 1000.0, float("inf"))
 
     async def end(self) -> None:
         await self.fills.close()
@@ -159,7 +159,7 @@ class StoreAndFill(RuleBasedStateMachine):
         self.patches.enter_context(mock.patch("hubferry.store.housekeeping.PAUSE_S", 0))
         small = {"min_chunk_bytes": 15_000, "min_share_bytes": 5_000}
         self.patches.enter_context(mock.patch.object(Segments.__init__, "__kwdefaults__", small))
-        self.patches.enter_context(mock.patch("hubferry.fill.segments.MIN_CHUNK_BYTES", 15_000))
+        self.patches.enter_context(mock.patch("hubferry.fill.parallel.segments.MIN_CHUNK_BYTES", 15_000))
         self.patches.enter_context(mock.patch("os.fsync"))  # power goes, but only between two steps
         self.readers: list[Reader] = []
         self.doubtful: set[str] = set()  # of these a part may be wrong: only the whole is checked
@@ -225,7 +225,7 @@ class StoreAndFill(RuleBasedStateMachine):
                 # who was told a length has all when so much is there, however it goes on
                 return got if (has_ended if promised is None else len(got) == promised) else None
             try:
-                await process.fills.start(upstream, digest, self.upstreams[upstream, digest].fetch)
+                await process.fills.start(FillOrder(upstream, digest, self.upstreams[upstream, digest].fetch))
             except (OciError, UpstreamFailure, StoreFailure):
                 return None  # an error, or it is streamed past the store
         return None
@@ -238,8 +238,7 @@ class StoreAndFill(RuleBasedStateMachine):
     @rule(moments=moments)
     def a_moment_passes(self, moments: int) -> None:
         async def pass_by() -> None:
-            for _ in range(moments):
-                await asyncio.sleep(0)
+            await turns(moments)
 
         self.do(pass_by())
 

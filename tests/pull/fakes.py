@@ -1,323 +1,190 @@
-"""In-memory parts behind every port of the orchestrator, and a stage that puts them together.
+"""In-memory parts behind the ports of pull/: an index of everything, a store, and targets of Docker Hub.
 
-The upstream is scripted: an unexpected request fails the test, and so does a script that was not used up. Every
-body counts how often it is closed; `Stage.finish` wants exactly once, on every path.
+Nothing here touches a disk. Upstreams are scripted by tests/gateway/fakes.py.
 """
 
-import asyncio
-import base64
+import hashlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Mapping
+from typing import Any, cast
 
-from hubferry.core.access import Credential, Grant
-from hubferry.core.exchange import Send
-from hubferry.core.http import Headers, Request, get, get_all
-from hubferry.core.layers import Layer, resolve
+from hubferry.core.access import Credential, Identities
+from hubferry.core.errors import Code, OciError
+from hubferry.core.http import get
 from hubferry.core.redirect import Trust
-from hubferry.core.routing import Place, RoutingTable
-from hubferry.ports import TooLarge, Uncounted, UpstreamFailure, UpstreamResponse
-from hubferry.pull import Answer, Gateway
-from hubferry.pull.checked_manifests import CheckedManifests
-from hubferry.pull.exchanges import Exchanges
-from hubferry.pull.fetch import Fetcher, Patience
-from hubferry.pull.flights import Flights
-from hubferry.pull.limits import Limits
-from hubferry.pull.target import Origin
-from hubferry.pull.upstream_tokens import UpstreamTokens
+from hubferry.core.settings_sources import SettingsSource, resolve
+from hubferry.ports import ListEntry, ManifestInfo, Repository, StoreFailure, TagEntry
+from hubferry.pull.results import Absent, ManifestQuery, ManifestResult
+from hubferry.pull.rights import Revision, Rights
+from hubferry.remote.target import Target, Upstream
+from tests.gateway.fakes import FakeBody, FakeClock, FakeResponse, ScriptedUpstream
+from tests.pull.test_blobs import MemoryIndex
 
-HUB = "https://registry-1.docker.io"
-GHCR = "https://ghcr.io"
+ALICE = Credential("alice", "s3cret")
+BOB = Credential("bob", "s3cret")
+ACCOUNT = Credential("gateway", "own")
+NGINX = Repository("docker.io", "library/nginx")
+PUBLIC_TTL_S = 3600.0
 MIRROR = "https://mirror.example"
-MIRROR2 = "https://mirror2.example"
-REALM = "https://auth.docker.io/token"
-BEARER = f'Bearer realm="{REALM}",service="registry.docker.io",scope="repository:library/nginx:pull"'
-GATEWAY = "gw.example:5000"
 
 
-class FakeBody:
-    """A body that counts how often it is closed."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.closed = 0
-
-    async def close(self) -> None:
-        self.closed += 1
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-@dataclass
-class FakeResponse:
-    """An answer of the script; `cut` makes reading its body fail."""
-
-    status: int
-    headers: Headers = ()
-    data: bytes = b""
-    cut: UpstreamFailure | None = None
-    body: FakeBody = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.body = FakeBody(self.data)
+def upstream_of(*, mirrors: tuple[str, ...] = (), accounts: tuple[Credential, ...] = ()) -> Upstream:
+    """Docker Hub, as a configuration has it."""
+    table: Mapping[str, Any] = {"upstreams": {"only": True, "docker.io": {"mirrors": list(mirrors)}}}
+    settings = resolve([SettingsSource("test", table)])
+    return Upstream("docker.io", settings.upstreams["docker.io"], Trust(), accounts)
 
 
-Reply = FakeResponse | Exception
+DOCKER_HUB = upstream_of()
+EVERYBODY = Target(DOCKER_HUB, "library/nginx")
+OF_ALICE = Target(DOCKER_HUB, "library/nginx", ALICE)
+OF_BOB = Target(DOCKER_HUB, "library/nginx", BOB)
 
 
-class ScriptedUpstream:
-    """Answers what the test expects, in the order of each URL, and nothing else."""
+def refusal(status: int, code: Code = Code.UNKNOWN, message: str = "refused by the script") -> OciError:
+    return OciError(status, code, message)
+
+
+class KeptIndex(MemoryIndex):
+    """The whole `BlobIndex` port in memory."""
 
     def __init__(self) -> None:
-        self._script: dict[tuple[str, str], list[Callable[[], Awaitable[Reply]]]] = {}
-        self.sent: list[Send] = []
-        self.responses: list[FakeResponse] = []
+        super().__init__()
+        self.tags: dict[tuple[Repository, str], TagEntry] = {}
+        self.manifests: dict[tuple[Repository, str], ManifestInfo] = {}
+        self.lists: dict[tuple[Repository, str], ListEntry] = {}
+        self.listed: set[tuple[Repository, str]] = set()  # by kept lists of referrers
+        self.withdrawn = 0
 
-    def on(self, method: str, url: str, *replies: Reply) -> None:
-        for reply in replies:
-            self.on_call(method, url, _returning(reply))
+    async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
+        was_there = await super().withdraw_right(repository, about, who)
+        self.withdrawn += was_there
+        return was_there
 
-    def on_call(self, method: str, url: str, reply: Callable[[], Awaitable[Reply]]) -> None:
-        self._script.setdefault((method, url), []).append(reply)
+    def withdrawals(self) -> int:
+        return self.withdrawn
 
-    async def send(self, upstream: str, request: Send) -> FakeResponse:
-        self.sent.append(request)
-        url = request.url
-        if url.startswith(REALM + "?") and (request.method, REALM) in self._script:
-            url = REALM
-        script = self._script.get((request.method, url))
-        assert script, f"unexpected request to {upstream}: {request.method} {request.url}"
-        await asyncio.sleep(0)
-        reply = await script.pop(0)()
+    async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
+        return self.tags.get((repository, tag))
+
+    async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
+        self.tags[repository, tag] = entry
+
+    async def manifest(self, repository: Repository, digest: str) -> ManifestInfo | None:
+        return self.manifests.get((repository, digest))
+
+    async def put_manifest(self, repository: Repository, manifest: ManifestInfo) -> None:
+        self.manifests[repository, manifest.digest] = manifest
+
+    async def is_tagged(self, repository: Repository, digest: str) -> bool:
+        return any(where == repository and one.manifest.digest == digest for (where, _), one in self.tags.items())
+
+    async def is_listed(self, repository: Repository, digest: str) -> bool:
+        return (repository, digest) in self.listed
+
+    async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
+        return self.lists.get((repository, name))
+
+    async def drop_list(self, repository: Repository, name: str) -> None:
+        self.lists.pop((repository, name), None)
+
+    async def put_list(self, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:  # noqa: ARG002
+        self.lists[repository, name] = entry
+
+
+class MemoryStore:
+    """The `ContentStore` port; `is_full` makes it refuse what is new."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+        self.touched: list[str] = []
+        self.is_full = False
+
+    async def read(self, digest: str, limit_bytes: int = 2**22) -> bytes | None:
+        found = self.content.get(digest)
+        return None if found is None or len(found) > limit_bytes else found
+
+    async def write(self, digest: str, content: bytes) -> None:
+        if self.is_full:
+            raise StoreFailure("the disk is full")
+        self.content[digest] = content
+
+    def touch(self, digest: str) -> None:
+        self.touched.append(digest)
+
+
+def rights_over(index: MemoryIndex, clock: FakeClock, *, believes_mirrors: bool = True) -> Rights:
+    """Rights whose public ones last PUBLIC_TTL_S."""
+    return Rights(
+        cast("Any", index),
+        clock,
+        Revision(cast("Any", index).withdrawals if isinstance(index, KeptIndex) else lambda: 0),
+        identities=Identities(b"key"),
+        public_ttl_s=PUBLIC_TTL_S,
+        believes_mirrors=believes_mirrors,
+    )
+
+
+class ScriptedManifests:
+    """A `ManifestSource` that gives what the test says, and notes what it is asked."""
+
+    def __init__(self, *replies: ManifestResult | Absent | Exception) -> None:
+        self.replies = list(replies)
+        self.asked: list[ManifestQuery] = []
+
+    async def find(self, target: Target, query: ManifestQuery) -> ManifestResult | Absent:  # noqa: ARG002
+        assert self.replies, f"unexpected question: {query}"
+        self.asked.append(query)
+        reply = self.replies.pop(0)
         if isinstance(reply, Exception):
             raise reply
-        self.responses.append(reply)
         return reply
 
-    async def read(self, response: UpstreamResponse, limit_bytes: int) -> bytes:
-        assert isinstance(response, FakeResponse)
-        await response.body.close()
-        await asyncio.sleep(0)
-        if response.cut is not None:
-            raise response.cut
-        if len(response.data) > limit_bytes:
-            raise TooLarge
-        return response.data
 
-    def urls(self) -> list[str]:
-        return [request.url for request in self.sent]
+class Pieces(FakeBody):
+    """A body that gives these pieces, one by one; an exception among them is raised."""
 
-    def authorizations(self, url: str) -> list[str | None]:
-        return [get(request.headers, "authorization") for request in self.sent if request.url.startswith(url)]
+    def __init__(self, *pieces: bytes | Exception) -> None:
+        super().__init__(b"".join(piece for piece in pieces if isinstance(piece, bytes)))
+        self._pieces = list(pieces)
 
-    def token_queries(self) -> list[dict[str, list[str]]]:
-        return [parse_qs(urlsplit(url).query) for url in self.urls() if url.startswith(REALM)]
-
-    def unused(self) -> list[tuple[str, str]]:
-        return [key for key, script in self._script.items() if script]
+    async def read(self) -> bytes | None:
+        piece = self._pieces.pop(0) if self._pieces else None
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
 
 
-def _returning(reply: Reply) -> Callable[[], Awaitable[Reply]]:
-    async def give() -> Reply:
-        return reply
-
-    return give
+def asked_of(upstream: ScriptedUpstream) -> list[str]:
+    """What an upstream was asked, as `GET tags/list`: method, and the path below the repository."""
+    return [f"{sent.method} {sent.url.partition('/v2/library/nginx/')[2]}" for sent in upstream.sent]
 
 
-class FakeClock:
-    """Both clocks stand still until a test moves them."""
-
-    def __init__(self) -> None:
-        self.now_monotonic = 1000.0
-        self.now_wall = 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return self.now_monotonic
-
-    def time(self) -> float:
-        return self.now_wall
-
-    def pass_s(self, seconds: float) -> None:
-        self.now_monotonic += seconds
-        self.now_wall += seconds
+def accepts_sent(upstream: ScriptedUpstream) -> list[str | None]:
+    return [get(sent.headers, "accept") for sent in upstream.sent]
 
 
-class FakeSealer:
-    """Tokens are numbers."""
-
-    def __init__(self) -> None:
-        self.grants: dict[str, Grant] = {}
-
-    async def seal(self, grant: Grant) -> str:
-        token = f"sealed-{len(self.grants)}"
-        self.grants[token] = grant
-        return token
-
-    async def open(self, token: str) -> Grant | None:
-        return self.grants.get(token)
+def image_manifest(media_type: str, *, number: int = 0) -> bytes:
+    """A manifest of an image without layers, of which there is one for each number."""
+    config = {"digest": f"sha256:{number:064x}", "size": number, "mediaType": "application/json"}
+    return json.dumps({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": []}).encode()
 
 
-class FakeLog:
-    def __init__(self) -> None:
-        self.events: list[tuple[str, Mapping[str, object]]] = []
-
-    def warning(self, event: str, fields: Mapping[str, object]) -> None:
-        self.events.append((event, dict(fields)))
-
-
-def registrable_domain(host: str) -> str | None:
-    """The last two labels: enough of a public suffix list for these tests."""
-    labels = host.split(".")
-    return ".".join(labels[-2:]) if len(labels) > 1 else None
+def given(data: bytes, media_type: str, *lines: tuple[str, str]) -> FakeResponse:
+    """What an upstream answers for a manifest, also to a HEAD."""
+    said = (
+        ("content-length", str(len(data))),
+        ("content-type", media_type),
+        ("docker-content-digest", digest_of(data)),
+    )
+    return FakeResponse(200, (*said, *lines), data)
 
 
-DEFAULTS: Mapping[str, Any] = {"access": {"login": "open"}}
-
-
-ONCE = Patience(pauses_s=())  # nothing is asked again
-
-
-def build_fetcher(upstream: ScriptedUpstream, clock: FakeClock, flights: Flights) -> Fetcher:
-    """A Fetcher that asks once."""
-    log = FakeLog()
-    limits = Limits(clock, log, Uncounted(), {})
-    tokens = UpstreamTokens(upstream, limits, clock, log, registrable_domain=registrable_domain, flights=flights)
-    return Fetcher(Exchanges(upstream, tokens, log), limits, clock=clock, log=log, patience=ONCE)
-
-
-class Stage:
-    """A gateway among fakes: docker.io (default, library/) and ghcr.io."""
-
-    def __init__(
-        self,
-        tables: Mapping[str, Any] = DEFAULTS,
-        *,
-        account: Credential | None = None,
-        accounts: tuple[Credential, ...] = (),
-        patience: Patience = ONCE,
-        **parts: Any,
-    ) -> None:
-        accounts = (account,) if account else accounts
-        only: dict[str, Any] = {"only": True, "docker.io": {}, "ghcr.io": {}}
-        tables = {**tables, "upstreams": {**only, **tables.get("upstreams", {})}}
-        settings = resolve([Layer("test", tables)])
-        places = tuple(Place(name, up.hosts, up.library) for name, up in settings.upstreams.items())
-        self.upstream = ScriptedUpstream()
-        self.clock = FakeClock()
-        self.sealer = FakeSealer()
-        self.log = FakeLog()
-        self.gateway = Gateway(
-            settings,
-            RoutingTable(places, settings.default_upstream, urlsplit(settings.server.public_url).netloc),
-            [
-                Origin(name, up, Trust(realm_hosts=up.realm_hosts), accounts if name == "docker.io" else ())
-                for name, up in settings.upstreams.items()
-            ],
-            upstream=self.upstream,
-            manifests=CheckedManifests(self.upstream),
-            sealer=self.sealer,
-            clock=self.clock,
-            log=self.log,
-            registrable_domain=registrable_domain,
-            patience=patience,
-            **parts,
-        )
-
-    async def ask(
-        self,
-        path: str,
-        *lines: tuple[str, str],
-        method: str = "GET",
-        query: str = "",
-        host: str = GATEWAY,
-        body: bytes = b"",
-    ) -> "Heard":
-        """One request as the shell would pass it on; the body of the answer is read and closed."""
-        request = Request(method, path, query, lines, "https", host, "127.0.0.1", body)
-        answer = await self.gateway.handle(request)
-        assert answer is not None, "not a path of the registry protocol"
-        return await Heard.of(answer)
-
-    def finish(self) -> None:
-        """What must hold at the end of every test."""
-        assert self.upstream.unused() == [], "expected requests that did not come"
-        closed = [(r.status, r.body.closed) for r in self.upstream.responses]
-        assert [count for _, count in closed] == [1] * len(closed), f"(status, times closed): {closed}"
-
-
-@dataclass(frozen=True)
-class Heard:
-    """An answer, read to its end."""
-
-    status: int
-    headers: Headers
-    data: bytes | None
-
-    @classmethod
-    async def of(cls, answer: Answer) -> "Heard":
-        data = answer.body
-        if data is not None and not isinstance(data, bytes):
-            assert isinstance(data, FakeBody)
-            await data.close()
-            data = data.data
-        for name, value in answer.headers:
-            assert name == name.lower()
-            assert value.isprintable(), f"{name}: {value!r} is no header"
-            value.encode("latin-1")
-        return cls(answer.status, answer.headers, data)
-
-    def header(self, name: str) -> str | None:
-        values = get_all(self.headers, name)
-        assert len(values) < 2, f"{name} is there {len(values)} times: {values}"
-        return values[0] if values else None
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.data or b"null")
-
-    @property
-    def code(self) -> str:
-        code = self.json["errors"][0]["code"]
-        assert isinstance(code, str)
-        return code
-
-    @property
-    def message(self) -> str:
-        message = self.json["errors"][0]["message"]
-        assert isinstance(message, str)
-        return message
-
-
-def play(stage: Stage, scene: Coroutine[Any, Any, None]) -> None:
-    """Run a scene in a loop of its own; leaked tasks, unclosed bodies and unused scripts fail."""
-
-    async def run() -> None:
-        await scene
-        for _ in range(3):
-            await asyncio.sleep(0)
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, f"tasks left behind: {left}"
-
-    asyncio.run(run())
-    stage.finish()
-
-
-async def until(is_met: Callable[[], bool]) -> None:
-    while not is_met():  # noqa: ASYNC110 - of what is tested nothing tells
-        await asyncio.sleep(0.001)
-
-
-def ok(data: bytes = b"", *lines: tuple[str, str], status: int = 200) -> FakeResponse:
-    return FakeResponse(status, (("content-length", str(len(data))), *lines), data)
-
-
-def challenged(line: str = BEARER) -> FakeResponse:
-    return FakeResponse(401, (("www-authenticate", line),), b'{"errors":[]}')
-
-
-def token(value: str = "T1", **fields: object) -> FakeResponse:
-    return FakeResponse(200, (), json.dumps({"token": value, "expires_in": 300, **fields}).encode())
-
-
-def basic(name: str, secret: str) -> str:
-    return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
+def assert_all_closed_once(upstream: ScriptedUpstream) -> None:
+    """Assert that every script was used up, and every body of an answer closed exactly once."""
+    assert upstream.unused() == [], "expected requests that did not come"
+    assert [response.body.closed for response in upstream.responses] == [1] * len(upstream.responses)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from hubferry.pull.companions import MAX_BLOBS, MAX_CONFIG_BYTES, MAX_OTHERS, Companions, Found
-from hubferry.pull.target import Target
+from hubferry.remote.target import Target
 from tests.fill.fakes import content, digest_of
 from tests.pull.test_warm import NoLists, Stage, image
 
@@ -32,8 +32,8 @@ def described(*sizes_bytes: int) -> bytes:
 
 def find(stage: Stage, root: bytes) -> Found:
     stage.manifests.add(root)
-    companions = Companions(stage.manifests, NoLists(), stage.store, share=lambda _: 1.0, referrers_bytes=2**20)
-    target = Target(stage.origin, "library/nginx")
+    companions = Companions(stage.manifests, NoLists(), stage.store, quota_left=lambda _: 1.0, referrers_bytes=2**20)
+    target = Target(stage.docker_hub, "library/nginx")
     return asyncio.run(companions.find(target, digest_of(root), [digest_of(OWN)]))
 
 

@@ -7,19 +7,20 @@ import pytest
 
 from hubferry.core.access import Credential, Identities
 from hubferry.core.errors import Code, OciError
-from hubferry.core.layers import Layer, resolve
 from hubferry.core.redirect import Trust
+from hubferry.core.rights import RIGHT_S, Right
+from hubferry.core.settings_sources import SettingsSource, resolve
+from hubferry.gateway.answer import Answer
 from hubferry.ports import Repository
-from hubferry.pull.answer import Answer
-from hubferry.pull.flights import SoloFlights
 from hubferry.pull.proofs import Proofs
-from hubferry.pull.rights import DEFERRED_S, RIGHT_S, Right
-from hubferry.pull.target import Origin, Target
-from tests.pull.fakes import FakeBody, FakeClock
-from tests.pull.test_kept_blobs import MemoryIndex, build_rights
+from hubferry.pull.rights import DEFERRED_S
+from hubferry.remote.single_flight import NoSharing
+from hubferry.remote.target import Target, Upstream
+from tests.gateway.fakes import FakeBody, FakeClock
+from tests.pull.test_blobs import MemoryIndex, build_rights
 
-SETTINGS = resolve([Layer("test", {"upstreams": {"only": True, "docker.io": {}}})])
-ORIGIN = Origin("docker.io", SETTINGS.upstreams["docker.io"], Trust())
+SETTINGS = resolve([SettingsSource("test", {"upstreams": {"only": True, "docker.io": {}}})])
+ORIGIN = Upstream("docker.io", SETTINGS.upstreams["docker.io"], Trust())
 EVERYBODY = Target(ORIGIN, "team/app")
 ALICE = Target(ORIGIN, "team/app", Credential("alice", "secret"))
 MISSING = OciError(404, Code.MANIFEST_UNKNOWN, "there is none")
@@ -84,7 +85,7 @@ def test_a_404_counts_only_for_what_is_held(is_held: bool, after: Right) -> None
             raise MISSING.anew()
 
         with pytest.raises(OciError):
-            await Proofs(rights, SoloFlights(), clock).ask_now(EVERYBODY, ask, is_held=is_held)
+            await Proofs(rights, NoSharing(), clock).ask_now(EVERYBODY, ask, is_held=is_held)
         assert await rights.of(EVERYBODY) is after
         assert (rights.revision.number == before) is not is_held
 
@@ -94,7 +95,7 @@ def test_a_404_counts_only_for_what_is_held(is_held: bool, after: Right) -> None
 def test_a_login_that_finds_nothing_leaves_no_mark() -> None:
     async def scene() -> None:
         clock, index = FakeClock(), MemoryIndex()
-        proofs = Proofs(build_rights(index, clock), SoloFlights(), clock)
+        proofs = Proofs(build_rights(index, clock), NoSharing(), clock)
         kept: list[bool] = []
 
         async def ask(found: bool) -> None:
@@ -125,7 +126,7 @@ def test_a_client_that_leaves_while_its_right_is_noted_leaves_no_body_open(monke
             return Answer(200, (), body)
 
         monkeypatch.setattr(rights, "prove", prove)
-        asking = asyncio.create_task(Proofs(rights, SoloFlights(), clock).ask_now(EVERYBODY, ask))
+        asking = asyncio.create_task(Proofs(rights, NoSharing(), clock).ask_now(EVERYBODY, ask))
         await noting.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -12,22 +12,24 @@ import pytest
 
 from hubferry.core.descriptors import Descriptor
 from hubferry.core.errors import Code, OciError
-from hubferry.core.http import Request
 from hubferry.core.image import ImageName
+from hubferry.core.manifest import OCI_INDEX
 from hubferry.core.platforms import Platform
 from hubferry.core.referrers import subject_of
-from hubferry.ports import Cause, Repository, StoreFailure, UpstreamFailure
-from hubferry.pull.answer import Answer, Trail
+from hubferry.ports import Cause, ManifestInfo, Repository, StoreFailure, UpstreamFailure
 from hubferry.pull.companions import Companions
-from hubferry.pull.lists import Listed, Wanted
-from hubferry.pull.target import Target
+from hubferry.pull.results import Absent, ListResult, ManifestQuery, ManifestResult, Outcome, OutcomeName
 from hubferry.pull.warm import LAYERS, Ending, Warmed, Warmer
+from hubferry.remote.lists import ListContent, ListQuery
+from hubferry.remote.target import Target
 from hubferry.store.content import FileStore
 from hubferry.store.partial import PartialFile
 from tests.fill.fakes import content, digest_of
-from tests.pull.fakes import FakeResponse, until
-from tests.pull.test_kept_blobs import Stage as BlobStage
-from tests.pull.test_kept_blobs import response, url_of
+from tests.gateway.fakes import FakeResponse
+from tests.pull.test_blobs import Stage as BlobStage
+from tests.pull.test_blobs import response, url_of
+from tests.support.scenes import run_scene
+from tests.support.waiting import until
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 NAME = ImageName("docker.io", "library/nginx", "1")
@@ -53,7 +55,7 @@ class Manifests:
     def __init__(self, store: FileStore) -> None:
         self._store = store
         self.held: dict[str, bytes] = {}
-        self.outcome = "miss"
+        self.outcome: OutcomeName = "miss"
         self.keeps = True
         self.asked: list[str] = []
 
@@ -63,30 +65,32 @@ class Manifests:
             self.held[tag] = body
         return body
 
-    async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
-        assert request.method == "GET"
-        assert target.is_anonymous
-        self.asked.append(reference)
-        body = self.held.get(reference)
-        if body is None and subject_of(reference):
-            return Answer(404)
+    async def find(self, target: Target, query: ManifestQuery) -> ManifestResult | Absent:
+        assert query.wants_content
+        assert target.is_everybodys
+        self.asked.append(query.reference)
+        body = self.held.get(query.reference)
+        unknown = OciError(404, Code.MANIFEST_UNKNOWN, f"nobody knows {query.reference}")
+        if body is None and subject_of(query.reference):
+            return Absent(unknown, Outcome("hit"))
         if body is None:
-            raise OciError(404, Code.MANIFEST_UNKNOWN, f"nobody knows {reference}")
-        trail.outcome, trail.problem = self.outcome, "it is away" if self.outcome == "stale" else ""
+            raise unknown
         if self.keeps:
             await self._store.write(digest_of(body), body)
-        return Answer(200, (("docker-content-digest", digest_of(body)),), body)
+        away = OciError(503, Code.UNAVAILABLE, "it is away") if self.outcome == "stale" else None
+        info = ManifestInfo(digest_of(body), OCI_INDEX, len(body))
+        return ManifestResult(info, body, Outcome(self.outcome), failure=away)
 
 
 class NoLists:
     """A `ListSource` of a registry without lists."""
 
-    async def find(self, target: Target, wanted: Wanted, trail: Trail) -> Listed:  # noqa: ARG002
-        return Listed(absence=OciError(404, wanted.unknown, "no such list"))
+    async def find(self, target: Target, query: ListQuery) -> ListResult:  # noqa: ARG002
+        return ListResult(ListContent(absence=OciError(404, query.unknown, "no such list")), Outcome("miss"))
 
 
 class Told:
-    """An `Onlooker` that notes what it is told."""
+    """An `WarmObserver` that notes what it is told."""
 
     def __init__(self) -> None:
         self.fronts: dict[str, int] = {}
@@ -111,13 +115,13 @@ class Stage(BlobStage):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.manifests = Manifests(FileStore(folder))
-        companions = Companions(self.manifests, NoLists(), self.store, share=lambda _: 1.0, referrers_bytes=2**20)
+        companions = Companions(self.manifests, NoLists(), self.store, quota_left=lambda _: 1.0, referrers_bytes=2**20)
         self.warmer = Warmer(self.target_of, companions, self.blobs, store=self.store, fills=self.fills)
         self.told = Told()
 
     async def target_of(self, upstream: str, repository: str) -> Target:
         assert upstream == "docker.io"
-        return Target(self.origin, repository, self.origin.account)
+        return Target(self.docker_hub, repository, self.docker_hub.account)
 
     async def warm(
         self, platforms: Sequence[Platform] | None = (AMD64,), reference: str = "1", told: Told | None = None
@@ -132,18 +136,7 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def play(stage: Stage, scene: Coroutine[Any, Any, None]) -> None:
-    async def run() -> None:
-        try:
-            async with asyncio.timeout(20):
-                await scene
-        finally:
-            await stage.fills.close()
-            await stage.store.close()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, f"tasks left behind: {left}"
-        assert stage.store._open == {}, "files left open"
-
-    asyncio.run(run())
+    run_scene(scene, stage.fills.close, stage.store.close)
     assert stage.upstream.unused() == []
     assert [r.body.closed for r in stage.upstream.responses if isinstance(r, FakeResponse)].count(0) == 0
 
@@ -235,7 +228,7 @@ def test_layers_a_few_at_a_time(stage: Stage) -> None:
         told = Told()
         task = asyncio.create_task(stage.warm(told=told))
         await until(lambda: len(told.fronts) == LAYERS)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # in which one more would be asked for
         assert len(stage.upstream.sent) == LAYERS
         gate.set()
         assert (await task).fetched == 10
@@ -297,7 +290,7 @@ def test_a_nest_of_indexes_has_a_bottom(stage: Stage) -> None:
     ("outcome", "keeps", "words"),
     [("stale", True, "only what was kept of it answers: it is away"), ("miss", False, "cannot be kept")],
 )
-def test_a_manifest_that_does_not_count(stage: Stage, outcome: str, keeps: bool, words: str) -> None:
+def test_a_manifest_that_does_not_count(stage: Stage, outcome: OutcomeName, keeps: bool, words: str) -> None:
     stage.manifests.add(image(LAYER), "1")
     stage.manifests.outcome, stage.manifests.keeps = outcome, keeps
 
@@ -326,7 +319,7 @@ def test_a_disk_that_takes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(PartialFile, "reserve", full)
     stage.manifests.add(image(LAYER), "1")
-    stage.upstream.on("GET", url_of(LAYER), response(200, LAYER), response(200, LAYER))
+    stage.upstream.on("GET", url_of(LAYER), response(200, LAYER))
 
     async def scene() -> None:
         result = await stage.warm()
@@ -348,7 +341,7 @@ def test_a_disk_that_fails_in_the_middle(stage: Stage, monkeypatch: pytest.Monke
     monkeypatch.setattr(PartialFile, "write", fail)
     stage.manifests.add(image(LAYER), "1")
     gate = asyncio.Event()
-    stage.upstream.on("GET", url_of(LAYER), response(200, LAYER, gate=gate), response(200, LAYER))
+    stage.upstream.on("GET", url_of(LAYER), response(200, LAYER, gate=gate))
 
     async def scene() -> None:
         told = Told()

@@ -19,8 +19,10 @@ from hubferry.store.layout import Layout, sidecar
 from hubferry.store.mark import is_marked
 from hubferry.store.page_reads import PageReads
 from hubferry.store.partial import PartialFile
-from tests.fill.fakes import MIB, UPSTREAM, content, digest_of, open_files, read_all
-from tests.pull.fakes import FakeLog
+from tests.fill.fakes import MIB, UPSTREAM, content, digest_of, read_all
+from tests.gateway.fakes import FakeLog
+from tests.support.scenes import open_files
+from tests.support.waiting import until
 
 DATA = content(10 * MIB)
 DIGEST = digest_of(DATA)
@@ -146,7 +148,7 @@ def test_a_blob_that_is_held_alone_for_a_moment_is_waited_for(tmp_path: Path) ->
         held = os.open(store.path(DIGEST), os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)
         opening = asyncio.create_task(store.open(DIGEST))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # in which it would be open
         assert not opening.done()
         os.close(held)
         blob = await opening
@@ -235,8 +237,7 @@ def test_whoever_comes_just_as_damage_is_found_does_not_hide_it(
 
     async def scene() -> None:
         first = asyncio.create_task(store.open(DIGEST))
-        while not checks_by_hand.ends:  # noqa: ASYNC110 - the code under test has no event for it
-            await asyncio.sleep(0.001)
+        await until(lambda: bool(checks_by_hand.ends), "a check")
         checks_by_hand.ends[0]()  # known to the loop at its next turn,
         second = asyncio.create_task(store.open(DIGEST))  # this starts in that turn
         await first
@@ -252,9 +253,9 @@ def test_whoever_comes_just_as_damage_is_found_does_not_hide_it(
 def counted_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
 
-    def check(digest: str, descriptor: int, hashed: Callable[[int], None]) -> str:
+    def check(digest: str, descriptor: int) -> str:
         seen.append(digest)
-        return check_file(digest, descriptor, hashed)
+        return check_file(digest, descriptor)
 
     monkeypatch.setattr(blobs, "check_file", check)
     return seen
@@ -275,9 +276,9 @@ def test_a_check_that_takes_long_holds_the_body_and_not_the_head(
     store, may_end = BlobStore(tmp_path), threading.Event()
     store.path(DIGEST).touch() if is_right else flip(store.path(DIGEST))
 
-    def check_later(digest: str, descriptor: int, hashed: Callable[[int], None]) -> str:
+    def check_later(digest: str, descriptor: int) -> str:
         may_end.wait(30)
-        return check_file(digest, descriptor, hashed)
+        return check_file(digest, descriptor)
 
     monkeypatch.setattr(blobs, "check_file", check_later)
     monkeypatch.setattr(blobs, "CHECK_PATIENCE_S", 0.0)
@@ -290,7 +291,7 @@ def test_a_check_that_takes_long_holds_the_body_and_not_the_head(
         blob.close()
         assert await body.next_region() is None
         reading = asyncio.ensure_future(body.read())
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # in which it would be read
         assert not reading.done()
         may_end.set()
         if is_right:
@@ -341,10 +342,12 @@ def test_a_file_of_another_length_is_never_given(tmp_path: Path, monkeypatch: py
 
 def test_who_leaves_while_a_file_is_opened_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     committed(BlobStore(tmp_path))
-    store, before, may_end = BlobStore(tmp_path), open_files(), threading.Event()
+    store, before = BlobStore(tmp_path), open_files()
+    is_opening, may_end = threading.Event(), threading.Event()
     real = blobs._open_file
 
     def open_later(path: Path) -> tuple[int, os.stat_result] | None:
+        is_opening.set()
         may_end.wait(30)
         return real(path)
 
@@ -352,7 +355,7 @@ def test_who_leaves_while_a_file_is_opened_leaves_no_lock(tmp_path: Path, monkey
 
     async def scene() -> None:
         opening = asyncio.ensure_future(store.open(DIGEST))
-        await asyncio.sleep(0.05)
+        await until(is_opening.is_set, "that its thread opens it")
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening

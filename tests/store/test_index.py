@@ -7,9 +7,10 @@ import threading
 import time
 from pathlib import Path
 
-from hubferry.ports import Described, Repository, TagEntry
+from hubferry.ports import ManifestInfo, Repository, TagEntry
 from hubferry.store.index import SqliteIndex
-from tests.pull.fakes import FakeLog, until
+from tests.gateway.fakes import FakeLog
+from tests.support.waiting import until
 
 REPOSITORY = Repository("docker.io", "library/nginx")
 DIGEST = "sha256:" + "a" * 64
@@ -98,7 +99,7 @@ def test_an_index_of_before_keeps_what_is_certain(tmp_path: Path) -> None:
         log = FakeLog()
         index = SqliteIndex(tmp_path, log)
         entry = await index.tag(REPOSITORY, "latest")
-        assert entry == TagEntry(Described(DIGEST, "a/type", 5), 3.0)
+        assert entry == TagEntry(ManifestInfo(DIGEST, "a/type", 5), 3.0)
         assert entry is not None
         assert entry.manifest.is_held
         assert await index.blob(REPOSITORY, OTHER_DIGEST) is None

@@ -1,7 +1,6 @@
 """The account of a cache folder: caps that hold, what goes first, and what never goes."""
 
 import asyncio
-import contextlib
 import json
 import os
 import sqlite3
@@ -12,17 +11,16 @@ from pathlib import Path
 import pytest
 
 from hubferry.core.manifest import parts_of
-from hubferry.ports import NoRoom, NotKept, StoreFailure
+from hubferry.ports import NoRoom, StoreFailure
 from hubferry.store.blobs import BlobStore
 from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import DRAFT_S, SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import BLOCK_BYTES, Layout, occupied_bytes
-from hubferry.store.ledger import Ledger, Limits, Removed
-from hubferry.store.pins import Pins
+from hubferry.store.ledger import CacheLimits, Ledger, Removed
 from hubferry.store.schema import is_counted, total_bytes
 from tests.fill.fakes import UPSTREAM, content, digest_of, read_all
-from tests.pull.fakes import FakeLog
+from tests.gateway.fakes import FakeLog
 
 KIB = 1024
 CAP = 100 * BLOCK_BYTES
@@ -39,9 +37,8 @@ class House:
         assert self.index.transact(is_counted) is not None
         self.is_closed = False
         self.evicted: list[Removed] = []
-        limits = Limits(max_size_bytes, min_free_bytes)
+        limits = CacheLimits(max_size_bytes, min_free_bytes)
         self.ledger = Ledger(self.layout, self.index.transact, limits, now=lambda: self.at, evicted=self.evicted.append)
-        self.ledger.pins = Pins(lambda: self.at)
         self.blobs = BlobStore(folder, self.ledger)
         self.content = FileStore(folder, self.ledger)
         self.keeping = Housekeeping(self.layout, self.ledger, self.index.transact, now=lambda: self.at)
@@ -254,52 +251,6 @@ def test_what_cannot_have_room_removes_nothing(make: Callable[..., House]) -> No
         held.close()
 
     asyncio.run(scene())
-
-
-def test_a_file_whose_reader_takes_nothing_makes_room(make: Callable[..., House]) -> None:
-    house = make()
-    read = house.keep(blob(0, blocks=90))
-
-    async def scene() -> None:
-        held = await house.blobs.open(read)
-        assert held is not None
-        stuck, again = held.body(0, None), held.body(0, None)
-        held.close()
-        assert await stuck.read() is not None
-        assert await again.read() is not None
-        house.at += 10
-        house.ledger.pins.release_unused()  # enough was read
-        with pytest.raises(NoRoom, match="in use"):
-            house.keep(blob(1, blocks=50))
-        house.at += 10
-        house.ledger.pins.release_unused()
-        assert await again.read() is not None  # one that goes on keeps the file
-        with pytest.raises(NoRoom, match="in use"):
-            house.keep(blob(1, blocks=50))
-        house.at += 30
-        house.ledger.pins.release_unused()
-        kept = house.keep(blob(1, blocks=50))
-        assert house.has(kept)
-        assert not house.has(read)
-        taken = sum(os.fstat(descriptor).st_blocks for descriptor in open_descriptors(house.layout.blobs))
-        assert taken == 0, "what was removed takes room until its reader leaves"
-        with pytest.raises(NotKept, match="make room"):
-            await stuck.read()
-        assert await again.next_region() is None
-        await stuck.close()
-        await again.close()
-
-    asyncio.run(scene())
-
-
-def open_descriptors(folder: Path) -> list[int]:
-    """The files of a folder that this process has open, removed or not."""
-    found = []
-    for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if str(link.readlink()).startswith(str(folder)):
-                found.append(int(link.name))
-    return found
 
 
 def test_a_blob_of_unknown_length_stays_within_the_cap(make: Callable[..., House]) -> None:

@@ -13,11 +13,11 @@ from hubferry.store.catalogue import Catalogue
 from hubferry.store.housekeeping import SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import BLOCK_BYTES, Layout
-from hubferry.store.ledger import Ledger, Limits, remove_unless_locked
+from hubferry.store.ledger import CacheLimits, Ledger, remove_unless_locked
 from hubferry.store.partial import PartialFile
 from hubferry.store.schema import is_counted, total_bytes
 from tests.fill.fakes import UPSTREAM, content, digest_of
-from tests.pull.fakes import FakeLog
+from tests.gateway.fakes import FakeLog
 
 MIB = 2**20
 DATA = content(MIB)
@@ -64,12 +64,12 @@ def test_whoever_continues_it_cuts_it_to_its_front(tmp_path: Path) -> None:
     begun(tmp_path).close()
     with closing(opened(tmp_path)) as partial:
         assert partial.standing() == "ours"
-        assert partial.settle() == FRONT
+        assert partial.cut_to_whole() == FRONT
         assert names(tmp_path) == ["", ".json"]
         assert os.fstat(partial.descriptor).st_size == partial.length_bytes() == FRONT
         partial.write(FRONT, [DATA[FRONT:]])
         assert partial.length_bytes() == MIB  # as of any other file
-        assert partial.settle() == MIB
+        assert partial.cut_to_whole() == MIB
         partial.commit(MIB, DIGEST)
     assert names(tmp_path) == []
 
@@ -124,7 +124,7 @@ def test_nobody_who_has_it_open_takes_its_length_for_its_front(tmp_path: Path, r
         standing = follower.standing()
         assert standing == ("abandoned" if removal == "abandoned" else "discarded" if not path.exists() else "ours")
         if standing == "ours":  # a machine that lost its power: there is nothing where the front should be
-            assert follower.settle() == (BLOCK_BYTES * (-(-FRONT // BLOCK_BYTES)) if beyond else 0)
+            assert follower.cut_to_whole() == (BLOCK_BYTES * (-(-FRONT // BLOCK_BYTES)) if beyond else 0)
 
 
 def test_an_old_front_says_nothing_of_another_file(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_an_old_front_says_nothing_of_another_file(tmp_path: Path) -> None:
     path.unlink()
     with closing(opened(tmp_path)) as partial:
         partial.write(0, [DATA[:10]])
-        assert partial.length_bytes() == partial.settle() == 10
+        assert partial.length_bytes() == partial.cut_to_whole() == 10
         assert partial.go_ahead()
         assert partial.length_bytes() == 10
 
@@ -151,7 +151,7 @@ def test_a_file_system_without_modes_is_not_written_ahead(tmp_path: Path, monkey
 def test_what_stands_beside_it_is_counted_and_goes_with_it(tmp_path: Path) -> None:
     index = SqliteIndex(tmp_path, FakeLog())
     assert index.transact(is_counted)
-    ledger = Ledger(Layout(tmp_path), index.transact, Limits(16 * MIB, 0))
+    ledger = Ledger(Layout(tmp_path), index.transact, CacheLimits(16 * MIB, 0))
     partial = BlobStore(tmp_path, ledger).open_partial(UPSTREAM, DIGEST)
     assert partial.standing() == "ours"
     partial.declare(MIB)
@@ -164,7 +164,7 @@ def test_what_stands_beside_it_is_counted_and_goes_with_it(tmp_path: Path) -> No
     for path in tmp_path.glob("index.sqlite3*"):
         path.unlink()
     anew = SqliteIndex(tmp_path, FakeLog())
-    ledger = Ledger(Layout(tmp_path), anew.transact, Limits(16 * MIB, 0))
+    ledger = Ledger(Layout(tmp_path), anew.transact, CacheLimits(16 * MIB, 0))
     Housekeeping(Layout(tmp_path), ledger, anew.transact, now=lambda: SETTLED_S).count()
     assert anew.transact(total_bytes) == MIB + 2 * BLOCK_BYTES
     catalogue = Catalogue(Layout(tmp_path), anew.transact, ledger)

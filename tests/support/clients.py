@@ -106,7 +106,7 @@ class Docker:
             log=state / "dockerd.log",
             env={"PATH": os.environ["PATH"], "HOME": str(state)},
         )
-        self.process.wait_ready(lambda: unix_answers(self._socket), what=str(self._socket), timeout_s=40)
+        self.process.wait_ready(lambda: unix_answers(self._socket), what=str(self._socket))
 
     def __enter__(self) -> Docker:
         return self

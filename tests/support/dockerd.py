@@ -67,7 +67,7 @@ class Dockerd:
         command += ["--data-root", state / "data", "--exec-root", state / "exec", "--pidfile", state / "docker.pid"]
         command += ["-H", f"unix://{self._socket}"]
         self.process = Process(enclosure.enclose(state, command), log=state / "dockerd.log", env=self._env)
-        self.process.wait_ready(self._answers, what=str(self._socket), timeout_s=60)
+        self.process.wait_ready(self._answers, what=str(self._socket))
 
     def __enter__(self) -> Self:
         return self

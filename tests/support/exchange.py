@@ -6,12 +6,12 @@ Data and a recorder, no sockets. Not here: reading and writing bytes (wire.py).
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support.content import Blob
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,6 @@ Header = tuple[str, str]
 Ending = Literal["fin", "rst"]
 State = Literal["open", "complete", "cut", "aborted"]
 
-_POLL_S = 0.02
 _TRANSCRIPT = 40
 
 
@@ -83,7 +82,7 @@ class Reply:
     cut_after: int | None = None
     ending: Ending = "fin"
     flip_at: int | None = None
-    rate_bps: int | None = None
+    bytes_per_s: int | None = None
     close: bool = False
     hang_up: bool = False
 
@@ -114,22 +113,20 @@ class Recorder:
     """Every exchange of one or more servers, in order of arrival; safe to read from the test's thread."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._exchanges: list[Exchange] = []
 
     def add(self, exchange: Exchange) -> None:
-        with self._changed:
+        with self._lock:
             self._exchanges.append(exchange)
-            self._changed.notify_all()
 
     def finish(self, exchange: Exchange, state: State) -> None:
-        with self._changed:
+        with self._lock:
             exchange.state = state
-            self._changed.notify_all()
 
     @property
     def exchanges(self) -> list[Exchange]:
-        with self._changed:
+        with self._lock:
             return list(self._exchanges)
 
     def find(self, role: str | None = None, method: str | None = None, path: str | None = None) -> list[Exchange]:
@@ -145,17 +142,12 @@ class Recorder:
     def count(self, role: str | None = None, method: str | None = None, path: str | None = None) -> int:
         return len(self.find(role, method, path))
 
-    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
-        """Wait until `condition()` holds; it is tried after each arrival, each end, and now and then."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"did not happen within {timeout_s} s; seen:\n{self.transcript()}")
-            with self._changed:
-                self._changed.wait(_POLL_S)
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
+        """Wait until `condition()` holds; a failure tells of the last exchanges."""
+        wait_until(condition, "what is waited for", timeout_s, seen=self.transcript)
 
     def clear(self) -> None:
-        with self._changed:
+        with self._lock:
             self._exchanges.clear()
 
     def transcript(self) -> str:

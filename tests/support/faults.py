@@ -110,7 +110,7 @@ def slow_first_byte(seconds: float) -> Action:
 
 
 def throttle(bytes_per_second: int) -> Action:
-    return lambda _request, normal: replace(normal(), rate_bps=bytes_per_second)
+    return lambda _request, normal: replace(normal(), bytes_per_s=bytes_per_second)
 
 
 def declare_length(length: int | Literal["none"]) -> Action:

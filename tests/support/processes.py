@@ -26,9 +26,18 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Process", "StartError", "find_program", "free_port", "tcp_answers", "unix_answers", "url_answers"]
+__all__ = [
+    "Process",
+    "StartError",
+    "closed_port",
+    "find_program",
+    "free_port",
+    "tcp_answers",
+    "unix_answers",
+    "url_answers",
+]
 
 _HANDED_OUT: set[int] = set()
 
@@ -63,6 +72,18 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             _HANDED_OUT.add(port)
             return port
+
+
+@contextlib.contextmanager
+def closed_port(port: int) -> Iterator[None]:
+    """Keep a port on loopback on which nobody listens any longer: another test's server must not get it.
+
+    Connections to it are refused.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
+        yield
 
 
 def tcp_answers(port: int, host: str = "127.0.0.1") -> bool:
@@ -144,7 +165,7 @@ class Process:
     def running(self) -> bool:
         return self._child.poll() is None
 
-    def wait_ready(self, ready: Callable[[], bool], *, what: str, timeout_s: float = 20) -> None:
+    def wait_ready(self, ready: Callable[[], bool], *, what: str, timeout_s: float = 120) -> None:
         """Wait until `ready()` is true; otherwise stop the child and raise StartError."""
         deadline = time.monotonic() + timeout_s
         pause_s = 0.01

@@ -22,7 +22,6 @@ import socket
 import struct
 import termios
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
 
     from tests.support.exchange import Ending
 
-__all__ = ["RATE_BPS", "RTT_S", "Relay", "Traffic"]
+__all__ = ["RATE_BYTES_PER_S", "RTT_S", "Relay", "Traffic"]
 
 RTT_S = 0.15
-RATE_BPS = 4_000_000
+RATE_BYTES_PER_S = 4_000_000
 
 _CHUNK = 64 * 1024
 _SMALLEST_CHUNK = 1460
@@ -71,10 +70,10 @@ class Relay:
     `traffic` has every connection that was accepted, in order.
     """
 
-    def __init__(self, upstream_port: int, *, rtt_s: float = RTT_S, rate_bps: int | None = RATE_BPS) -> None:
-        """`rate_bps` are bytes per second; None does not limit them."""
+    def __init__(self, upstream_port: int, *, rtt_s: float = RTT_S, bytes_per_s: int | None = RATE_BYTES_PER_S) -> None:
+        """`bytes_per_s` are bytes per second; None does not limit them."""
         self.rtt_s = rtt_s
-        self.rate_bps = rate_bps
+        self.bytes_per_s = bytes_per_s
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
@@ -147,13 +146,6 @@ class Relay:
         """Reset every open connection now."""
         self._command(self._end(reset=True))
 
-    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
-        """Wait until `condition()` holds; raises AssertionError with what passed when it does not."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"did not happen within {timeout_s} s; {self.traffic}"
-            time.sleep(0.01)
-
     def close(self) -> None:
         """End every connection and the thread; may be repeated."""
         if self._loop.is_closed():
@@ -200,7 +192,7 @@ class Relay:
         with contextlib.suppress(BlockingIOError):  # it left again
             client, _ = listener.accept()
             client.setblocking(False)
-            connection = _Connection(client, self.rtt_s, self.rate_bps, self._passable, self._decide_fault())
+            connection = _Connection(client, self.rtt_s, self.bytes_per_s, self._passable, self._decide_fault())
             self.traffic.append(connection.traffic)
             task = self._loop.create_task(connection.run(self._upstream_port))
             self._running[task] = connection
@@ -217,7 +209,7 @@ class _Connection:
 
     client: socket.socket
     rtt_s: float
-    rate_bps: int | None
+    bytes_per_s: int | None
     passable: asyncio.Event
     fault: _Fault | None
     traffic: Traffic = field(default_factory=Traffic)
@@ -245,7 +237,7 @@ class _Connection:
     async def _carry(self, upstream: socket.socket) -> None:
         """Both directions until one of them has ended."""
         upwards = _Lane(self.client, upstream, self.rtt_s / 2, None, self.passable)
-        downwards = _Lane(upstream, self.client, self.rtt_s / 2, self.rate_bps, self.passable)
+        downwards = _Lane(upstream, self.client, self.rtt_s / 2, self.bytes_per_s, self.passable)
         up = asyncio.create_task(upwards.run(self._count_up, lambda: None))
         down = asyncio.create_task(downwards.run(self._count_down, lambda: self.fault))
         try:
@@ -273,15 +265,15 @@ class _Lane:
         source: socket.socket,
         sink: socket.socket,
         delay_s: float,
-        rate_bps: int | None,
+        bytes_per_s: int | None,
         passable: asyncio.Event,
     ) -> None:
         self._source = source
         self._sink = sink
         self._delay_s = delay_s
-        self._rate_bps = rate_bps
+        self._bytes_per_s = bytes_per_s
         self._passable = passable
-        self._window = _WIDE_WINDOW if rate_bps is None else max(_WINDOW, int(2 * delay_s * rate_bps))
+        self._window = _WIDE_WINDOW if bytes_per_s is None else max(_WINDOW, int(2 * delay_s * bytes_per_s))
         self._loop = asyncio.get_running_loop()
         self._free_at = self._loop.time()
         self._on_its_way: asyncio.Queue[tuple[float, bytes, Ending | None]] = asyncio.Queue()
@@ -301,7 +293,11 @@ class _Lane:
 
     async def _enter(self, count: Callable[[int], None], fault: Callable[[], _Fault | None]) -> None:
         entered = 0
-        chunk = _CHUNK if self._rate_bps is None else min(_CHUNK, max(_SMALLEST_CHUNK, int(self._rate_bps * _BURST_S)))
+        chunk = (
+            _CHUNK
+            if self._bytes_per_s is None
+            else min(_CHUNK, max(_SMALLEST_CHUNK, int(self._bytes_per_s * _BURST_S)))
+        )
         while True:
             expected = fault()
             if expected is not None and entered >= expected.after:
@@ -326,9 +322,9 @@ class _Lane:
                 await self._left.wait()
 
     async def _take_time(self, size: int) -> None:
-        if self._rate_bps is not None:
-            self._free_at = max(self._free_at, self._loop.time() - _BURST_S) + size / self._rate_bps
-            await asyncio.sleep(self._free_at - self._loop.time())
+        if self._bytes_per_s is not None:
+            self._free_at = max(self._free_at, self._loop.time() - _BURST_S) + size / self._bytes_per_s
+            await asyncio.sleep(self._free_at - self._loop.time())  # the rate of the link
 
     def _put(self, data: bytes, ending: Ending | None) -> None:
         self._bytes_on_their_way += len(data)
@@ -337,7 +333,7 @@ class _Lane:
     async def _leave(self) -> Ending:
         while True:
             at, data, ending = await self._on_its_way.get()
-            await asyncio.sleep(at - self._loop.time())
+            await asyncio.sleep(at - self._loop.time())  # the delay of the link
             await self._passable.wait()
             if ending == "rst":
                 await self._wait_arrived()

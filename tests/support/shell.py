@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.processes import Process
 
-__all__ = ["RunningShell"]
+__all__ = ["HasLog", "RunningShell", "settled_log"]
+
+QUIET_S = 0.2
 
 
 class RunningShell:
@@ -59,3 +62,22 @@ class RunningShell:
         code = self.process.stop(timeout_s)
         assert code == 0, f"{self.NAME} ended with {code} after SIGTERM:\n{self.process.tail()}"
         assert not self.process.left_behind, f"processes left behind: {self.process.left_behind}"
+
+
+class HasLog(Protocol):
+    """Whatever writes a log that a test can read."""
+
+    def log_records(self) -> list[dict[str, Any]]: ...
+
+
+def settled_log(shell: HasLog) -> list[dict[str, Any]]:
+    """The records of the log once those of all answers that clients have seen are written.
+
+    A record is written after its answer has left, so the log has to have been quiet for a moment.
+    """
+    records, since = shell.log_records(), time.monotonic()
+    while time.monotonic() - since < QUIET_S:
+        time.sleep(QUIET_S / 10)
+        if len(found := shell.log_records()) != len(records):
+            records, since = found, time.monotonic()
+    return records

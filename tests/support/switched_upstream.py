@@ -56,7 +56,7 @@ class SwitchedUpstream:
         self._recorder = Recorder()
         self._state: UpstreamState = "up"
         self._switch = WireServer("switch", self._answer, self._recorder)
-        self._relay = Relay(self._switch.port, rtt_s=0, rate_bps=None)
+        self._relay = Relay(self._switch.port, rtt_s=0, bytes_per_s=None)
         self.url = f"http://127.0.0.1:{self._relay.port}"
 
     def __enter__(self) -> Self:

@@ -223,7 +223,7 @@ class WireServer:
         if request.method == "HEAD" or reply.status in (204, 304):
             return True
         stall_after = reply.stall_after
-        for piece in _split_at(_in_drops(_apply_flip(reply), reply.rate_bps), reply.stall_after, reply.cut_after):
+        for piece in _split_at(_in_drops(_apply_flip(reply), reply.bytes_per_s), reply.stall_after, reply.cut_after):
             if stall_after == exchange.sent:
                 stall_after = None
                 self._pause(stream, None)
@@ -236,8 +236,8 @@ class WireServer:
             except OSError:
                 exchange.sent -= len(piece)
                 raise
-            if reply.rate_bps:
-                self._pause(stream, len(piece) / reply.rate_bps)
+            if reply.bytes_per_s:
+                self._pause(stream, len(piece) / reply.bytes_per_s)
         if stall_after == exchange.sent:
             self._pause(stream, None)
         if reply.cut_after == exchange.sent:
@@ -310,10 +310,10 @@ def _apply_flip(reply: Reply) -> Iterator[bytes | memoryview]:
         position += len(piece)
 
 
-def _in_drops(pieces: Iterator[bytes | memoryview], rate_bps: int | None) -> Iterator[bytes | memoryview]:
+def _in_drops(pieces: Iterator[bytes | memoryview], bytes_per_s: int | None) -> Iterator[bytes | memoryview]:
     """Small pieces at a rate at which whole ones would be minutes apart: slow is not the same as stalled."""
     for piece in pieces:
-        size = max(1, rate_bps // 10) if rate_bps else len(piece)
+        size = max(1, bytes_per_s // 10) if bytes_per_s else len(piece)
         for start in range(0, len(piece), size):
             yield piece[start : start + size]
 

@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +24,7 @@ import pytest
 
 from tests.support.processes import Process, find_program, free_port, tcp_answers, url_answers
 from tests.support.shell import RunningShell
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +91,7 @@ class Worker(RunningShell):
     """A running Worker."""
 
     NAME = "the Worker"
+    evicts = True
 
     @classmethod
     def start(
@@ -123,11 +124,12 @@ class Worker(RunningShell):
         seen = self.output().count(DEPLOYED)
         self._write_variables(self.state, config, env)
         self.process.signal(signal.SIGHUP)
-        deadline = time.monotonic() + 20
-        while self.output().count(DEPLOYED) == seen:
+
+        def is_deployed() -> bool:
             assert self.process.running, f"the Worker ended by itself:\n{self.process.tail()}"
-            assert time.monotonic() < deadline, f"not deployed:\n{self.process.tail()}"
-            time.sleep(0.01)
+            return self.output().count(DEPLOYED) != seen
+
+        wait_until(is_deployed, "deployed", seen=self.process.tail)
         return Deployment(self)
 
     @classmethod
@@ -156,6 +158,8 @@ class Runtime(Protocol):
     port: int
     host: str
     url: str
+    evicts: bool
+    """Whether SIGUSR2 makes its cache drop what is large."""
 
     def deploy(self, config: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -> Deployment:
         """Put another deployment in the place of the last one."""
@@ -164,11 +168,12 @@ class Runtime(Protocol):
 class Deployment:
     """What a test sees of a Worker that it shares with other tests, one after the other; the interface is Gateway's."""
 
-    def __init__(self, worker: Runtime) -> None:
+    def __init__(self, worker: Runtime, *, is_new: bool = False) -> None:
+        """`is_new`: the process was started for it, so that all of its output belongs to it."""
         self.process = worker.process
-        self.port, self.host, self.url = worker.port, worker.host, worker.url
+        self.port, self.host, self.url, self.evicts = worker.port, worker.host, worker.url, worker.evicts
         self.stopped = False
-        self._before = len(worker.process.log.read_text(errors="replace"))
+        self._before = 0 if is_new else len(worker.process.log.read_text(errors="replace"))
         self._said_before = len(self._complaints())
 
     def __enter__(self) -> Deployment:

@@ -1,18 +1,17 @@
-"""Layers on their way, on a terminal or in a log: a bar for each that is being fetched, a line for each that is over.
+"""Layers that are being fetched, on a terminal or in a log.
 
-Bars are drawn anew in place (ANSI), what is over scrolls away above them. Elsewhere there are lines only, now and then
-one for what takes long.
-Not here: what is being fetched (pull/warm.py).
+On a terminal each has a bar that moves (Rich), and a line for each that is over stands above the bars. Elsewhere there
+are lines only, with one every TELL_S for a layer that takes long. Not here: what is being fetched (pull/warm.py).
 """
 
-import contextlib
-import os
-import shutil
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from hubferry.cli.human import human_size, human_time, short_digest
 
@@ -20,130 +19,112 @@ if TYPE_CHECKING:
     from hubferry.core.descriptors import Descriptor
     from hubferry.pull.warm import Ending
 
-DRAW_S = 0.1
-TELL_S = 30.0  # where nothing can be drawn
-LOG_COLUMNS = 100
-RATE_S = 5.0  # over the last so many seconds: recent enough to tell a stall, long enough to be read
-UP, CLEAR = "\x1b[{}A", "\x1b[K"
+DRAW_S = 0.1  # between two drawings of the bars
+TELL_S = 30.0  # between two lines about the same layer, where no bars can be drawn
+RATE_S = 5.0  # a rate is that of the last seconds: recent enough to tell a stall, long enough to be read
 
 
-@dataclass
-class Layer:
-    """One that is being fetched."""
-
-    descriptor: "Descriptor"
-    begun: float
-    found_bytes: int  # was there before
-    at_bytes: int = 0
-    seen: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def grow(self, at_bytes: int, now: float) -> None:
-        """So much of it is there."""
-        self.at_bytes = at_bytes
-        if at_bytes < self.found_bytes:
-            return  # read from the disk: that is no rate of the network
-        if not self.seen or now - self.seen[-1][0] >= DRAW_S:
-            self.seen.append((now, at_bytes))
-        while self.seen[0][0] < now - RATE_S and len(self.seen) > 2:
-            self.seen.popleft()
-
-    def rate(self, now: float) -> float:
-        """Bytes in a second, lately."""
-        if not self.seen or now <= self.seen[0][0]:
-            return 0.0
-        return (self.at_bytes - self.seen[0][1]) / (now - self.seen[0][0])
+def numbers(layer: Task) -> str:
+    """How far a layer is, how fast it comes, and how long it will take: `12.0MiB/30.0MiB  4.0MiB/s  5s left`."""
+    so_far = human_size(layer.completed)
+    if layer.total is None:
+        return f"{so_far:>19}  {human_size(layer.speed or 0) + '/s':>11}"
+    left = "stalled" if layer.time_remaining is None else f"{human_time(layer.time_remaining)} left"
+    so_far += f"/{human_size(layer.total)}"
+    return f"{so_far:>19}  {human_size(layer.speed or 0) + '/s':>11}  {left:>11}"
 
 
-def bar(layer: Layer, now: float, columns: int) -> str:
-    """`sha256:abc  [####    ]  12.0MiB/30.0MiB  4.0MiB/s  5s left`, no wider than the terminal."""
-    size, rate = layer.descriptor.size_bytes, layer.rate(now)
-    words = [short_digest(layer.descriptor.digest)]
-    numbers = human_size(layer.at_bytes)
-    left = ""
-    if size is not None:
-        numbers += f"/{human_size(size)}"
-        left = f"{human_time((size - layer.at_bytes) / rate)} left" if rate > 0 else "stalled"
-    tail = f"{numbers:>19}  {human_size(rate) + '/s':>11}  {left:>11}"
-    width = min(columns - len(words[0]) - len(tail) - 7, 40)
-    if size and width >= 5:
-        words.append("[" + ("#" * min(width * layer.at_bytes // size, width)).ljust(width) + "]")
-    return "  ".join([*words, tail])[: max(columns - 1, 1)]
+class NumbersColumn(ProgressColumn):
+    """The numbers behind a bar."""
+
+    max_refresh = DRAW_S
+
+    def render(self, task: Task) -> Text:
+        """See ProgressColumn."""
+        return Text(numbers(task), no_wrap=True, overflow="ellipsis")
 
 
 class Bars:
-    """The `Onlooker` of a person, and of a log."""
+    """The `WarmObserver` of a person in front of a terminal, and of a log."""
 
     def __init__(self, out: TextIO, *, is_terminal: bool, now: Callable[[], float] = time.monotonic) -> None:
-        self._out = out
         self._is_terminal = is_terminal
         self._now = now
-        self._layers: dict[str, Layer] = {}
-        self._lines = 0  # that the bars take now
-        self._drawn = now()
+        console = Console(file=out, force_terminal=is_terminal, highlight=False, markup=False, emoji=False)
+        self._progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(None),
+            NumbersColumn(Column(no_wrap=True)),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            expand=True,
+            speed_estimate_period=RATE_S,
+            get_time=now,
+            disable=not is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._layers: dict[str, TaskID] = {}
+        self._begun: dict[str, tuple[float, int]] = {}  # when, and how much of it was there
+        self._drawn_s = now()
 
     def began(self, layer: "Descriptor", found_bytes: int) -> None:
-        """See pull.warm.Onlooker."""
-        self._layers[layer.digest] = Layer(layer, self._now(), found_bytes)
+        """See pull.warm.WarmObserver."""
+        self._progress.start()
+        self._begun[layer.digest] = self._now(), found_bytes
+        name = short_digest(layer.digest)
+        self._layers[layer.digest] = self._progress.add_task(name, total=layer.size_bytes, completed=found_bytes)
         self._draw()
 
     def grew(self, layer: "Descriptor", at_bytes: int) -> None:
-        """See pull.warm.Onlooker."""
-        now = self._now()
-        self._layers[layer.digest].grow(at_bytes, now)
-        if self._is_terminal and now - self._drawn >= DRAW_S:
+        """See pull.warm.WarmObserver. What is read from the disk first is no progress, and no rate of the network."""
+        if at_bytes > self._begun[layer.digest][1]:
+            self._progress.update(self._layers[layer.digest], completed=at_bytes)
+        if self._is_terminal and self._now() - self._drawn_s >= DRAW_S:
             self._draw()
 
     def ended(self, layer: "Descriptor", ending: "Ending", problem: str) -> None:
-        """See pull.warm.Onlooker."""
-        begun = self._layers.pop(layer.digest, None)
+        """See pull.warm.WarmObserver."""
         size = "" if layer.size_bytes is None else human_size(layer.size_bytes)
         words = f"  {short_digest(layer.digest)}  {ending:<7}  {size:>9}"
-        if ending == "fetched" and begun is not None:
-            seconds = max(self._now() - begun.begun, 0.001)
-            words += f"  {human_size((begun.at_bytes - begun.found_bytes) / seconds)}/s"
-            words += f"  ({human_size(begun.found_bytes)} were there)" if begun.found_bytes else ""
+        number = self._layers.pop(layer.digest, None)
+        began_s, found_bytes = self._begun.pop(layer.digest, (0.0, 0))
+        if number is not None:
+            fetched_bytes = self._bytes(number) - found_bytes
+            self._progress.remove_task(number)
+            if ending == "fetched":
+                words += f"  {human_size(fetched_bytes / max(self._now() - began_s, 0.001))}/s"
+                words += f"  ({human_size(found_bytes)} were there)" if found_bytes else ""
         self.say(f"{words}  {problem}".rstrip())
-
-    def tick(self) -> None:
-        """Time goes on: a stall is to be seen as well."""
-        if self._layers:
-            now = self._now()
-            for layer in self._layers.values():
-                if layer.at_bytes >= layer.found_bytes:
-                    layer.grow(layer.at_bytes, now)
-            if self._is_terminal:
-                self._draw()
-            elif now - self._drawn >= TELL_S:
-                self._drawn = now
-                for layer in self._layers.values():
-                    self.say(f"  {bar(layer, now, LOG_COLUMNS)}")
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self._draw(text)
-
-    def clear(self) -> None:
-        """Take the bars away: what was under way is not any more."""
-        self._layers.clear()
         self._draw()
 
-    def _draw(self, text: str | None = None) -> None:
-        lines = [] if text is None else [text]
-        if self._is_terminal:
-            self._drawn = self._now()
-            columns, rows = self._size()
-            bars = [bar(layer, self._drawn, columns) for layer in list(self._layers.values())[: rows - 1]]
-            up = UP.format(self._lines) + "\r\x1b[J" if self._lines else ""
-            lines = [*lines, *bars]
-            self._out.write(up + "".join(f"{line}{CLEAR}\n" for line in lines))
-            self._lines = len(bars)
-        else:
-            self._out.write("".join(f"{line}\n" for line in lines))
-        self._out.flush()
+    def tick(self) -> None:
+        """Move the bars of layers of which nothing comes, so that a stall is seen; elsewhere say how far all are."""
+        for digest, number in self._layers.items():
+            if self._bytes(number) > self._begun[digest][1]:
+                self._progress.advance(number, 0)  # counts for the rate, which what is read from the disk does not
+        if self._is_terminal and self._layers:
+            self._draw()
+        elif self._layers and self._now() - self._drawn_s >= TELL_S:
+            self._drawn_s = self._now()
+            for task in self._progress.tasks:
+                self.say(f"  {task.description}  {numbers(task)}")
 
-    def _size(self) -> os.terminal_size:
-        with contextlib.suppress(OSError, ValueError):
-            size = os.get_terminal_size(self._out.fileno())  # standard output may be elsewhere
-            if size.columns and size.lines:  # some terminals do not say
-                return size
-        return shutil.get_terminal_size()
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the bars."""
+        self._progress.console.print(text, soft_wrap=True)
+
+    def clear(self) -> None:
+        """Take the bars away, and give the terminal back as it was."""
+        for number in self._layers.values():
+            self._progress.remove_task(number)
+        self._layers.clear()
+        self._progress.stop()
+
+    def _bytes(self, number: TaskID) -> int:
+        return int(next(task.completed for task in self._progress.tasks if task.id == number))
+
+    def _draw(self) -> None:
+        self._drawn_s = self._now()
+        self._progress.refresh()

@@ -18,12 +18,12 @@ from hubferry.ports import StoreFailure
 from hubferry.store.catalogue import Catalogue, KeptImage
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
-from hubferry.store.ledger import Ledger, Limits, Removed
+from hubferry.store.ledger import CacheLimits, Ledger, Removed
 from hubferry.store.verify import check, kept_files
 
 
 class SizeText(click.ParamType[Size]):
-    """`20GiB` on the command line."""
+    """Reads a size such as `20GiB` from the command line."""
 
     name = "size"
 
@@ -36,7 +36,7 @@ class SizeText(click.ParamType[Size]):
 
 
 class DurationText(click.ParamType[Duration]):
-    """`30d` on the command line."""
+    """Reads a duration such as `30d` from the command line."""
 
     name = "duration"
 
@@ -49,7 +49,7 @@ class DurationText(click.ParamType[Duration]):
 
 
 class Complaints:
-    """The `EventLog` port on a terminal."""
+    """Prints warnings on standard error: the `EventLog` port of these commands."""
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
         """See ports.EventLog."""
@@ -58,7 +58,7 @@ class Complaints:
 
 @dataclass(frozen=True)
 class Opened:
-    """A cache folder that is being worked on."""
+    """A cache folder that a command works on, with its settings, ledger and catalogue."""
 
     settings: Settings
     layout: Layout
@@ -66,14 +66,14 @@ class Opened:
     catalogue: Catalogue
 
     def named(self, text: str) -> ImageName:
-        """An image as the user wrote it. Raises ClickException."""
+        """Parse an image as the user wrote it. Raises ClickException."""
         try:
             return parse_image(text, self.settings.upstreams, self.settings.default_upstream)
         except ValueError as error:
             raise click.ClickException(str(error)) from None
 
     def found(self, text: str) -> list[KeptImage]:
-        """The kept images that the user means. Raises ClickException when there are none."""
+        """Return the kept images that the user means. Raises ClickException when there are none."""
         name = self.named(text)
         images = self.catalogue.find(name)
         if not images:
@@ -102,7 +102,7 @@ def opened(config_file: Path | None) -> Iterator[Opened]:
     if not layout.folder.is_dir():
         raise click.ClickException(f"{layout.folder} is no folder: nothing was kept there yet (see cache.dir)")
     index = SqliteIndex(layout.folder, Complaints())
-    limits = Limits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
+    limits = CacheLimits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
     ledger = Ledger(layout, index.transact, limits)
     try:
         yield Opened(settings, layout, ledger, Catalogue(layout, index.transact, ledger))
@@ -117,8 +117,8 @@ def opened(config_file: Path | None) -> Iterator[Opened]:
 @config_option
 def list_images(config_file: Path | None, *, as_json: bool) -> None:
     """List the images of which something is kept."""
-    with opened(config_file) as house:
-        images = house.catalogue.images()
+    with opened(config_file) as cached:
+        images = cached.catalogue.images()
     if as_json:
         for image in images:
             click.echo(json.dumps(_document(image)))
@@ -141,15 +141,15 @@ def list_images(config_file: Path | None, *, as_json: bool) -> None:
 @config_option
 def info(config_file: Path | None, image: str | None) -> None:
     """Say how full the cache is, or what is kept of IMAGE."""
-    with opened(config_file) as house:
+    with opened(config_file) as cached:
         if image is not None:
-            for kept in house.found(image):
-                _describe(house, kept)
+            for kept in cached.found(image):
+                _describe(cached, kept)
             return
-        totals, limits = house.catalogue.totals(), house.settings.cache
-        click.echo(f"folder       {house.layout.folder.resolve()}")
+        totals, limits = cached.catalogue.totals(), cached.settings.cache
+        click.echo(f"folder       {cached.layout.folder.resolve()}")
         click.echo(f"size         {human_size(totals.size_bytes)} of {limits.max_size}")
-        click.echo(f"images       {len(house.catalogue.images())}")
+        click.echo(f"images       {len(cached.catalogue.images())}")
         click.echo(f"contents     {totals.contents}")
         click.echo(f"under way    {totals.under_way}")
         click.echo(f"quarantined  {totals.quarantined}")
@@ -160,9 +160,9 @@ def info(config_file: Path | None, image: str | None) -> None:
 @config_option
 def rm(config_file: Path | None, images: tuple[str, ...]) -> None:
     """Remove images and what only they consist of. Without tag and digest: all of a repository."""
-    with opened(config_file) as house:
-        found = [kept for text in images for kept in house.found(text)]
-        removed = house.catalogue.remove(found)
+    with opened(config_file) as cached:
+        found = [kept for text in images for kept in cached.found(text)]
+        removed = cached.catalogue.remove(found)
     for kept in found:
         click.echo(f"removed {kept.name}")
     _report(removed)
@@ -174,12 +174,12 @@ def rm(config_file: Path | None, images: tuple[str, ...]) -> None:
 @config_option
 def prune(config_file: Path | None, unused: Duration | None, to_size: Size | None) -> None:
     """Remove downloads that nobody continues, and what `verify` put aside."""
-    with opened(config_file) as house:
-        removed = house.catalogue.prune()
+    with opened(config_file) as cached:
+        removed = cached.catalogue.prune()
         if unused is not None:
-            removed += house.ledger.make_room(2**63 - 1, unused_since=time.time() - unused.seconds)
+            removed += cached.ledger.make_room(2**63 - 1, unused_since=time.time() - unused.seconds)
         if to_size is not None:
-            removed += house.ledger.make_room(house.catalogue.totals().size_bytes - to_size.size_bytes)
+            removed += cached.ledger.make_room(cached.catalogue.totals().size_bytes - to_size.size_bytes)
     _report(removed)
 
 
@@ -188,22 +188,22 @@ def prune(config_file: Path | None, unused: Duration | None, to_size: Size | Non
 def verify(config_file: Path | None) -> None:
     """Hash everything that is kept and put aside what is damaged; exit status 1 when anything was."""
     damaged = files = 0
-    with opened(config_file) as house:
-        size_bytes = sum(size for _, _, size in kept_files(house.layout))
+    with opened(config_file) as cached:
+        size_bytes = sum(size for _, _, size in kept_files(cached.layout))
         with click.progressbar(length=size_bytes, label=f"Checking {human_size(size_bytes)}") as bar:
-            for checked in check(house.layout, house.ledger, bar.update):
+            for checked in check(cached.layout, cached.ledger, bar.update):
                 files += 1
                 if checked.problem:
                     damaged += 1
-                    click.echo(f"\n{checked.name}: {checked.problem}; moved to {house.layout.quarantine}", err=True)
+                    click.echo(f"\n{checked.name}: {checked.problem}; moved to {cached.layout.quarantine}", err=True)
     click.echo(f"{files} files checked, {damaged} damaged")
     if damaged:
         raise SystemExit(1)
 
 
-def _describe(house: Opened, kept: KeptImage) -> None:
+def _describe(cached: Opened, kept: KeptImage) -> None:
     click.echo(f"{kept.name}  {kept.digest}")
-    for part in house.catalogue.parts(kept.digest):
+    for part in cached.catalogue.parts(kept.digest):
         state = "not kept" if part.size_bytes is None else human_size(part.size_bytes)
         click.echo(f"  {'  ' * part.depth}{part.digest}  {state}")
 

@@ -18,11 +18,11 @@ def config() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Say whether FILE (with the environment) can be served, or what is wrong with it."""
-    from hubferry.server.compose import build_origins, load_tls  # noqa: PLC0415 - `config show` needs no server
+    from hubferry.server.compose import build_upstreams, load_tls  # noqa: PLC0415 - `config show` needs no server
 
     try:
         settings = load_settings(file)
-        build_origins(settings)
+        build_upstreams(settings)
         load_tls(settings)
     except ConfigError as error:
         raise fail(error, file) from None

@@ -2,7 +2,7 @@
 
 
 def human_size(size_bytes: float) -> str:
-    """`1536` -> `1.5KiB`."""
+    """Format a number of bytes: `1536` -> `1.5KiB`."""
     size = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
@@ -12,7 +12,7 @@ def human_size(size_bytes: float) -> str:
 
 
 def human_time(seconds: float) -> str:
-    """`75` -> `1m15s`."""
+    """Format a number of seconds: `75` -> `1m15s`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
@@ -22,6 +22,6 @@ def human_time(seconds: float) -> str:
 
 
 def short_digest(digest: str) -> str:
-    """Enough of a digest to tell it from others."""
+    """Shorten a digest to its algorithm and 12 hexadecimal digits."""
     algorithm, _, encoded = digest.partition(":")
     return f"{algorithm}:{encoded[:12]}"

@@ -3,15 +3,15 @@
 import os
 import tomllib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hubferry.core.layers import Layer, from_environment, resolve
 from hubferry.core.no_proxy import no_proxy_of
-from hubferry.core.settings import BUILT_IN, Settings
+from hubferry.core.settings import BUILT_IN, SECTIONS, Settings
+from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
 from hubferry.core.values import ConfigError
 
 MAX_BYTES = 2**18
@@ -20,12 +20,12 @@ MAX_DEPTH = 16
 
 
 def load_settings(config: Path | None, overrides: Iterable[tuple[str, object]] = ()) -> Settings:
-    """Resolve every layer. `overrides` are (dotted key of a section, value). Raises ConfigError."""
+    """Resolve defaults, file, environment and command line. `overrides` are (dotted key, value). Raises ConfigError."""
     layers = []
     names = list(BUILT_IN)
     if config is not None:
         tables = read_toml(config)
-        layers.append(Layer(str(config), tables))
+        layers.append(SettingsSource(str(config), tables))
         upstreams = tables.get("upstreams")
         names += list(upstreams) if isinstance(upstreams, dict) else []
     layers.append(from_environment(os.environ, names))
@@ -33,8 +33,20 @@ def load_settings(config: Path | None, overrides: Iterable[tuple[str, object]] =
     for key, value in overrides:
         section, _, name = key.partition(".")
         command_line.setdefault(section, {})[name] = value
-    layers.append(Layer("command line", command_line))
+    layers.append(SettingsSource("command line", command_line))
+    _refuse_worker_settings(layers)
     return replace(resolve(layers), no_proxy=no_proxy_of(os.environ))
+
+
+def _refuse_worker_settings(layers: Iterable[SettingsSource]) -> None:
+    """Raises ConfigError for a setting that would do nothing here."""
+    for layer in layers:
+        for section, cls in SECTIONS.items():
+            table = layer.tables.get(section)
+            for one in fields(cls):
+                if one.metadata.get("only_worker") and isinstance(table, dict) and one.name in table:
+                    problem = "it has a meaning on Cloudflare Workers only: remove it"
+                    raise ConfigError(f"{section}.{one.name}", problem, layer.source)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubferry.cli.bars import DRAW_S, Bars
 from hubferry.cli.human import human_size, human_time
 from hubferry.cli.load import fail, load_settings
 from hubferry.core.image import ImageName
@@ -29,18 +28,22 @@ from hubferry.core.values import ConfigError
 from hubferry.core.warm import parse_list, parse_tagged
 
 if TYPE_CHECKING:
+    from hubferry.cli.bars import Bars
     from hubferry.pull.warm import Warmed, Warmer
 
 
+TICK_S = 0.2  # between two looks at bars of which nothing comes
+
+
 class Misuse(click.ClickException):
-    """What keeps the work from being begun."""
+    """The command or the configuration is wrong: nothing was begun, and the exit status is 2."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be done, checked."""
+    """The images to warm and for which platforms (None: for all), checked."""
 
     settings: Settings
     images: tuple[ImageName, ...]
@@ -49,7 +52,7 @@ class Order:
 
 @dataclass
 class Done:
-    """What became of it."""
+    """What became of each image, which signal ended the work (None: none), and how long it took."""
 
     results: "list[Warmed]" = field(default_factory=list)
     stopped_by: signal.Signals | None = None
@@ -57,9 +60,9 @@ class Done:
 
 
 class Complaints:
-    """The `EventLog` port above the bars."""
+    """Shows warnings as lines above the bars: the `EventLog` port of this command."""
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: "Bars") -> None:
         self._bars = bars
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
@@ -145,7 +148,9 @@ def read_order(
 
 def run(order: Order, config_file: Path | None) -> Done:
     """Warm every image, one after the other. Raises ClickException with status 2 for a configuration."""
-    import uvloop  # noqa: PLC0415 - other commands start without it
+    import uvloop  # noqa: PLC0415 - other commands start without these two
+
+    from hubferry.cli.bars import Bars  # noqa: PLC0415
 
     bars = Bars(sys.stderr, is_terminal=sys.stderr.isatty())
     started = time.monotonic()
@@ -158,8 +163,8 @@ def run(order: Order, config_file: Path | None) -> Done:
     return done
 
 
-async def work(order: Order, bars: Bars) -> Done:
-    """The same on an event loop; a signal ends it. Raises ConfigError."""
+async def work(order: Order, bars: "Bars") -> Done:
+    """Warm the images on the running event loop, until SIGINT or SIGTERM. Raises ConfigError."""
     done = Done()
     task = asyncio.current_task()
 
@@ -181,13 +186,14 @@ async def work(order: Order, bars: Bars) -> Done:
     except asyncio.CancelledError:
         if done.stopped_by is None:
             raise
+    finally:
         bars.clear()
     return done
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, bars: Bars) -> "AsyncIterator[Warmer]":
-    """The parts of a server, without the server. Raises ConfigError."""
+async def opened(settings: Settings, bars: "Bars") -> "AsyncIterator[Warmer]":
+    """Yield a warmer over the same cache and upstreams as the server's. Raises ConfigError."""
     from hubferry.server.compose import build_parts  # noqa: PLC0415 - other commands start without the server
     from hubferry.server.seal import JweSealer  # noqa: PLC0415
 
@@ -204,12 +210,12 @@ async def opened(settings: Settings, bars: Bars) -> "AsyncIterator[Warmer]":
 
 
 @contextlib.asynccontextmanager
-async def ticking(bars: Bars) -> AsyncIterator[None]:
-    """Bars move on while nothing arrives."""
+async def ticking(bars: "Bars") -> AsyncIterator[None]:
+    """Redraw the bars every TICK_S while the block runs, so that a stall is seen."""
 
     async def tick() -> None:
         while True:
-            await asyncio.sleep(DRAW_S * 2)
+            await asyncio.sleep(TICK_S)
             bars.tick()
 
     task = asyncio.create_task(tick())
@@ -220,7 +226,7 @@ async def ticking(bars: Bars) -> AsyncIterator[None]:
 
 
 async def look_again(warmer: "Warmer", results: "Sequence[Warmed]") -> None:
-    """The first images may have had to go for the last ones."""
+    """Report images of which something was evicted again to make room for later ones."""
     for result in results:
         if not result.problem and (missing := await warmer.missing(result)):
             result.problems.append(
@@ -228,8 +234,8 @@ async def look_again(warmer: "Warmer", results: "Sequence[Warmed]") -> None:
             )
 
 
-def tell(bars: Bars, result: "Warmed") -> None:
-    """One image is over."""
+def tell(bars: "Bars", result: "Warmed") -> None:
+    """Print what became of one image."""
     for skipped in result.skipped:
         bars.say(f"  skipped: {skipped}")
     state = "failed" if result.problem else "warm"
@@ -238,7 +244,7 @@ def tell(bars: Bars, result: "Warmed") -> None:
 
 
 def summarise(done: Done, images: int) -> None:
-    """On standard output: failures last, where they are seen."""
+    """Print the sum on standard output, with the failures last, where they are seen."""
     results = done.results
     warm_ones = sum(not result.problem for result in results)
     fetched, kept = sum(result.fetched for result in results), sum(result.kept for result in results)
@@ -255,7 +261,7 @@ def summarise(done: Done, images: int) -> None:
 
 
 def document(done: Done) -> dict[str, object]:
-    """The same for scripts."""
+    """Return the summary as a JSON document, for scripts."""
     results = done.results
     return {
         "images": [

@@ -1,5 +1,6 @@
-"""Pure policy: what to ask, whom to believe, what to answer.
+"""Pure policy: what to ask upstreams, what to believe of their answers, and what to answer clients.
 
-Standard library only; no async, I/O, clock, environment or logging, so that the same decisions run in the
-server and in the Worker. A test reads the imports and enforces it.
+The modules here use the standard library only. They contain no async code and no I/O, and read neither clock nor
+environment nor log, so that the same decisions run in the server and in the Worker. A test (tests/architecture) reads
+the imports and enforces that.
 """

@@ -1,9 +1,9 @@
-"""Who may pull what: grants that hubferry issues as tokens, and whether one covers a request.
+"""Who may pull what: the grants that hubferry issues as tokens, and whether a grant covers a request.
 
-Pure. A grant made anonymously holds for its names on whichever upstream a request means, because containerd does
-not say `ns` when it asks for a token; one made with a credential holds on the upstream where the credential was
-checked, and nowhere else (docs/design.md, "Tokens"). Invariant: a grant is for pulling, and for exactly the
-repositories that it names.
+Pure. An anonymous grant is valid for the repositories that it names on any upstream, because containerd does not send
+`ns` when it asks for a token. A grant made with a credential is valid only on the upstream that checked the credential
+(docs/design.md, decision 5). Invariant: a grant allows pulling and nothing else, from exactly the repositories that it
+names.
 """
 
 import hmac
@@ -19,7 +19,7 @@ MIN_LIFETIME_S = 60  # token specification: clients are told at least 60 s
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A user name and secret of one upstream; its representation never shows the secret."""
+    """A user name and secret for one upstream. Its `repr` never shows the secret."""
 
     username: str
     secret: str
@@ -29,14 +29,17 @@ class Credential:
 
 
 class Identities:
-    """Names of credentials that tell whether two are the same, and nothing else to whoever has not the key."""
+    """Gives each credential a name that stands for it without revealing it.
+
+    Equal credentials have equal names. Without the key a name tells nothing else.
+    """
 
     def __init__(self, key: bytes) -> None:
-        """`key` is secret: with it weak passwords can be guessed from names."""
+        """`key` must stay secret, because with it weak passwords can be guessed from their names."""
         self._key = key
 
     def name(self, credential: Credential) -> str:
-        """The name of a user name and secret: a keyed hash, 32 hexadecimal digits."""
+        """Return the name of a credential: a keyed hash (HMAC-SHA256) of 32 hexadecimal digits."""
         username = credential.username.encode()
         text = len(username).to_bytes(4, "big") + username + credential.secret.encode()
         return hmac.digest(self._key, text, "sha256").hex()[:32]
@@ -44,11 +47,11 @@ class Identities:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token stands for.
+    """What the holder of a token may do: pull from some repositories, until the token expires.
 
-    `names` are repositories as the client wrote them. `upstream` is empty for an anonymous grant. `expires_at` is
-    in seconds of the wall clock (UNIX time), because a token may be read by another process after a restart.
-    `service` is the host name that it was issued for.
+    `names` are the repositories as the client wrote them. `service` is the gateway's host name that the token was
+    issued for. `expires_at` is in seconds of the wall clock (UNIX time), because another process may read the token
+    after a restart. `upstream` is the upstream that checked `credential`; it is empty for an anonymous grant.
     """
 
     names: tuple[str, ...]
@@ -58,9 +61,10 @@ class Grant:
     credential: Credential | None = None
 
     def covers(self, route: Route, library: bool) -> bool:
-        """Whether the grant allows pulling from the route's repository.
+        """Return whether the grant allows pulling from the route's repository.
 
-        `library` is whether the route's upstream completes `library/`: then `nginx` and `library/nginx` are one.
+        `library` says whether the route's upstream completes names with `library/`. If so, `nginx` and `library/nginx`
+        are the same repository.
         """
         if self.upstream and self.upstream != route.upstream:
             return False
@@ -69,7 +73,7 @@ class Grant:
 
 
 def claims_of(grant: Grant) -> dict[str, object]:
-    """What a sealed token says: a JSON object."""
+    """Return the content of the token for a grant, as a JSON object."""
     claims: dict[str, object] = {"aud": grant.service, "exp": grant.expires_at, "names": grant.names}
     if grant.credential:
         claims |= {"upstream": grant.upstream, "user": grant.credential.username, "secret": grant.credential.secret}
@@ -77,7 +81,10 @@ def claims_of(grant: Grant) -> dict[str, object]:
 
 
 def grant_of(claims: Any) -> Grant:
-    """The grant that `claims_of` made these of. Raises ValueError, KeyError or TypeError for anything else."""
+    """Return the grant that `claims_of` turned into these claims.
+
+    Raises ValueError, KeyError or TypeError for anything that `claims_of` does not make.
+    """
     grant = Grant(tuple(claims["names"]), claims["aud"], float(claims["exp"]))
     if "secret" in claims:
         credential = Credential(claims["user"], claims["secret"])
@@ -93,7 +100,10 @@ def _plain(name: str, upstream: str, library: bool) -> str:
 
 
 def lifetime_s(stands_for_s: float | None) -> float:
-    """How long a token lives that stands for an upstream token of `stands_for_s` seconds (None: for none)."""
+    """Return the lifetime in seconds of a token of ours.
+
+    `stands_for_s` is the remaining lifetime of the upstream token behind it; None: there is none.
+    """
     if stands_for_s is None:
         return MAX_LIFETIME_S
     return min(max(stands_for_s, MIN_LIFETIME_S), MAX_LIFETIME_S)

@@ -1,7 +1,7 @@
-"""`WWW-Authenticate`: parse what upstreams send, format what hubferry sends.
+"""The `WWW-Authenticate` header: parse what upstreams send, format what hubferry sends.
 
-Pure. RFC 9110 section 11.6.1 (several challenges in one line or in several), RFC 6750 section 3 and the
-distribution token specification for the parameters. Not here: whether a realm is believed (redirect.py).
+Pure. RFC 9110 section 11.6.1 (several challenges in one line or in several lines), RFC 6750 section 3 and the
+distribution token specification for the parameters. Not here: whether a realm is trusted (redirect.py).
 """
 
 import re
@@ -18,18 +18,21 @@ MAX_LENGTH = 8192  # a challenge is a few hundred bytes; a longer one is not wor
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One challenge: the scheme in lower case and its parameters, names in lower case."""
+    """One challenge: its scheme in lower case, and its parameters with names in lower case."""
 
     scheme: str
     params: tuple[tuple[str, str], ...] = ()
 
     def param(self, name: str) -> str:
-        """The parameter's value, or an empty string."""
+        """Return the value of a parameter, or an empty string when the challenge does not have it."""
         return dict(self.params).get(name, "")
 
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
-    """All challenges of all `WWW-Authenticate` lines; what cannot be read ends its line without an error."""
+    """Return the challenges of all `WWW-Authenticate` lines.
+
+    Where a line cannot be read, the rest of that line is ignored. Nothing is raised.
+    """
     found: list[Challenge] = []
     for value in values:
         if len(value) <= MAX_LENGTH:
@@ -57,7 +60,7 @@ def _parse_line(value: str) -> list[Challenge]:
 
 
 def format_challenge(realm: str, service: str, scope: str = "", error: str = "") -> str:
-    """The one Bearer challenge of hubferry; `scope` and `error` are left out when empty."""
+    """Return hubferry's own Bearer challenge as a header value. `scope` and `error` are left out when empty."""
     pairs = [("realm", realm), ("service", service), ("scope", scope), ("error", error)]
     return "Bearer " + ",".join(f'{name}="{_quote(text)}"' for name, text in pairs if text)
 

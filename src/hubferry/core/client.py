@@ -1,6 +1,7 @@
-"""What a request must look like before anything is done with it, and what the gateway is called in its answer.
+"""Check the shape of a client's request, find out the client's address, and name the gateway in answers.
 
-Pure. Refusals here touch no upstream. Not here: the path (routing.py), who may pull (access.py).
+Pure. A request that is refused here causes no request to an upstream. Not here: the path (routing.py), who may pull
+(access.py).
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from hubferry.core.logged import MAX_PEER
 from hubferry.core.reference import is_host
 
 MAX_HEADER_BYTES = 16 * 1024
-MAX_HEADERS = 100  # clients send ten, proxies add as many
+MAX_HEADERS = 100  # clients send about ten, and proxies add about ten more
 
-# what reverse proxies add, one or the other
+# headers that reverse proxies add; a proxy adds at least one of them
 FORWARDING = (
     "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
 )  # fmt: skip
@@ -25,9 +26,11 @@ Network = IPv4Network | IPv6Network
 
 
 def check_request(request: Request) -> None:
-    """Raises OciError: 431 for over 100 headers or 16 KiB, 400 for a Host that is none or a body where none belongs.
+    """Refuse a request that is too large or malformed.
 
-    A body behind GET is how requests are smuggled past a proxy that reads it differently (CVE-2025-43859).
+    Raises OciError: 431 for more than 100 headers or 16 KiB of them; 400 for a missing or invalid Host, and for a body
+    with a method that has none. A GET with a body is how requests are smuggled past a proxy that reads it differently
+    (CVE-2025-43859).
     """
     if len(request.headers) > MAX_HEADERS:
         raise OciError(431, Code.UNSUPPORTED, f"the request has more than {MAX_HEADERS} headers")
@@ -43,9 +46,11 @@ def check_request(request: Request) -> None:
 
 
 def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
-    """The request as the client made it, when it came through a reverse proxy that the operator trusts.
+    """Return the request as the client made it, before a reverse proxy that the operator trusts passed it on.
 
-    The nearest untrusted address of X-Forwarded-For is the client; -Proto and -Host are believed as they are.
+    The last address in X-Forwarded-For that is not itself a trusted proxy is the client. X-Forwarded-Proto and -Host
+    are believed as they are. A request from anybody else is returned unchanged, apart from an IPv4 address that is
+    written as IPv6.
     """
     if request.peer.lower().startswith("::ffff:"):
         request = replace(request, peer=plain_address(request.peer))
@@ -63,9 +68,10 @@ def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
 
 
 def comes_from(request: Request, trusted: Sequence[Network], allowed: Sequence[Network]) -> bool:
-    """Whether a request, as it arrived, was made by a client in one of the `allowed` networks.
+    """Return whether a request, as it arrived, was made by a client in one of the `allowed` networks.
 
-    What was forwarded by somebody who is not trusted, or who does not say for whom, may come from anybody.
+    False for a request that was forwarded by a proxy that is not trusted or that does not name the client: it may come
+    from anybody.
     """
     peer = plain_address(request.peer)
     is_forwarded = any(get(request.headers, name) is not None for name in FORWARDING)
@@ -76,14 +82,15 @@ def comes_from(request: Request, trusted: Sequence[Network], allowed: Sequence[N
 
 
 def plain_address(peer: str) -> str:
-    """`::ffff:10.0.0.9` -> `10.0.0.9`: how IPv4 peers appear on a socket that takes both."""
+    """`::ffff:10.0.0.9` -> `10.0.0.9`. On a socket for both IPv4 and IPv6, IPv4 peers appear in the former form."""
     return peer[7:] if peer.lower().startswith("::ffff:") and "." in peer else peer
 
 
 def address_group(peer: str) -> str:
-    """Whose address it is: an IPv4 address, or the /64 that one customer of a network has at least.
+    """Return the group that an address is counted under: the IPv4 address itself, or the IPv6 /64 around it.
 
-    Everything that is counted by client is counted by this. Other texts stay as they are, MAX_PEER characters of them.
+    A /64 is the least that one customer of a network has. Every limit per client counts by this group. A text that is
+    no address is returned as it is, cut to MAX_PEER characters.
     """
     try:
         address = ip_address(peer.partition("%")[0])
@@ -95,7 +102,7 @@ def address_group(peer: str) -> str:
 
 
 def is_in(peer: str, networks: Sequence[Network]) -> bool:
-    """Whether an address is in one of the networks; a text that is no address is in none."""
+    """Return whether an address is in one of the networks; False for a text that is no address."""
     try:
         address = ip_address(peer)
     except ValueError:
@@ -104,10 +111,11 @@ def is_in(peer: str, networks: Sequence[Network]) -> bool:
 
 
 def public_base(request: Request, public_url: str, *, host_is_listed: bool) -> str:
-    """`https://hub.example.com`: what realms and pages name, without a slash at the end.
+    """Return the gateway's own URL for realms and pages, such as `https://hub.example.com`, without a final slash.
 
-    A host name that an upstream lists stays itself, because it decides where a token request goes; otherwise the
-    configured public URL, otherwise what the client said.
+    When the request's host name is one that an upstream lists, the URL keeps that host name, because it decides which
+    upstream a token request is for. Otherwise the URL is the configured `public_url` or, without one, what the client
+    used.
     """
     if public_url and not host_is_listed:
         return public_url.rstrip("/")
@@ -116,12 +124,15 @@ def public_base(request: Request, public_url: str, *, host_is_listed: bool) -> s
 
 
 def service_of(base: str) -> str:
-    """The `service` of challenges and tokens: the host (and port) of the public base, in lower case."""
+    """Return the `service` of challenges and tokens: host and port of `base` (see `public_base`), in lower case."""
     return urlsplit(base).netloc.lower()
 
 
 def cors_headers(origin: str | None, allowed: Sequence[str], *, preflight: bool) -> Headers:
-    """The `access-control-*` headers for an origin that the operator listed; none for any other."""
+    """Return the `access-control-*` headers for an origin that the operator allowed, and none for any other.
+
+    `allowed` is `server.cors_origins`; `*` allows every origin. `preflight` is true for an OPTIONS request.
+    """
     if origin is None or not (origin in allowed or "*" in allowed):
         return (("vary", "Origin"),) if allowed and "*" not in allowed else ()
     shared = (("access-control-allow-origin", origin), ("vary", "Origin"))

@@ -1,7 +1,7 @@
-"""What a manifest or index refers to: descriptors with what is needed to fetch them.
+"""Read what a manifest or index refers to, as descriptors with everything that is needed to fetch them.
 
-Pure. OCI image specification, "Content Descriptors"; Docker's schema 1 and 2. Not here: whether it is a manifest at
-all (manifest.py).
+Pure. OCI image specification, "Content Descriptors"; Docker's schema 1 and 2. Not here: whether a document is a
+manifest at all (manifest.py).
 """
 
 import re
@@ -22,10 +22,12 @@ _REFERENCE_DIGEST = "vnd.docker.reference.digest"
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """Content by its digest. `size_bytes` None: it is not said.
+    """A reference to content by digest.
 
-    `is_foreign`: a registry need not hold it, because it may not distribute it; clients have URLs of its maker.
-    `is_attestation`: it is no image but about one, whose digest is `about` if that is said.
+    `size_bytes` and `platform` are None when the document does not say them. `is_foreign`: the registry need not hold
+    the content, because it may not be allowed to distribute it; the manifest then gives clients URLs of the content's
+    maker. `is_attestation`: this is not an image but a statement about one; `about` is the digest of that image, or
+    empty when the document does not say it.
     """
 
     digest: str
@@ -38,10 +40,11 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """An index has manifests, an image has blobs: its config and its layers, each once.
+    """What a document refers to: the `manifests` of an index, or the `blobs` of an image, each once.
 
-    `config` is the first of these; None for an index, and for schema 1, which has none. `subject` is the digest that
-    an artifact refers to, such as the image that it signs; empty for what stands alone.
+    The blobs of an image are its config, which comes first, and its layers. `config` is None for an index and for
+    schema 1, which has no config. `subject` is the digest that an artifact refers to, such as the image that it signs;
+    it is empty when there is none.
     """
 
     manifests: tuple[Descriptor, ...]
@@ -51,7 +54,7 @@ class Contents:
 
 
 def parse_contents(body: bytes) -> Contents:
-    """Everything that a manifest or index refers to. Raises ManifestProblem when that cannot be told."""
+    """Return everything that a manifest or index refers to. Raises ManifestProblem when the document cannot be read."""
     try:
         document = parse_json(body)
         if "manifests" in document:
@@ -73,7 +76,7 @@ def _descriptor(entry: Any) -> Descriptor:
         size if is_known else None,
         _platform(platform) if platform else None,
         is_foreign=bool(entry.get("urls")) and any(mark in entry.get("mediaType", "") for mark in _FOREIGN),
-        # BuildKit's: beside the images that they are about, as if they were for another platform
+        # BuildKit puts attestations into the index beside their images, as if they were for another platform
         is_attestation=_REFERENCE_TYPE in annotations or _is_nobodys(platform),
         about=_digest_or_nothing(annotations.get(_REFERENCE_DIGEST)),
     )
@@ -82,7 +85,7 @@ def _descriptor(entry: Any) -> Descriptor:
 def _platform(said: Any) -> Platform | None:
     words = (said["os"], said["architecture"], said.get("variant") or "")
     if not all(_WORD.fullmatch(word) for word in words):
-        return None  # it is nobody's, and must not reach a terminal
+        return None  # no machine has such a platform, and the text must not reach a terminal
     return normal_platform(said["os"], said["architecture"], said.get("variant") or "")
 
 

@@ -1,8 +1,8 @@
-"""Which addresses of a name are dialled, and in which order.
+"""Decide which addresses of a host name are dialled, and in which order.
 
-Pure: takes times as arguments. At most MOST are tried: the one that last served first, those that last failed at the
-end, the two families in turn (RFC 8305 section 4), so that a network whose IPv6 leads nowhere comes to an IPv4 address
-in time. Not here: looking names up (upstream/addresses.py), dialling (upstream/dial.py).
+Pure: takes times as arguments. At most MOST addresses are tried. Those that served lately come first, and those that
+failed lately come last. IPv6 and IPv4 alternate (RFC 8305 section 4), so that an IPv4 address gets its turn in time in
+a network whose IPv6 leads nowhere. Not here: looking names up (transport/addresses.py), dialling (transport/dial.py).
 """
 
 from collections.abc import Sequence
@@ -10,25 +10,25 @@ from itertools import chain, zip_longest
 
 MOST = 3
 REMEMBERED_S = 600.0
-MAX_REMEMBERED = 512  # CDNs have many names
+MAX_REMEMBERED = 512  # pairs of host and address; CDNs have many names
 
 
-class Standing:
-    """What became of addresses lately."""
+class AddressHistory:
+    """Remembers for REMEMBERED_S whether the last connection to each address succeeded or failed."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[bool, float]] = {}
 
     def served(self, host: str, address: str, now_s: float) -> None:
-        """A connection was made to it, through TLS where there is TLS."""
+        """Note that a connection to the address was made, including the TLS handshake where there is one."""
         self._remember(host, address, now_s, is_good=True)
 
     def failed(self, host: str, address: str, now_s: float) -> None:
-        """None could be made."""
+        """Note that no connection to the address could be made."""
         self._remember(host, address, now_s, is_good=False)
 
     def order(self, host: str, addresses: Sequence[str], now_s: float) -> list[str]:
-        """The addresses to dial, the best first; `addresses` are as the resolver prefers them."""
+        """Return the addresses to dial, at most MOST, the best first. `addresses` are in the resolver's order."""
         ranks = {address: self._rank(host, address, now_s) for address in addresses}
         return sorted(_in_turn(addresses), key=ranks.__getitem__)[:MOST]
 
@@ -41,7 +41,7 @@ class Standing:
     def _remember(self, host: str, address: str, now_s: float, *, is_good: bool) -> None:
         self._known.pop((host, address), None)
         while len(self._known) >= MAX_REMEMBERED:
-            del self._known[next(iter(self._known))]  # the longest unchanged
+            del self._known[next(iter(self._known))]  # the one that was noted longest ago
         self._known[host, address] = (is_good, now_s + REMEMBERED_S)
 
 

@@ -1,11 +1,11 @@
-"""JSON that others wrote, read in time and room that its length bounds.
+"""Read JSON that others wrote, in time and memory bounded by its length.
 
-Pure. RFC 8259: UTF-8 without a byte order mark, numbers that are numbers. Nothing that a registry says is nested more
-than a few levels deep, and a reader that recurses ends at some depth: CPython raises RecursionError there, but under
-Pyodide the whole process is lost.
+Pure. RFC 8259: UTF-8 without a byte order mark, and no NaN or Infinity. The depth is limited to MAX_DEPTH: nothing
+that a registry sends is nested more than a few levels deep, and a reader that recurses fails at some depth. CPython
+raises RecursionError there, but under Pyodide the whole process dies.
 
-CPython's own reader keeps the interpreter to itself until it is done. A document of more than WHOLE_BYTES is therefore
-read one member at a time, so that other threads get their turn; it takes several times as long.
+CPython's own JSON reader holds the interpreter lock until it is done. A document of more than WHOLE_BYTES is therefore
+read one member at a time, so that other threads get their turn. That takes several times as long.
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 
 WHOLE_BYTES = 256 * 2**10
 MAX_DEPTH = 100
-MAX_CONTAINERS = 100_000  # lists and objects: each takes a hundred times the room of the brackets that it is made of
+MAX_CONTAINERS = 100_000  # lists and objects: each takes a hundred times the memory of the two brackets in the text
 MAX_VALUES = 1_000_000  # the longest tag lists of public registries have some tens of thousands
 
-# a string that never ends is one as well: looked for again behind each of its quotes, it took minutes
+# matches an unterminated string too: without that, the search restarted behind each of its quotes and took minutes
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKET = re.compile(r"[^\[\]{}]++")
 _SPACE = re.compile(r"[ \t\n\r]*+")
@@ -26,9 +26,10 @@ _PLAIN_STRINGS = re.compile(r'((?:"[^"\\]*+"[ \t\n\r]*+,[ \t\n\r]*+){0,999}"[^"\
 
 
 def parse_json(text: bytes, *, unique: bool = False) -> Any:
-    """The document; `unique` refuses objects that say a name twice.
+    """Return the parsed document. `unique` refuses objects that contain a name twice.
 
-    Raises ValueError for what is no JSON in UTF-8, and for what is deeper or has more parts than anybody needs.
+    Raises ValueError for text that is not JSON in UTF-8, and for a document beyond MAX_DEPTH or, when it is larger than
+    WHOLE_BYTES, beyond MAX_CONTAINERS or MAX_VALUES.
     """
     decoded = text.decode("utf-8")
     if len(text) > WHOLE_BYTES:
@@ -39,7 +40,11 @@ def parse_json(text: bytes, *, unique: bool = False) -> Any:
 
 
 def _depth(text: str) -> int:
-    """How deep brackets are nested, whichever closes which: a reader of JSON stops where they do not match."""
+    """Return how deep brackets are nested.
+
+    Whether an opening and a closing bracket are of the same kind is not checked: the JSON reader stops where they do
+    not match.
+    """
     brackets = _NO_BRACKET.sub("", _STRING.sub("", text))
     return max(accumulate(_STEP_OF[bracket] for bracket in brackets), default=0)
 
@@ -62,7 +67,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 class _Reader:
-    """Reads one document: containers here, member by member, and what is in them with CPython's scanner."""
+    """Reads one document: lists and objects member by member in Python, the values in them with CPython's scanner."""
 
     def __init__(self, text: str, *, unique: bool) -> None:
         self._text = text
@@ -77,12 +82,12 @@ class _Reader:
         return value
 
     def _skip(self, at: int) -> int:
-        """Behind white space."""
+        """Return the offset of the first character at or after `at` that is not white space."""
         match = _SPACE.match(self._text, at)
         return at if match is None else match.end()
 
     def _value(self, at: int, depth: int) -> tuple[Any, int]:
-        """What begins at an offset, and the offset behind it."""
+        """Return the value that begins at an offset, and the offset behind it."""
         opening = self._text[at : at + 1]
         self._values_left -= 1
         if self._values_left < 0:
@@ -101,7 +106,7 @@ class _Reader:
             return items, at + 1
         while True:
             run = _PLAIN_STRINGS.match(self._text, at)
-            if run is not None:  # what long lists consist of: many at once, and still not too long
+            if run is not None:  # long lists consist of plain strings: up to 1,000 are parsed in one call
                 strings = json.loads(f"[{run[1]}]")
                 self._values_left -= len(strings)
                 items += strings
@@ -130,7 +135,7 @@ class _Reader:
             at = self._behind(",", at)
 
     def _behind(self, mark: str, at: int) -> int:
-        """Behind a mark that has to stand at an offset, and the white space after it."""
+        """Return the offset behind `mark` and the white space after it. Raises ValueError if `mark` is not at `at`."""
         if self._text[at : at + 1] != mark:
             raise ValueError(f"no {mark} at character {at}")
         return self._skip(at + 1)

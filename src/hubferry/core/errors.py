@@ -1,7 +1,8 @@
-"""The errors a client can meet: OCI codes, HTTP statuses, and what an upstream's status becomes.
+"""The errors that clients receive: OCI codes, HTTP statuses, and how an upstream's status is translated.
 
-Pure. Every message says what happened, to what, and what to do. OCI distribution specification, "Error Codes".
-Invariant: a status that means something to a client (401, 403, 404, 429) is never turned into another one.
+Pure. Every message says what happened, to what, and what to do about it. OCI distribution specification,
+"Error Codes". Invariant: `relay_error` never turns a status that means something to a client (401, 403, 404, 429) into
+another. Those who know more may (remote/tokens.py, pull/referrers.py, gateway/login.py).
 """
 
 import json
@@ -12,7 +13,7 @@ from hubferry.core.http import Headers, get
 
 
 class Code(StrEnum):
-    """OCI error codes that hubferry answers with (distribution-spec, table "Error Codes")."""
+    """The OCI error codes that hubferry uses (distribution specification, table "Error Codes")."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     DENIED = "DENIED"
@@ -21,18 +22,18 @@ class Code(StrEnum):
     MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
-    PAGINATION_NUMBER_INVALID = "PAGINATION_NUMBER_INVALID"  # distribution's own
+    PAGINATION_NUMBER_INVALID = "PAGINATION_NUMBER_INVALID"  # not in the specification: the distribution project's own
     TOOMANYREQUESTS = "TOOMANYREQUESTS"
     UNAUTHORIZED = "UNAUTHORIZED"
-    UNAVAILABLE = "UNAVAILABLE"  # distribution's own, for 503
-    UNKNOWN = "UNKNOWN"  # distribution's own, for 500 and 502
+    UNAVAILABLE = "UNAVAILABLE"  # likewise, for 503
+    UNKNOWN = "UNKNOWN"  # likewise, for 500 and 502
     UNSUPPORTED = "UNSUPPORTED"
 
 
 class OciError(Exception):
-    """A refusal or failure, ready to be answered.
+    """A refusal or failure with everything that is needed to answer the client.
 
-    `status` is the HTTP status, `detail` any JSON value, `headers` extra response headers (lower-case names).
+    `status` is the HTTP status, `detail` any JSON value, `headers` are extra response headers (lower-case names).
     """
 
     def __init__(self, status: int, code: Code, message: str, *, detail: object = None, headers: Headers = ()) -> None:
@@ -44,15 +45,21 @@ class OciError(Exception):
         self.headers = headers
 
     def with_header(self, line: tuple[str, str]) -> "OciError":
-        """The same error with one more header; an error may be shared by everybody who waited for one request."""
+        """Return a copy of the error with one more header.
+
+        The error itself is not changed, because everybody who waited for the same upstream request may share it.
+        """
         return OciError(self.status, self.code, self.message, detail=self.detail, headers=(*self.headers, line))
 
     def anew(self) -> "OciError":
-        """The same error, never raised: one that was holds every frame that it went through."""
+        """Return a copy that was never raised.
+
+        An exception that was raised keeps every frame that it passed through in memory, and their local variables.
+        """
         return OciError(self.status, self.code, self.message, detail=self.detail, headers=self.headers)
 
     def body(self) -> bytes:
-        """The JSON body of the distribution specification: `{"errors": [{code, message, detail}]}`."""
+        """Return the JSON body, as the distribution specification has it: `{"errors": [{code, message, detail}]}`."""
         error: dict[str, object] = {"code": self.code.value, "message": self.message}
         if self.detail is not None:
             error["detail"] = self.detail
@@ -60,15 +67,22 @@ class OciError(Exception):
 
 
 class TokenNeeded(OciError):
-    """The 401 to a client that showed no credential. It is no failure: every pull begins with it."""
+    """The 401 for a client that sent no credential. This is not a failure: every pull begins with it."""
 
     def __init__(self, message: str, *, headers: Headers = ()) -> None:
         super().__init__(401, Code.UNAUTHORIZED, message, headers=headers)
 
+    def with_header(self, line: tuple[str, str]) -> "TokenNeeded":
+        """See OciError.with_header."""
+        return TokenNeeded(self.message, headers=(*self.headers, line))
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked of which upstream, for messages and for the code of a 404."""
+    """What was asked of which upstream: for messages, and for the OCI code of a 404 (`unknown`).
+
+    `reference` is a tag or digest; it is empty when the question was about the repository as a whole.
+    """
 
     upstream: str
     repository: str
@@ -105,13 +119,14 @@ RELAYED: dict[int, tuple[int, Code, str]] = {
     504: (504, Code.UNAVAILABLE, "{upstream} timed out (it answered 504 for {what}): try again later"),
 }
 
-MAX_RETRY_AFTER = 64  # characters of a number or a date; upstreams may write anything
+MAX_RETRY_AFTER = 64  # characters; a number or a date is shorter, but upstreams may write anything
 
 
 def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
-    """What the client is told when the upstream answered `status` (not 2xx or 3xx).
+    """Return the error for the client when the upstream answered `status` (not 2xx or 3xx).
 
-    Retry-After and the rate-limit headers survive, so that clients can obey them.
+    The headers in KEPT_ON_ERRORS are passed on, among them Retry-After and the rate-limit headers, so that clients can
+    obey them.
     """
     headers = tuple((name, value) for name, value in headers if len(value) <= MAX_KEPT_VALUE)
     retry_after = get(headers, "retry-after")
@@ -134,7 +149,11 @@ def relay_error(status: int, headers: Headers, asked: Asked) -> OciError:
 
 
 def limit_error(asked: Asked, account: str, until: str, wait_s: int, headers: Headers) -> OciError:
-    """The 429 for what an upstream's limit forbids: whose limit (empty: an address's), and until when (RFC 3339)."""
+    """Return the 429 for a request that an upstream's rate limit forbids.
+
+    `account` is the account that is limited; empty: the limit is on the gateway's address. `until` is the end of the
+    wait (RFC 3339), `wait_s` its length in seconds.
+    """
     whose = account or "this gateway's address"
     more = "" if account else "; an account of that registry raises it"
     return OciError(
@@ -147,7 +166,7 @@ def limit_error(asked: Asked, account: str, until: str, wait_s: int, headers: He
     )
 
 
-# Clients that obey Retry-After should wait also when the upstream forgot to say how long.
+# By our status: clients that obey Retry-After should wait even when the upstream did not say for how long.
 DEFAULT_RETRY_AFTER_S = {429: 60, 503: 5}
 
 MAX_KEPT_VALUE = 256  # characters of a header that is repeated to clients and in messages

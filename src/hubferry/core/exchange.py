@@ -1,6 +1,7 @@
 """State machine of one upstream exchange: request -> challenge -> token -> retry -> redirect.
 
-Pure (sans-IO): the shell carries out a step and reports what came of it; the machine answers with the next one.
+Pure (sans-IO): the caller (remote/exchanges.py) carries out each step and reports the result; the machine returns the
+next step.
 
     step = exchange.begin()
     Send          -> perform this one HTTP request      -> exchange.received(status, headers)
@@ -13,7 +14,7 @@ Transitions on a response, first match wins:
     401, a cached token was sent                        -> Authenticate(refused=that token), once
     301 302 303 307 308                                 -> Send to the target, or Fail when refused
     anything else                                       -> Deliver
-Not here: caching tokens (pull/upstream_tokens.py), meaning of a status for the client (errors.py).
+Not here: keeping tokens (remote/tokens.py), what a status means for the client (errors.py).
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Perform one HTTP request, without following redirects."""
+    """The step to perform one HTTP request, without following redirects."""
 
     method: str
     url: str
@@ -36,11 +37,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Obtain the value of an `Authorization` header for a challenge of `challenger` (a URL).
+    """The step to obtain the value of an `Authorization` header for a challenge.
 
-    `refused` is the authorization that was sent and answered with 401 (empty: none was), so that a renewal
-    happens once for everybody who was refused the same token. With `anonymous`, a redirect led to another
-    origin: no credential of anybody may be used there.
+    `challenger` is the URL that answered with the challenge. `refused` is the authorization that was sent and answered
+    with 401, or empty when none was sent. It lets the caller renew a token once for everybody who was refused the same
+    one. `anonymous` is true when a redirect led to another origin: no credential may be used there.
     """
 
     challenger: str
@@ -51,14 +52,14 @@ class Authenticate:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """The last response answers the request, whatever its status."""
+    """The last response is the answer to the request, whatever its status. It came from `url`."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The upstream led to somewhere we do not go; `reason` says where."""
+    """The upstream redirected to a URL that must not be followed. `reason` says which rule it breaks."""
 
     reason: str
 
@@ -79,30 +80,32 @@ class Exchange:
         self._hops = 0
         self._home = origin(url)
         self._known = known
-        # authorizations by origin: what was obtained for one origin is sent to that origin only
+        # Authorization values by origin: each is sent only to the origin that it was obtained for
         self._authorization: dict[tuple[str, str, int], str] = {}
         self._attempts: dict[tuple[str, str, int], int] = {}
 
     @property
     def was_redirected(self) -> bool:
-        """Whether the last request went to another origin than the first."""
+        """Whether the last request went to a different origin than the first one."""
         return origin(self._url) != self._home
 
     @property
     def sent_basic(self) -> bool:
-        """Whether a user name and password themselves were shown to the first origin."""
+        """Whether a user name and password were sent to the first origin (Basic), rather than a token."""
         return self._authorization.get(self._home, "").startswith("Basic ")
 
     def begin(self) -> Send | Authenticate:
-        """The first step: with a challenge known from earlier, the token comes before the request."""
+        """Return the first step. When a challenge is known from earlier, a token is obtained before the request."""
         if self._known is not None:
             return Authenticate(self._url, self._known)
         return self._send()
 
     def authorized(self, value: str | None, *, fresh: bool = True) -> Step:
-        """An authorization was obtained; None: there is none to be had, so the 401 is the answer.
+        """Take the result of Authenticate and return the next step.
 
-        `fresh` says that it was made for this very exchange: if it is refused, renewing it is no use.
+        `value` is the value of the `Authorization` header. None means that none can be obtained: then the 401 is the
+        answer or, before the first request, the request is sent without. `fresh` says that the value was made for this
+        exchange, so that renewing it is useless when it is refused.
         """
         here = origin(self._url)
         first = self._known is not None and here not in self._attempts
@@ -114,7 +117,7 @@ class Exchange:
         return self._send() if first else Deliver(self._url)
 
     def received(self, status: int, headers: Headers) -> Step:
-        """The response to the last Send."""
+        """Take the response to the last Send and return the next step."""
         if status == 401:
             return self._challenged(headers)
         if status in REDIRECTS:
@@ -141,12 +144,15 @@ class Exchange:
         if isinstance(hop, Refused):
             return Fail(hop.reason)
         self._hops += 1
-        self._url = hop.url
+        self._url = hop
         return self._send()
 
 
 def choose(challenges: list[Challenge]) -> Challenge | None:
-    """Bearer with a realm before Basic; other schemes are not for us."""
+    """Return the challenge to answer: Bearer with a realm if there is one, else Basic, else None.
+
+    Other schemes are not supported.
+    """
     for challenge in challenges:
         if challenge.scheme == "bearer" and challenge.param("realm"):
             return challenge

@@ -1,29 +1,30 @@
-"""Decide who gets what there is not enough of: places for fills, connections to upstreams, turns to write.
+"""Divide scarce things fairly among clients: slots for fills, connections to upstreams, turns to write.
 
-Pure. Nobody is refused while there is enough for everybody. Else whoever asks for more has no claim to more: clients
-are served equally, by address (client.address_group), whatever number of requests each of them has. Behind one address
-there may be many people, so that one alone may have most of it, but never all.
-Not here: what is waited for, and for how long (fill/).
+Pure. Nobody is refused while there is enough for everybody. When there is not, clients get equal shares, counted by
+address (client.address_group): a client with more requests gets no more. There may be many people behind one address,
+so a single client may take most of what there is, but never all of it.
+Not here: waiting, and for how long (fill/).
 """
 
 from collections.abc import Iterable, Mapping
 
-SHARE = 2  # times what is left: one client alone gets two thirds, two get two fifths each
+SHARE = 2  # a client may hold this many times what is left: one client gets two thirds, two get two fifths each
 
 
 def may_begin(own: int, running: int, limit: int) -> bool:
-    """Whether a client that has `own` of `running` places may have another one of `limit`.
+    """Return whether a client may take another slot.
 
-    The more are taken, the fewer anybody may have: there is always one for whoever has none.
+    The client holds `own` of the `running` slots that are taken, out of `limit`. The more slots are taken, the fewer
+    one client may hold, so that a slot is left for a client that has none.
     """
     return running < limit and (not own or own < SHARE * (limit - running))
 
 
 def decide_next(running: Mapping[str, int], waiting: Iterable[str], limit: int) -> str | None:
-    """Which client's turn it is; None: nobody's.
+    """Return the client that gets the next slot, or None when none of those who wait may have one.
 
-    `running` is how many places each has, `waiting` are those who wait, in order of their turns: who has least goes
-    first, and of several the first one.
+    `running` is how many slots each client holds. `waiting` are the clients that wait, in the order of their turns. The
+    client that holds the fewest slots comes first; among equals, the one that is first in `waiting`.
     """
     total = sum(running.values())
     found = [client for client in waiting if may_begin(running.get(client, 0), total, limit)]

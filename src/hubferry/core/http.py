@@ -1,7 +1,7 @@
-"""The two messages that the core and the shells exchange: a request, and headers as pairs.
+"""A client's request, and headers as pairs: the two values that the core and the shells exchange.
 
-Pure. Header names are lower-case ASCII everywhere inside hubferry; duplicates are kept, in order, because
-docker and podman send `Accept` as several lines.
+Pure. Header names are lower-case ASCII everywhere inside hubferry. Duplicates are kept, in order, because docker and
+podman send `Accept` as several lines.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 def get(headers: Headers, name: str) -> str | None:
-    """The first value of a header, or None; `name` in lower case."""
+    """Return the first value of a header, or None. `name` is in lower case."""
     for key, value in headers:
         if key == name:
             return value
@@ -18,7 +18,7 @@ def get(headers: Headers, name: str) -> str | None:
 
 
 def get_all(headers: Headers, name: str) -> list[str]:
-    """Every value of a header in the order sent; `name` in lower case."""
+    """Return every value of a header, in the order in which they were sent. `name` is in lower case."""
     return [value for key, value in headers if key == name]
 
 
@@ -26,9 +26,9 @@ def get_all(headers: Headers, name: str) -> list[str]:
 class Request:
     """A client's request as a shell received it.
 
-    `path` and `query` are the raw, undecoded parts of the target; `scheme` is the one the client used (after
-    trusted proxies were taken into account), `host` the Host header (likewise), `peer` the client's address,
-    `body` the form of a token request and empty otherwise.
+    `path` and `query` are the raw, undecoded parts of the request target. `scheme` is the scheme that the client used,
+    `host` its Host header and `peer` its address; `client.behind_proxy` puts in what trusted proxies say of them.
+    `body` is the form of a token request; it is empty for all other requests.
     """
 
     method: str
@@ -41,5 +41,5 @@ class Request:
     body: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, or None."""
+        """Return the first value of a header, or None. `name` is in lower case."""
         return get(self.headers, name)

@@ -1,7 +1,7 @@
-"""Image names as people write them: `nginx`, `ghcr.io/owner/app:1.2`, `quay.io/a/b@sha256:...`.
+"""Parse image names as people write them: `nginx`, `ghcr.io/owner/app:1.2`, `quay.io/a/b@sha256:...`.
 
-Pure. distribution/reference, "Grammar"; the registry is one of the configured upstreams.
-Not here: what requests name (routing.py).
+Pure. Grammar of distribution/reference; the registry must be one of the configured upstreams.
+Not here: the names in requests (routing.py).
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from hubferry.core.settings import UpstreamSettings
 
 @dataclass(frozen=True, slots=True)
 class ImageName:
-    """A repository of an upstream, and one of its tags or digests; empty: none was written."""
+    """A repository of an upstream and one of its tags or digests. `reference` is empty when none was written."""
 
     upstream: str
     repository: str
@@ -26,7 +26,11 @@ class ImageName:
 
 
 def parse_image(text: str, upstreams: Mapping[str, UpstreamSettings], default: str) -> ImageName:
-    """Raises ValueError with the remedy. A tag beside a digest says nothing more, and is dropped."""
+    """Parse an image name. A name without a registry means the upstream `default`.
+
+    When both a tag and a digest are written, the tag is dropped, because the digest alone says which manifest is meant.
+    Raises ValueError with the remedy.
+    """
     name, _, digest = text.partition("@")
     registry, _, rest = name.partition("/")
     if rest and reference.names_registry(registry):

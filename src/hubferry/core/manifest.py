@@ -1,8 +1,8 @@
-"""Whether bytes that came as a manifest are one, and under which media type.
+"""Decide whether bytes that an upstream gave as a manifest are one, and which media type they have.
 
 Pure. CVE-2021-41190: a document that is an index to one reader and an image to another is refused, and so is one
-whose own `mediaType` contradicts its Content-Type. Schema 1 is relayed untouched. Nothing is served under a type that
-is not one of a manifest's: a browser would show `text/html` as a page of the gateway's own.
+whose own `mediaType` contradicts its Content-Type. Schema 1 is passed on without looking into the document. Nothing is
+served under a type that is not one of a manifest: a browser would show `text/html` as a page of the gateway itself.
 """
 
 import base64
@@ -13,7 +13,7 @@ from hubferry.core.headers import MANIFEST_TYPES, media_type
 from hubferry.core.reference import is_digest
 
 MAX_BYTES = 4 * 2**20  # docker, containerd and podman read no larger manifest
-MAX_PARTS = 2000  # noted of one manifest; docker and containerd take images of at most 127 layers
+MAX_PARTS = 2000  # digests noted for one manifest; docker and containerd accept images of at most 127 layers
 GENERIC = frozenset({"", "text/plain", "application/json", "application/octet-stream", "binary/octet-stream"})
 SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 SCHEMA1_PLAIN = "application/vnd.docker.distribution.manifest.v1+json"
@@ -23,7 +23,7 @@ OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEXES = frozenset({OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"})
 IMAGES = frozenset({OCI_IMAGE, "application/vnd.docker.distribution.manifest.v2+json"})
 KNOWN = MANIFEST_TYPES | {
-    # what ORAS and OCI had for artifacts before OCI 1.1; some registries still hold them
+    # the types of ORAS and OCI for artifacts before OCI 1.1; some registries still hold such manifests
     "application/vnd.cncf.oras.artifact.manifest.v1+json",
     "application/vnd.oci.artifact.manifest.v1+json",
 }
@@ -31,17 +31,19 @@ _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-
 
 
 class ManifestProblem(ValueError):
-    """Why bytes are no manifest that may be served."""
+    """Bytes are not a manifest that may be served; the message says why."""
 
 
 class WrongDigest(ManifestProblem):
-    """Bytes are not what was asked for."""
+    """Bytes do not have the digest that was asked for."""
 
 
 def decide_media_type(content_type: str | None, body: bytes) -> str:
-    """The media type to serve these bytes under, one of KNOWN. Raises ManifestProblem when they contradict themselves.
+    """Return the media type to serve these bytes under, one of KNOWN.
 
-    An upstream that says nothing useful (`text/plain`, nothing) is overruled by the document.
+    `content_type` is what the upstream said. If that is one of GENERIC (such as `text/plain`, or nothing at all), the
+    document decides. Raises ManifestProblem when the bytes are not a manifest, or when document and type contradict
+    each other.
     """
     said = media_type(content_type)
     if said in SCHEMA1:
@@ -61,7 +63,7 @@ def decide_media_type(content_type: str | None, body: bytes) -> str:
     if own and said not in GENERIC and media_type(own) != said:
         raise ManifestProblem(f"its mediaType is {own[:100]}, but it came as {said[:100]}")
     if said in GENERIC and not own and not names & {"manifests", "layers", "config", "fslayers"}:
-        raise ManifestProblem("it says nowhere that it is a manifest")  # such as an error that came with 200
+        raise ManifestProblem("it says nowhere that it is a manifest")  # such as an error page with status 200
     if (said in INDEXES and names & {"layers", "config", "fslayers"}) or (said in IMAGES and "manifests" in names):
         raise ManifestProblem(f"it is not what it came as, {said}")
     decided = (media_type(own) if said in GENERIC else said) or _natural(names)
@@ -71,12 +73,12 @@ def decide_media_type(content_type: str | None, body: bytes) -> str:
 
 
 def decide_kept_media_type(said: str, body: bytes) -> str:
-    """The media type to serve verified bytes under, of which an upstream's HEAD or the index only says `said`.
+    """Return the media type to serve kept, verified bytes under.
 
-    The bytes decide where they say what they are; `said` counts as far as it agrees with them. Raises ManifestProblem
-    for what is no manifest.
+    `said` is the type that an upstream's HEAD answer or the index has for them, without having seen the bytes. It is
+    used only where the bytes do not contradict it. Raises ManifestProblem for bytes that are not a manifest.
     """
-    if said in SCHEMA1:  # which is believed without a look at the bytes when these come along
+    if said in SCHEMA1:  # `decide_media_type` would believe it without looking at the bytes
         return decide_media_type("", body)
     try:
         return decide_media_type(said, body)
@@ -85,7 +87,7 @@ def decide_kept_media_type(said: str, body: bytes) -> str:
 
 
 def _natural(names: set[str]) -> str:
-    """The type of a document that does not say it, by the names in it."""
+    """Return the media type of a document that does not state it, judging by its (lower-case) member names."""
     if "manifests" in names:
         return OCI_INDEX
     if "fslayers" in names:
@@ -94,7 +96,10 @@ def _natural(names: set[str]) -> str:
 
 
 def parts_of(body: bytes) -> tuple[str, ...]:
-    """The digests that a manifest or index refers to, each once, MAX_PARTS at most; none for anything else."""
+    """Return the digests that a manifest or index refers to, each once, at most MAX_PARTS.
+
+    For bytes that are neither, the result is empty.
+    """
     try:
         document = parse_json(body)
         named = [document.get("config"), *document.get("layers", ()), *document.get("manifests", ())]
@@ -107,10 +112,10 @@ def parts_of(body: bytes) -> tuple[str, ...]:
 
 
 def signed_payload(body: bytes) -> bytes:
-    """What the digest of a signed schema 1 manifest is made of: its bytes without the signatures.
+    """Return the bytes that the digest of a signed schema 1 manifest is computed over: those without the signatures.
 
     Docker's JSON web signature says how long the payload is and how it ended before it was signed
-    (docker/libtrust, `ParsePrettySignature`). Raises ManifestProblem when it does not.
+    (docker/libtrust, `ParsePrettySignature`). Raises ManifestProblem when the signature cannot be read.
     """
     try:
         protected = parse_json(body)["signatures"][0]["protected"]

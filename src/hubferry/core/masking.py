@@ -1,6 +1,7 @@
-"""How values that may hold secrets are shown: in `config show`, and in messages about what is wrong with them.
+"""Mask secrets in values that are shown in `config show` or in messages about wrong values.
 
-Pure. What was meant for one setting may stand in another, with its password.
+Pure. Every value is treated as if it could contain a secret, because users sometimes write a value into the wrong
+setting, together with its password.
 """
 
 import re
@@ -10,14 +11,17 @@ MAX_SHOWN = 100
 
 
 def mask_userinfo(url: str) -> str:
-    """`http://user:secret@host` -> `http://********@host`; also where the scheme was forgotten."""
+    """`http://user:secret@host` -> `http://********@host`. This works without a scheme as well."""
     before, at, host = url.rpartition("@")
     scheme, slashes, _ = before.partition("//")
     return f"{scheme if slashes else ''}{slashes}{MASK}@{host}" if at else url
 
 
 def shown(text: str) -> str:
-    """A value as a message may repeat it: quoted, not too long, without user names and passwords, or a URL's query."""
+    """Return a value in quotes as a message may repeat it.
+
+    User names and passwords are masked, the query of a URL is left out, and the text is cut to MAX_SHOWN characters.
+    """
     masked = mask_userinfo(text)
     if "//" in masked:
         masked = re.split(r"[?#]", masked, maxsplit=1)[0]

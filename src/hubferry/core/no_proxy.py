@@ -1,13 +1,13 @@
-"""Which hosts are reached directly although their upstream has a proxy: the NO_PROXY of the environment.
+"""Parse NO_PROXY: which hosts are reached directly although their upstream has a proxy.
 
-Pure. There is no standard; what docker and containerd do counts, because they read the same variable (Go's
-golang.org/x/net/http/httpproxy), and curl agrees with all of it but for a leading dot:
-- entries are divided by commas or white space, case and a dot at the end do not matter;
+Pure. There is no standard. hubferry does what docker and containerd do, because they read the same variable (Go's
+golang.org/x/net/http/httpproxy). curl agrees with all of it except a leading dot:
+- entries are separated by commas or white space; case and a dot at the end do not matter;
 - `*` is every host;
 - `example.com` is that name and all names below it, `.example.com` and `*.example.com` only those below it;
-- an address or a network (`10.0.0.0/8`) means hosts that are written as addresses: no name is looked up for it;
-- `:port` behind a name or an address confines it to that port; IPv6 then needs its brackets.
-What cannot be read is passed over, as every program does: the variable is not hubferry's alone.
+- an address or a network (`10.0.0.0/8`) applies to hosts that are written as addresses; no name is looked up for it;
+- `:port` behind a name or an address restricts the entry to that port; IPv6 then needs its brackets.
+Entries that cannot be read are ignored, as in every other program, because the variable is not only for hubferry.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    suffix: str  # with a dot in front
+    suffix: str  # the name with a dot in front
     with_itself: bool
     port: int | None
 
@@ -41,14 +41,14 @@ class _Network:
 
 @dataclass(frozen=True, slots=True)
 class NoProxy:
-    """Hosts that no proxy is used for; without entries there are none."""
+    """The hosts that are reached without a proxy. Without entries there are none."""
 
     everything: bool = False
     names: tuple[_Name, ...] = ()
     networks: tuple[_Network, ...] = ()
 
     def covers(self, host: str, port: int) -> bool:
-        """Whether a host, as it stands in a URL and without brackets, is reached directly."""
+        """Return whether a host is reached directly. `host` is as in a URL, but without the brackets of IPv6."""
         if self.everything:
             return True
         address = _address(host)
@@ -59,12 +59,12 @@ class NoProxy:
 
 
 def no_proxy_of(environ: Mapping[str, str]) -> NoProxy:
-    """What `NO_PROXY` says or, where that is empty, `no_proxy`."""
+    """Parse the variable `NO_PROXY` or, where that is empty or missing, `no_proxy`."""
     return parse_no_proxy(environ.get("NO_PROXY") or environ.get("no_proxy") or "")
 
 
 def parse_no_proxy(text: str) -> NoProxy:
-    """The entries of a value; what cannot be read is none."""
+    """Parse the value of the variable. Entries that cannot be read are ignored."""
     entries = [entry for entry in text.replace(",", " ").split() if entry]
     if "*" in entries:
         return NoProxy(everything=True)

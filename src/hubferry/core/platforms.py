@@ -1,4 +1,4 @@
-"""Platforms of images: how they are written, and which manifests of an index a machine of one would pull.
+"""Platforms of images: parse and normalise them, and choose the manifests of an index that a machine would pull.
 
 Pure. OCI image index, "platform"; names and order of preference as in containerd (platforms/database.go and
 compare.go). Not here: reading an index (descriptors.py).
@@ -13,7 +13,7 @@ from hubferry.core.masking import shown
 
 ALL = "all"
 
-# what `uname -m` and people call an architecture -> its name in images, and its variant
+# the name of an architecture in `uname -m` or in ordinary use -> its name in images, and its variant
 _ALIASES = {
     "x86_64": ("amd64", ""),
     "x86-64": ("amd64", ""),
@@ -29,13 +29,13 @@ _ALIASES = {
     "i686": ("386", ""),
     "loongarch64": ("loong64", ""),
 }
-_NATURAL = {"arm64": "v8", "arm": "v7", "amd64": "v1"}  # the variant that is meant when none is written
+_NATURAL = {"arm64": "v8", "arm": "v7", "amd64": "v1"}  # the variant that is meant when none is given
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """An operating system and an architecture; the variant is empty when it is the natural one."""
+    """An operating system and an architecture. `variant` is empty when it is the usual one of the architecture."""
 
     os: str
     architecture: str
@@ -46,7 +46,7 @@ class Platform:
 
 
 def normal_platform(os: str, architecture: str, variant: str = "") -> Platform:
-    """One spelling for each platform."""
+    """Return the platform in the one spelling that is used here, so that platforms can be compared."""
     os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
     architecture, implied = _ALIASES.get(architecture, (architecture, ""))
     variant = variant or implied
@@ -56,7 +56,7 @@ def normal_platform(os: str, architecture: str, variant: str = "") -> Platform:
 
 
 def parse_platform(text: str) -> Platform:
-    """`linux/amd64`, `linux/arm64/v8`. Raises ValueError with the remedy."""
+    """Parse a platform such as `linux/amd64` or `linux/arm64/v8`. Raises ValueError with the remedy."""
     parts = text.strip().lower().split("/")
     if not 2 <= len(parts) <= 3 or not all(_PART.fullmatch(part) for part in parts):
         raise ValueError(f"{shown(text)} is no platform: write linux/amd64, linux/arm64, linux/arm/v7 or {ALL}")
@@ -64,8 +64,9 @@ def parse_platform(text: str) -> Platform:
 
 
 def parse_platforms(texts: Sequence[str], machine: str) -> tuple[Platform, ...] | None:
-    """The platforms that are wanted; None: all there are. Nothing written means that of `machine` (`uname -m`).
+    """Return the wanted platforms, or None for all platforms (`all`).
 
+    An empty list means the platform of this machine; `machine` is its architecture in the words of `uname -m`.
     Raises ValueError with the remedy.
     """
     if not texts:
@@ -79,7 +80,7 @@ def parse_platforms(texts: Sequence[str], machine: str) -> tuple[Platform, ...] 
 
 
 def preferred(platform: Platform) -> tuple[Platform, ...]:
-    """What a machine of that platform runs, best first."""
+    """Return the platforms whose images a machine of this platform can run, best first."""
     os, architecture = platform.os, platform.architecture
     variant = platform.variant or _NATURAL.get(architecture, "")
     version = int(variant[1:]) if re.fullmatch(r"v\d{1,3}", variant) else 0
@@ -94,26 +95,27 @@ def preferred(platform: Platform) -> tuple[Platform, ...]:
     return tuple(dict.fromkeys(found))
 
 
-class Listed(Protocol):
-    """An entry of an index."""
+class IndexEntry(Protocol):
+    """One entry of an index, as far as `choose` needs it."""
 
     @property
     def platform(self) -> Platform | None:
-        """What it is for; None: it does not say."""
+        """The platform that the entry is for; None: the index does not say."""
 
     @property
     def is_attestation(self) -> bool:
-        """Whether it is about another entry, and no image."""
+        """Whether the entry is a statement about another entry instead of an image."""
 
 
-L = TypeVar("L", bound=Listed)
+L = TypeVar("L", bound=IndexEntry)
 
 
 def choose(entries: Sequence[L], wanted: Sequence[Platform] | None) -> tuple[list[L], list[Platform]]:
-    """The entries of an index that machines of the wanted platforms would pull, and the platforms that have none.
+    """Return the entries of an index that machines of the wanted platforms would pull, and the platforms without any.
 
-    An entry that does not say what it is for may be for anybody. Of several for one platform clients take the first;
-    on Windows the one of their own version, so there all are taken.
+    `wanted` None: all platforms. An entry without a platform is always taken, because any machine may pull it. When
+    several entries match one platform, clients take the first. On Windows they take the one for their own version of
+    Windows, so there all entries of the platform are taken.
     """
     images = [entry for entry in entries if not entry.is_attestation]
     if wanted is None:

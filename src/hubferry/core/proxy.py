@@ -1,8 +1,8 @@
-"""What a `proxy` setting says: its kind, where it listens, and who we are there.
+"""Parse the `proxy` setting of an upstream: the kind of proxy, its address, and our credentials for it.
 
-Pure. `http` is HTTP CONNECT (RFC 9110 section 9.3.6), `socks5` SOCKS5 (RFC 1928, RFC 1929). The proxy resolves the
-names in either case, so `socks5` and `socks5h` are the same here. No text of an error repeats credentials.
-Not here: speaking to it (upstream/tunnel.py).
+Pure. `http` is HTTP CONNECT (RFC 9110 section 9.3.6), `socks5` SOCKS5 (RFC 1928, RFC 1929). The proxy resolves host
+names in either case, so `socks5` and `socks5h` mean the same here. No error message repeats credentials.
+Not here: the protocol between us and the proxy (transport/tunnel.py).
 """
 
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 WANTED = "expected http://[user:password@]HOST:PORT or socks5://[user:password@]HOST:PORT"
-MAX_SOCKS_TEXT = 255  # a length is one byte there
+MAX_SOCKS_TEXT = 255  # bytes of a user name or password; SOCKS5 sends their lengths in one byte
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy; `user` is None where it asks for nobody."""
+    """A proxy. `user` is None when the setting contains no credentials."""
 
     kind: Literal["http", "socks5"]
     host: str
@@ -25,7 +25,7 @@ class Proxy:
 
 
 def parse_proxy(url: str) -> Proxy:
-    """A setting's value. Raises ValueError with the remedy."""
+    """Parse the value of a `proxy` setting. Raises ValueError with the remedy."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

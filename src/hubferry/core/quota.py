@@ -1,12 +1,13 @@
-"""What an upstream says of its limits, and what follows: how long a kept tag answers, when to ask again.
+"""Read an upstream's rate limit, and decide how long a kept tag answers and when to ask again after a 429.
 
-Pure: takes headers and times. Docker Hub: `ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 76;w=21600`, nothing
-at all when there is no limit (docs.docker.com, "Docker Hub usage and limits"); Retry-After: RFC 9110 section 10.2.3.
+Pure: takes headers and times. Docker Hub sends `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 76;w=21600`,
+and neither of them when there is no limit (docs.docker.com, "Docker Hub usage and limits"). Retry-After: RFC 9110
+section 10.2.3.
 
-    left of the limit     a kept tag answers for
+    left of the limit     a kept tag answers without asking the upstream for
     half or more          its TTL
-    less                  up to STRETCH times its TTL, the more the less is left
-    under a tenth         as long as it may cover a failure: what is left is for what is not kept
+    less                  up to STRETCH times its TTL: the less is left, the longer
+    under a tenth         as long as it may answer when the upstream fails; the rest is saved for content not kept yet
 """
 
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from email.utils import mktime_tz, parsedate_tz
 
 from hubferry.core.http import Headers, get
 
-DEFAULT_WINDOW_S = 60.0  # where none is said: what is unknown should not hold for long
-DEFAULT_BLOCK_S = 60.0  # a 429 that does not say for how long; doubled each time it comes again
+DEFAULT_WINDOW_S = 60.0  # for a limit without a window: a guess should not have effect for long
+DEFAULT_BLOCK_S = 60.0  # after a 429 that does not say for how long; doubled with each further 429
 MAX_GUESSED_BLOCK_S = 900.0
 MAX_BLOCK_S = 21600.0
-MAX_DATE = 100  # characters; HTTP's own have 29
+MAX_DATE = 100  # characters; a date as HTTP writes it has 29
 EASY_SHARE = 0.5
 SCARCE_SHARE = 0.1
 STRETCH = 10.0
@@ -26,20 +27,23 @@ STRETCH = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many pulls are left of so many within a window of seconds."""
+    """An upstream's limit: `remaining` pulls are left of the `limit` pulls within `window_s` seconds."""
 
     limit: int
     remaining: int
     window_s: float
 
-    def share(self, age_s: float) -> float:
-        """What is left, from 0 to 1, `age_s` after the upstream said so: by the end of the window everything is."""
+    def left(self, age_s: float) -> float:
+        """Return the share of the limit that is left, from 0 to 1, `age_s` seconds after the upstream stated it.
+
+        The share grows with time, and is 1 at the end of the window.
+        """
         said = min(max(self.remaining / self.limit, 0.0), 1.0)
         return min(said + (1.0 - said) * max(age_s, 0.0) / self.window_s, 1.0)
 
 
 def parse_quota(headers: Headers) -> Quota | None:
-    """The limit that an answer tells of; None when it tells of none, or unreadably."""
+    """Return the limit that an upstream's answer states; None when it states none, or none that can be read."""
     limit, window_s = _parse_item(get(headers, "ratelimit-limit"))
     remaining, _ = _parse_item(get(headers, "ratelimit-remaining"))
     if not limit or remaining is None:
@@ -62,10 +66,10 @@ def _parse_item(value: str | None) -> tuple[int | None, float | None]:
 
 
 def retry_after_s(headers: Headers, now: float) -> float | None:
-    """How long Retry-After asks to wait, at most MAX_BLOCK_S; None when it is absent or unreadable.
+    """Return how many seconds Retry-After asks to wait, at most MAX_BLOCK_S; None when it is absent or unreadable.
 
-    A date counts from the answer's own Date, so that no wrong clock of ours matters; without one from `now`, in
-    seconds since 1970.
+    When Retry-After is a date, it is compared with the answer's own Date, so that an error of our clock does not
+    matter. Without a Date it is compared with `now`, in seconds since 1970.
     """
     said = (get(headers, "retry-after") or "").strip()
     if said.isascii() and said.isdecimal():
@@ -78,16 +82,19 @@ def retry_after_s(headers: Headers, now: float) -> float | None:
 
 
 def _parse_date(value: str) -> float | None:
-    """Seconds since 1970 of a date as HTTP writes it."""
+    """Return a date as HTTP writes it in seconds since 1970, or None when it cannot be read."""
     try:
         parsed = parsedate_tz(value) if len(value) <= MAX_DATE else None
         return None if parsed is None else float(mktime_tz(parsed))
-    except (ValueError, TypeError, IndexError, OverflowError):  # what the parser of mail dates has raised in its time
+    except (ValueError, TypeError, IndexError, OverflowError):  # all have been raised by Python's parser of mail dates
         return None
 
 
 def block_s(headers: Headers, now: float, refused_before: int) -> float:
-    """For how long not to ask again after a 429 that `refused_before` others came before, without an answer between."""
+    """Return for how many seconds not to ask an upstream again after a 429.
+
+    `refused_before` is how many 429s came directly before this one, without another answer between.
+    """
     said = retry_after_s(headers, now)
     if said is not None:
         return max(said, 1.0)
@@ -95,9 +102,10 @@ def block_s(headers: Headers, now: float, refused_before: int) -> float:
 
 
 def stretched_ttl_s(ttl_s: float, share: float, stale_s: float) -> float:
-    """How long a kept tag answers unasked, by what is left of the limit; see the table above.
+    """Return for how many seconds a kept tag answers without asking the upstream; see the table at the top.
 
-    A TTL of zero is an operator's word that every time is to be asked, and stays.
+    `share` is what is left of the limit, `stale_s` how long the tag may answer when the upstream fails. A TTL of zero
+    stays zero: with it the operator demands that the upstream is asked every time.
     """
     if not ttl_s or share >= EASY_SHARE:
         return ttl_s

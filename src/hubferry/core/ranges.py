@@ -1,6 +1,6 @@
-"""`Range`, `Content-Range`: what a client may ask for, and whether an upstream's answer is that.
+"""`Range` and `Content-Range`: parse what a client asks for, and check that an upstream's answer is what was asked.
 
-Pure. RFC 9110 section 14. Not here: `If-Range`, which is passed on as it is.
+Pure. RFC 9110 section 14. Not here: `If-Range` (gateway/request.py).
 """
 
 import re
@@ -8,36 +8,51 @@ from dataclasses import dataclass
 
 from hubferry.core.errors import Code, OciError
 
-MAX_RANGES = 16  # CVE-2025-62727: a Range header of many parts costs quadratic time in naive parsers
 _SPEC = re.compile(r"(\d{0,18})-(\d{0,18})")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """`bytes=start-end` (inclusive), `bytes=start-` (end None), or the last bytes, `bytes=-end` (no start)."""
+    """One range of a `Range` header.
+
+    `bytes=start-end` (inclusive); `bytes=start-` (`end` is None); or `bytes=-end` (`start` is None), the last `end`
+    bytes.
+    """
 
     start: int | None
     end: int | None
 
     def format(self) -> str:
-        """The header value."""
+        """Return the value of the `Range` header."""
         first = "" if self.start is None else str(self.start)
         return f"bytes={first}-{'' if self.end is None else self.end}"
 
+    def within(self, size_bytes: int) -> "ContentRange | None":
+        """Return the bytes that are meant, in content of this size; None when the range lies outside of it.
+
+        RFC 9110 section 14.1.2.
+        """
+        if self.start is None:
+            first, last = max(size_bytes - (self.end or 0), 0), size_bytes - 1
+        else:
+            first, last = self.start, size_bytes - 1 if self.end is None else min(self.end, size_bytes - 1)
+        return None if first > last else ContentRange(first, last, size_bytes)
+
 
 def parse_range(value: str | None) -> ByteRange | None:
-    """The one range asked for; None when the header is absent or malformed, which RFC 9110 says to ignore.
+    """Return the range that a client asks for.
 
-    Raises OciError 400 for several ranges: the answer would be multipart, which no container client asks for,
-    and a single 206 for them would be wrong bytes.
+    None when the header is absent or malformed: RFC 9110 says to ignore a malformed one. Raises OciError 400 for
+    several ranges. Their answer would be multipart, which no container client asks for, and a 206 with one range would
+    give the client wrong bytes.
     """
     if not value or not value.startswith("bytes="):
         return None
-    specs = value.removeprefix("bytes=").split(",", MAX_RANGES + 1)
-    if len(specs) > 1:
+    spec = value.removeprefix("bytes=")
+    if "," in spec:  # before it is taken apart: many parts cost quadratic time in naive parsers (CVE-2025-62727)
         raise OciError(400, Code.UNSUPPORTED, "several ranges in one request are not supported: ask for one")
-    match = _SPEC.fullmatch(specs[0].strip())
+    match = _SPEC.fullmatch(spec.strip())
     if match is None or not (match[1] or match[2]):
         return None
     start = int(match[1]) if match[1] else None
@@ -49,7 +64,7 @@ def parse_range(value: str | None) -> ByteRange | None:
 
 @dataclass(frozen=True, slots=True)
 class ContentRange:
-    """`Content-Range: bytes first-last/total`; total None for `*`."""
+    """The header `Content-Range: bytes first-last/total`. `total` is None for `*`."""
 
     first: int
     last: int
@@ -57,12 +72,16 @@ class ContentRange:
 
     @property
     def length(self) -> int:
-        """How many bytes the answer has."""
+        """How many bytes the range has."""
         return self.last - self.first + 1
+
+    def format(self) -> str:
+        """Return the value of the `Content-Range` header."""
+        return f"bytes {self.first}-{self.last}/{'*' if self.total is None else self.total}"
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
-    """A satisfied Content-Range, or None when it is absent, malformed or contradicts itself."""
+    """Parse the Content-Range of a 206. Return None when it is absent, malformed or contradicts itself."""
     match = _CONTENT_RANGE.fullmatch((value or "").strip())
     if match is None:
         return None
@@ -74,7 +93,7 @@ def parse_content_range(value: str | None) -> ContentRange | None:
 
 
 def answers(asked: ByteRange, got: ContentRange) -> bool:
-    """Whether a 206 holds what was asked for: the exact start, and no byte beyond the end."""
+    """Return whether a 206 contains what was asked for: it has the exact start, and no byte beyond the end."""
     if asked.start is None:
         length = asked.end or 0
         if got.total is None:

@@ -1,11 +1,11 @@
-"""Where an upstream may send us: redirects, token realms and addresses, and what survives the hop.
+"""Decide where an upstream may send us: which redirects, token realms and addresses are followed or refused.
 
 Pure. Rules (docs/design.md, "Closed world"; CVE-2020-15157, CVE-2026-33540, CVE-2026-14646):
-- a redirect resolves against the current URL, stays on https if it began there, and is the fifth at most;
-- `Authorization` goes along only to the same scheme, host and port;
-- a realm is on the challenger's own host or registrable domain, or on the upstream's allow-list;
-- no address that is not globally reachable, unless the operator allows it for that upstream.
-Not here: looking names up and pinning the address (upstream/addresses.py).
+- a redirect is resolved against the current URL; it must not lead from https to http, and at most five are followed;
+- `Authorization` is sent along only to the same scheme, host and port;
+- a token realm must be on the challenger's own host or registrable domain, or on the upstream's allow-list;
+- an address must be globally reachable, unless the operator allows private addresses for that upstream.
+Not here: looking names up and dialling exactly the address that was checked (transport/addresses.py).
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from hubferry.core.reference import is_host
 from hubferry.core.settings import UpstreamSettings
 
 MAX_HOPS = 5
-MAX_URL = 8192  # signed CDN URLs have about 2,000 characters
+MAX_URL = 8192  # characters; signed CDN URLs have about 2,000
 
 RegistrableDomain = Callable[[str], str | None]
-"""A host name -> its registrable domain by the Public Suffix List, or None when it is a suffix itself."""
+"""Maps a host name to its registrable domain by the Public Suffix List, or to None when it is a suffix itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What an upstream's operator allows: plain http, private addresses, further hosts for its realm."""
+    """What the operator allows for one upstream: plain http, private addresses, further hosts for its token realm."""
 
     allow_http: bool = False
     allow_private_addresses: bool = False
@@ -33,9 +33,9 @@ class Trust:
 
 
 def trust_of(upstream: UpstreamSettings) -> Trust:
-    """What the settings of an upstream allow."""
+    """Return what the settings of an upstream allow."""
     return Trust(
-        # an upstream that is itself plain http has nothing left to lose by a plain redirect or realm
+        # for an upstream that is itself on plain http, a redirect or realm on plain http makes nothing worse
         allow_http=any(url.startswith("http:") for url in (upstream.url, *upstream.mirrors)),
         allow_private_addresses=upstream.allow_private_addresses,
         realm_hosts=upstream.realm_hosts,
@@ -43,31 +43,27 @@ def trust_of(upstream: UpstreamSettings) -> Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
-    """A redirect to be followed: its absolute URL, and whether `Authorization` may go along."""
-
-    url: str
-    same_origin: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Refused:
-    """A URL that is not followed, and why, for the operator's log and the client's message."""
+    """A URL that is not followed. `reason` says why, for the operator's log and for the message to the client."""
 
     reason: str
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host in lower case, port: what must agree for a credential to go along.
+    """Return the origin of a URL: scheme, host in lower case, and port.
 
-    Raises ValueError for a port that is no number.
+    A credential is sent only to the origin that it was obtained for. Raises ValueError for a port that is no number.
     """
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def decide_hop(current: str, location: str | None, hops: int, trust: Trust) -> Hop | Refused:
-    """Follow or refuse a redirect; `hops` is how many were followed before."""
+def decide_hop(current: str, location: str | None, hops: int, trust: Trust) -> str | Refused:
+    """Decide whether a redirect is followed, and return the absolute URL to follow, or why it is refused.
+
+    `current` is the URL that answered with the redirect, `location` its `Location` header, and `hops` the number of
+    redirects that were followed before.
+    """
     if hops >= MAX_HOPS:
         return Refused(f"more than {MAX_HOPS} redirects")
     if not location:
@@ -82,12 +78,14 @@ def decide_hop(current: str, location: str | None, hops: int, trust: Trust) -> H
         return Refused("a redirect to something that is no URL")
     if problem:
         return Refused(f"a redirect to {problem}")
-    url = parts._replace(fragment="").geturl()
-    return Hop(url, same_origin=origin(current) == origin(url))
+    return parts._replace(fragment="").geturl()
 
 
 def decide_realm(challenger: str, realm: str, trust: Trust, registrable_domain: RegistrableDomain) -> Refused | None:
-    """None when a realm may be asked for a token on behalf of the challenger's URL, else why not."""
+    """Decide whether a token realm may be asked: None when it may, else the reason why not.
+
+    `challenger` is the URL whose answer named the realm.
+    """
     try:
         parts = urlsplit(realm)
         problem = _check_url(realm, parts, _after(challenger, trust))
@@ -105,12 +103,12 @@ def decide_realm(challenger: str, realm: str, trust: Trust, registrable_domain: 
 
 
 def _after(current: str, trust: Trust) -> Trust:
-    """Once on https, always on https, whatever is allowed for an upstream on plain http."""
+    """Return the trust for what follows after the URL `current`: after https, plain http is never allowed."""
     return replace(trust, allow_http=False) if current.startswith("https:") else trust
 
 
 def _check_url(url: str, parts: SplitResult, trust: Trust) -> str:
-    """What is wrong with a URL, in words that follow "a redirect to", or an empty string."""
+    """Return what is wrong with a URL, in words that fit behind "a redirect to", or an empty string."""
     if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         return "a URL with characters or a length that no URL has"
     if parts.scheme not in ("https", "http") or not parts.hostname:
@@ -135,7 +133,10 @@ def _is_address(host: str) -> bool:
 
 
 def literal_problem(host: str) -> str:
-    """What is wrong with a host that is written as an address or as `localhost`, or an empty string."""
+    """Return what is wrong with a host that is written as an address or as a private name such as `localhost`.
+
+    An empty string means that nothing is wrong. Other names are not checked here.
+    """
     host = host.rstrip(".")
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return f"the private name {host}"
@@ -148,9 +149,9 @@ def literal_problem(host: str) -> str:
 
 
 def address_problem(address: IPv4Address | IPv6Address) -> str:
-    """Why an address may not be dialled, or an empty string: only globally reachable unicast addresses may.
+    """Return why an address may not be dialled, or an empty string. Only globally reachable unicast addresses may.
 
-    IPv4 inside IPv6 (mapped, 6to4, Teredo, NAT64) counts as the IPv4 address that it leads to.
+    An IPv6 address that contains an IPv4 address (mapped, 6to4, Teredo, NAT64) counts as that IPv4 address.
     """
     for inner in _embedded(address):
         special = inner.is_multicast or inner.is_reserved or any(inner in network for network in SPECIAL)
@@ -160,15 +161,16 @@ def address_problem(address: IPv4Address | IPv6Address) -> str:
     return ""
 
 
-# What some versions of `ipaddress` take for global (IANA's special-purpose registries), or what is in no registry.
+# Networks that some versions of `ipaddress` take for global although they are in IANA's special-purpose registries, or
+# that are special without being in a registry.
 SPECIAL = (
     ip_network("192.0.0.0/24"),  # IETF protocol assignments; Oracle Cloud's metadata is in it
     ip_network("192.88.99.0/24"),  # 6to4 relays (RFC 7526)
     ip_network("168.63.129.16/32"),  # Azure's platform, as seen from within its virtual machines
-    ip_network("2001::/23"),  # IETF protocol assignments; Teredo is unpacked before
+    ip_network("2001::/23"),  # IETF protocol assignments; Teredo's addresses were replaced by their IPv4 ones before
     ip_network("3fff::/20"),  # documentation (RFC 9637)
 )
-_GLOBAL_UNICAST = ip_network("2000::/3")  # all of IPv6 that is given out to anybody
+_GLOBAL_UNICAST = ip_network("2000::/3")  # the only part of IPv6 from which addresses are allocated
 _NAT64 = int(IPv6Address("64:ff9b::"))
 
 

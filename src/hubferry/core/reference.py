@@ -1,7 +1,8 @@
-"""Names of things: registry host, repository, tag, digest; and completion with `library/`.
+"""Check and normalise names: registry host, repository, tag, digest; and the completion with `library/`.
 
-Pure. Grammars of the OCI distribution specification ("Pulling manifests") and of its image specification
-("Digests"), applied after exactly one percent-decoding; whatever does not match is refused by name.
+Pure. The grammars are those of the OCI distribution specification ("Pulling manifests") and of the OCI image
+specification ("Digests"). They are applied after exactly one percent-decoding. The error for a name that does not match
+says which kind of name is wrong.
 """
 
 import re
@@ -10,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from hubferry.core.errors import Code, OciError
 
-MAX_NAME = 255  # with the registry host: containerd, docker and podman refuse longer ones (protocol, "Limits")
+MAX_NAME = 255  # including the registry host: containerd, docker and podman refuse longer names
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -20,15 +21,16 @@ _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[(?P<v6>[0-9A-Fa-f:.]+)\])\.?(?::(?P<port>[0-9]{1,5}))?"
 )
 
-# Other names of Docker Hub in references: docker/distribution and containerd write them for `docker.io`.
+# Other names of Docker Hub: docker/distribution and containerd write them in place of `docker.io`.
 ALIASES = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
 
 
 def decode_path(path: str) -> str:
-    """Percent-decode a path once.
+    """Percent-decode a path, exactly once.
 
-    Raises OciError 400 for an encoded slash or backslash, a broken escape, a control or a non-ASCII character:
-    none belongs into a repository name, and each is how a path is smuggled past a check (CVE-2024-3727).
+    Raises OciError 400 for an encoded slash or backslash, a broken escape, a control character or a non-ASCII
+    character. No repository name contains any of them, and each of them is a way to get a path past a check
+    (CVE-2024-3727).
     """
     if "%" in path:
         lowered = path.lower()
@@ -41,7 +43,10 @@ def decode_path(path: str) -> str:
 
 
 def check_repository(name: str, registry: str = "") -> str:
-    """The repository name itself. Raises OciError 400 NAME_INVALID when it breaks the grammar or is too long."""
+    """Return the repository name unchanged if it is valid.
+
+    Raises OciError 400 NAME_INVALID when it breaks the grammar or is too long together with the `registry` host.
+    """
     if len(name) + (len(registry) + 1 if registry else 0) > MAX_NAME:
         raise OciError(
             400,
@@ -60,12 +65,12 @@ def check_repository(name: str, registry: str = "") -> str:
 
 
 def is_digest(reference: str) -> bool:
-    """Whether a reference is a well-formed sha256 or sha512 digest."""
+    """Return whether a reference is a well-formed sha256 or sha512 digest."""
     return _DIGEST.fullmatch(reference) is not None
 
 
 def check_digest(text: str) -> str:
-    """The digest itself. Raises OciError 400 DIGEST_INVALID."""
+    """Return the digest unchanged if it is well-formed. Raises OciError 400 DIGEST_INVALID if not."""
     if not is_digest(text):
         raise OciError(
             400,
@@ -77,12 +82,15 @@ def check_digest(text: str) -> str:
 
 
 def is_tag(text: str) -> bool:
-    """Whether the text is a well-formed tag."""
+    """Return whether the text is a well-formed tag."""
     return _TAG.fullmatch(text) is not None
 
 
 def check_reference(text: str) -> str:
-    """A tag or a digest. Raises OciError 400: DIGEST_INVALID when it has a colon, else NAME_INVALID."""
+    """Return a tag or digest unchanged if it is well-formed.
+
+    Raises OciError 400 if not: DIGEST_INVALID when the text has a colon, else NAME_INVALID.
+    """
     if ":" in text:
         return check_digest(text)
     if not is_tag(text):
@@ -96,7 +104,7 @@ def check_reference(text: str) -> str:
 
 
 def is_host(text: str) -> bool:
-    """Whether the text can be a Host header or registry host: a name or address, and perhaps a port."""
+    """Return whether the text can be a Host header or registry host: a name or an address, optionally with a port."""
     match = _HOST.fullmatch(text)
     if match is None or len(text) > MAX_NAME:
         return False
@@ -111,9 +119,9 @@ def is_host(text: str) -> bool:
 
 
 def normal_host(text: str) -> str:
-    """A registry host in lower case, without a trailing dot, Docker Hub's aliases folded into `docker.io`.
+    """Return a registry host in lower case, without a trailing dot, and `docker.io` for Docker Hub's other names.
 
-    Text that is no host stays as it is: letters beyond ASCII must not fold into a name that is known.
+    A text that is no host is returned unchanged: in lower case, letters beyond ASCII could become a known name.
     """
     if not is_host(text):
         return text
@@ -124,20 +132,21 @@ def normal_host(text: str) -> str:
 
 
 def host_without_port(host: str) -> str:
-    """`hub.example.com:8443` -> `hub.example.com`; brackets of an IPv6 address stay."""
+    """`hub.example.com:8443` -> `hub.example.com`. An IPv6 address keeps its brackets."""
     if host.endswith("]") or ":" not in host:
         return host
     return host.rpartition(":")[0]
 
 
 def names_registry(segment: str) -> bool:
-    """Docker's own rule for the first part of a reference: a dot, a colon, or `localhost` make it a host.
+    """Return whether the first part of an image name is a registry host, by Docker's rule.
 
-    distribution/reference, `splitDockerDomain`. What can be no host (`..`) is part of a bad name instead.
+    It is one if it has a dot or a colon, or is `localhost` (distribution/reference, `splitDockerDomain`). A text that
+    cannot be a host, such as `..`, counts as part of a repository name, which is then refused.
     """
     return ("." in segment or ":" in segment or segment == "localhost") and is_host(segment)
 
 
 def complete_library(repository: str) -> str:
-    """Docker Hub's official images live in `library/`: `nginx` -> `library/nginx`."""
+    """`nginx` -> `library/nginx`: Docker Hub's official images are in `library/`. Names with a slash stay unchanged."""
     return repository if "/" in repository else f"library/{repository}"

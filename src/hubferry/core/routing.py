@@ -1,9 +1,9 @@
-"""Method + Host + path + `?ns=`  ->  what is asked of which upstream.
+"""Routing: method + Host + path + `?ns=`  ->  which endpoint of which repository on which upstream.
 
-Pure. Three ways name the registry and one resolver settles them (docs/design.md, "Routing"):
-a host name that an upstream lists, `?ns=`, or a registry host as first path segment; else the default upstream.
-Signals that contradict each other are refused with 400, an unknown registry or host name with 404: the world of
-upstreams is closed. Not here: who may pull (access.py).
+Pure. A request can name the registry in three ways (docs/design.md, "Routing"): by a host name that an upstream lists,
+by `?ns=`, or by a registry host as the first path segment. Without any of them it means the default upstream. Signals
+that contradict each other are refused with 400, and an unknown registry or host name with 404, because only configured
+upstreams are ever asked. Not here: who may pull (access.py).
 """
 
 import re
@@ -14,14 +14,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from hubferry.core import reference
 from hubferry.core.errors import Code, OciError
-from hubferry.core.http import Request
 from hubferry.core.settings import Settings
 
 
-class Kind(Enum):
-    """What an endpoint of the registry protocol is for."""
+class EndpointKind(Enum):
+    """The kinds of endpoints that the registry protocol has."""
 
-    BASE = auto()
+    API_ROOT = auto()
     MANIFEST = auto()
     BLOB = auto()
     TAGS = auto()
@@ -33,22 +32,30 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The syntax of a request: its kind, the repository as the client wrote it, tag or digest, and `?ns=`."""
+    """A request as it is written, before it is resolved to an upstream.
 
-    kind: Kind
+    `name` is the repository as the client wrote it, `reference` the tag or digest, `namespace` the value of `?ns=`, and
+    `query` all query parameters, decoded.
+    """
+
+    kind: EndpointKind
     name: str = ""
     reference: str = ""
     namespace: str = ""
     query: tuple[tuple[str, str], ...] = ()
 
     def param(self, name: str) -> str:
-        """The first value of a query parameter, or an empty string."""
+        """Return the first value of a query parameter, or an empty string."""
         return next((value for key, value in self.query if key == name), "")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An upstream as routing sees it: its registry host, the host names that lead to it, `library/` or not."""
+class RoutedUpstream:
+    """An upstream as far as routing needs it.
+
+    `name` is its registry host, `hosts` are the host names of the gateway that lead to it, and `library` says whether
+    names of one part are completed with `library/`.
+    """
 
     name: str
     hosts: tuple[str, ...] = ()
@@ -57,10 +64,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One repository of one upstream.
+    """The repository that a request means, on one upstream.
 
-    `repository` is the upstream's name for it, `named` what the client wrote (with a registry host in front if
-    it wrote one), `namespace` the `?ns=` to be echoed as `OCI-Namespace`.
+    `repository` is the name that the upstream has for it. `named` is what the client wrote, with a registry host in
+    front if it wrote one. `namespace` is the value of `?ns=`, which the answer repeats as `OCI-Namespace`.
     """
 
     upstream: str
@@ -71,61 +78,66 @@ class Route:
 
 @dataclass(frozen=True)
 class RoutingTable:
-    """The closed world: every upstream, the default one, and the gateway's own public host name."""
+    """Every upstream, the name of the default one, and the gateway's own public host name (empty: none is set)."""
 
-    places: tuple[Place, ...]
+    upstreams: tuple[RoutedUpstream, ...]
     default: str
     public_host: str = ""
-    _by_name: dict[str, Place] = field(init=False, repr=False, compare=False)
-    _by_host: dict[str, Place] = field(init=False, repr=False, compare=False)
+    _by_name: dict[str, RoutedUpstream] = field(init=False, repr=False, compare=False)
+    _by_host: dict[str, RoutedUpstream] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {reference.normal_host(place.name): place for place in self.places})
-        by_host = {reference.normal_host(host): place for place in self.places for host in place.hosts}
+        object.__setattr__(self, "_by_name", {reference.normal_host(one.name): one for one in self.upstreams})
+        by_host = {reference.normal_host(host): one for one in self.upstreams for host in one.hosts}
         object.__setattr__(self, "_by_host", by_host)
 
-    def by_name(self, registry: str) -> Place | None:
-        """The upstream of a registry host, aliases of Docker Hub included."""
+    def by_name(self, registry: str) -> RoutedUpstream | None:
+        """Return the upstream with this registry host, or None. Docker Hub's other names are understood."""
         return self._by_name.get(reference.normal_host(registry))
 
-    def by_host(self, host: str) -> Place | None:
-        """The upstream that lists a Host header, with its port or without."""
+    def by_host(self, host: str) -> RoutedUpstream | None:
+        """Return the upstream that lists this Host header, with or without its port, or None."""
         host = reference.normal_host(host)
         return self._by_host.get(host) or self._by_host.get(reference.host_without_port(host))
 
     @property
     def host_names(self) -> list[str]:
-        """Every host name that an upstream lists, sorted."""
+        """Every host name that some upstream lists, sorted."""
         return sorted(self._by_host)
 
     @property
     def registries(self) -> list[str]:
-        """Every registry host, sorted."""
+        """The registry hosts of all upstreams, sorted."""
         return sorted(self._by_name)
 
 
 def table_of(settings: Settings) -> RoutingTable:
-    """The routing table of resolved settings."""
-    places = tuple(Place(name, up.hosts, up.library) for name, up in settings.upstreams.items())
+    """Return the routing table for resolved settings."""
+    upstreams = tuple(RoutedUpstream(name, up.hosts, up.library) for name, up in settings.upstreams.items())
     public_host = urlsplit(settings.server.public_url).netloc.lower()
-    return RoutingTable(places, settings.default_upstream, public_host)
+    return RoutingTable(upstreams, settings.default_upstream, public_host)
 
 
 _RESOURCE = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<reference>.*)")
-_KINDS = {"manifests": Kind.MANIFEST, "blobs": Kind.BLOB, "tags": Kind.TAGS, "referrers": Kind.REFERRERS}
+_KINDS = {
+    "manifests": EndpointKind.MANIFEST,
+    "blobs": EndpointKind.BLOB,
+    "tags": EndpointKind.TAGS,
+    "referrers": EndpointKind.REFERRERS,
+}
 _FIXED = {
-    "/v2/": Kind.BASE,
-    "/v2": Kind.BASE,  # never redirected: docker keys the challenge to the final URL
-    "/token": Kind.TOKEN,
-    "/v2/auth": Kind.TOKEN,
-    "/v1/_ping": Kind.PING,
-    "/v1/search": Kind.SEARCH,
+    "/v2/": EndpointKind.API_ROOT,
+    "/v2": EndpointKind.API_ROOT,  # not redirected to /v2/: docker would remember the challenge under the final URL
+    "/token": EndpointKind.TOKEN,
+    "/v2/auth": EndpointKind.TOKEN,
+    "/v1/_ping": EndpointKind.PING,
+    "/v1/search": EndpointKind.SEARCH,
 }
 
 
 def is_token_path(path: str) -> bool:
-    """Whether a POST to this path carries a form."""
-    return _FIXED.get(path) is Kind.TOKEN
+    """Return whether this is the path of a token endpoint, where a POST carries a form."""
+    return _FIXED.get(path) is EndpointKind.TOKEN
 
 
 READS = ("GET", "HEAD")
@@ -133,16 +145,16 @@ MAX_QUERY = 4096
 
 
 def parse_endpoint(method: str, path: str, query: str) -> Endpoint | None:
-    """The registry endpoint that a request names, or None when the path is not one of the registry protocol.
+    """Return the registry endpoint that a request names, or None when the path is not part of the registry protocol.
 
-    Raises OciError: 400 for a bad path, name, tag, digest or query; 405 UNSUPPORTED for writing; 404 for a path
-    under `/v2/` that no endpoint has.
+    Raises OciError: 400 for an invalid path, tag, digest or query; 405 UNSUPPORTED for a method that writes; 404 for a
+    path under `/v2/` that is no endpoint.
     """
     decoded = reference.decode_path(path)
     kind = _FIXED.get(decoded)
     if kind is None and not decoded.startswith("/v2/"):
         return None
-    if method not in READS and not (kind is Kind.TOKEN and method == "POST"):
+    if method not in READS and not (kind is EndpointKind.TOKEN and method == "POST"):
         raise OciError(
             405,
             Code.UNSUPPORTED,
@@ -174,37 +186,51 @@ def _namespace(params: tuple[tuple[str, str], ...]) -> str:
 def _parse_resource(path: str, params: tuple[tuple[str, str], ...]) -> Endpoint:
     match = _RESOURCE.fullmatch(path)
     if match is None:
-        # `_catalog` is here as well: it would list what others pull, and no client needs it to pull
+        # this includes `_catalog`: it would show what others pull, and no client needs it to pull
         raise OciError(404, Code.NAME_UNKNOWN, "no such endpoint: see /v2/<name>/manifests/<tag or digest>")
     kind, name, what = _KINDS[match["kind"]], match["name"], match["reference"]
-    if kind is Kind.TAGS:
+    if kind is EndpointKind.TAGS:
         if what != "list":
             raise OciError(404, Code.NAME_UNKNOWN, "no such endpoint: tags are at /v2/<name>/tags/list")
         what = ""
-    elif kind is Kind.MANIFEST:
+    elif kind is EndpointKind.MANIFEST:
         reference.check_reference(what)
     else:
         reference.check_digest(what)
     return Endpoint(kind, name, what, _namespace(params), params)
 
 
-def resolve_host(request: Request, table: RoutingTable) -> Place | None:
-    """The upstream that the Host header names, or None when it names the gateway itself.
+@dataclass(frozen=True, slots=True)
+class HostMeaning:
+    """What a Host header means: the upstream that lists it, or None for a name that is only the gateway's own.
 
-    Raises OciError 404 naming the known ones when a host table is configured and this host is not in it. Addresses,
-    `localhost` and the public URL's host always name the gateway.
+    `is_exclusive`: the host name means this upstream and no other. It is false for the gateway's own names (such as the
+    host of the public URL), even when an upstream lists them. The upstream is then only the one that a request means
+    when neither path nor `?ns=` names a registry.
     """
-    host = request.host
-    place = table.by_host(host)
-    if place is None and table.host_names and not _is_gateway(host, table):
-        known_hosts = table.host_names + ([table.public_host] if table.public_host else [])
+
+    upstream: RoutedUpstream | None = None
+    is_exclusive: bool = False
+
+
+def resolve_host(host: str, table: RoutingTable) -> HostMeaning:
+    """Return what a Host header means.
+
+    Addresses, `localhost` and the host of the public URL always mean the gateway itself. When some upstream lists host
+    names, any other host name that is not listed raises OciError 404 with the known ones.
+    """
+    upstream = table.by_host(host)
+    is_gateway = _is_gateway(host, table)
+    if upstream is None and table.host_names and not is_gateway:
+        public = {reference.normal_host(table.public_host)} if table.public_host else set()
+        known_hosts = sorted(public.union(table.host_names))
         raise OciError(
             404,
             Code.NAME_UNKNOWN,
             f"no upstream is configured for the host name {host}: use one of {', '.join(known_hosts)}",
             detail={"hosts": known_hosts},
         )
-    return place
+    return HostMeaning(upstream, is_exclusive=upstream is not None and not is_gateway)
 
 
 def _is_gateway(host: str, table: RoutingTable) -> bool:
@@ -221,20 +247,16 @@ def _is_gateway(host: str, table: RoutingTable) -> bool:
     return True
 
 
-def resolve(name: str, namespace: str, request: Request, table: RoutingTable) -> Route:
-    """The one repository that a request means: `name` as the client wrote it, `namespace` from `?ns=`.
+def resolve(name: str, namespace: str, host: HostMeaning, table: RoutingTable) -> Route:
+    """Return the one repository that a request means.
 
-    Raises OciError: 404 NAME_UNKNOWN for an unknown registry or host name, 400 for contradicting signals and
-    for a name that breaks the grammar.
+    `name` is the repository as the client wrote it, `namespace` the value of `?ns=`. Raises OciError: 404 NAME_UNKNOWN
+    for an unknown registry, 400 for contradicting signals and for a name that breaks the grammar.
     """
-    by_host = resolve_host(request, table)
+    by_host = host.upstream
     by_namespace = known(namespace, table) if namespace else None
     by_path, rest = _split(name, table)
-    # The host name of the public URL is the gateway's own: listing it for an upstream only says what it means
-    # when nothing else does. Any other listed host name means its upstream and nothing else.
-    host_is_firm = by_host is not None and not _is_gateway(request.host, table)
-
-    if by_namespace and by_host and host_is_firm and by_host != by_namespace:
+    if by_namespace and by_host and host.is_exclusive and by_host != by_namespace:
         raise contradiction(
             f"the host name means {by_host.name}, ?ns= means {by_namespace.name}",
             by_host.name,
@@ -244,41 +266,41 @@ def resolve(name: str, namespace: str, request: Request, table: RoutingTable) ->
         raise contradiction(
             f"the path means {by_path.name}, ?ns= means {by_namespace.name}", by_path.name, by_namespace.name
         )
-    # Docker Hub has no namespace with a dot, so on the default upstream's host name a registry host in the path
-    # has one meaning only; another upstream's host name with a foreign registry is a mistake.
-    if by_path and by_host and host_is_firm and by_path != by_host and by_host.name != table.default:
+    # Docker Hub has no namespace with a dot. So on a host name of the default upstream, a registry host in the path can
+    # only mean that registry. On a host name of another upstream it is a mistake.
+    if by_path and by_host and host.is_exclusive and by_path != by_host and by_host.name != table.default:
         raise contradiction(
             f"the host name means {by_host.name}, the path means {by_path.name}", by_host.name, by_path.name
         )
 
-    place = by_path or by_namespace or by_host or table.by_name(table.default)
-    if place is None:  # settings guarantee a default; an empty table knows nothing
+    upstream = by_path or by_namespace or by_host or table.by_name(table.default)
+    if upstream is None:  # settings guarantee a default upstream, but a table can be empty
         raise _unknown_registry(table.default, table)
     repository = rest if by_path else name
     first, slash, _ = repository.partition("/")
-    if place.name == table.default and slash and reference.names_registry(first):
+    if upstream.name == table.default and slash and reference.names_registry(first):
         if second := table.by_name(first):
-            raise contradiction(f"the path means {place.name} and {second.name}", place.name, second.name)
+            raise contradiction(f"the path means {upstream.name} and {second.name}", upstream.name, second.name)
         raise _unknown_registry(first, table)
-    if place.library:
+    if upstream.library:
         repository = reference.complete_library(repository)
-    reference.check_repository(repository, place.name)
-    return Route(place.name, repository, name, namespace)
+    reference.check_repository(repository, upstream.name)
+    return Route(upstream.name, repository, name, namespace)
 
 
-def _split(name: str, table: RoutingTable) -> tuple[Place | None, str]:
+def _split(name: str, table: RoutingTable) -> tuple[RoutedUpstream | None, str]:
     first, slash, rest = name.partition("/")
     if slash and reference.names_registry(first):
         return table.by_name(first), rest
     return None, name
 
 
-def known(registry: str, table: RoutingTable) -> Place:
-    """The upstream of a registry host. Raises OciError 404 NAME_UNKNOWN."""
-    place = table.by_name(registry)
-    if place is None:
+def known(registry: str, table: RoutingTable) -> RoutedUpstream:
+    """Return the upstream with this registry host. Raises OciError 404 NAME_UNKNOWN when there is none."""
+    upstream = table.by_name(registry)
+    if upstream is None:
         raise _unknown_registry(registry, table)
-    return place
+    return upstream
 
 
 def _unknown_registry(registry: str, table: RoutingTable) -> OciError:
@@ -292,12 +314,12 @@ def _unknown_registry(registry: str, table: RoutingTable) -> OciError:
 
 
 def json_key(registry: str) -> str:
-    """A registry host quoted as a TOML key."""
+    """Return a registry host as a quoted TOML key, cut to 255 characters."""
     return '"' + registry[:255].replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def contradiction(message: str, *registries: str) -> OciError:
-    """The 400 for two signals that name different registries."""
+    """Return the OciError 400 for two signals that name different registries."""
     return OciError(
         400,
         Code.NAME_INVALID,

@@ -1,8 +1,8 @@
-"""Token scopes: parse what a client asks for, narrow it to pull, and write what an upstream is asked for.
+"""Token scopes: parse what a client asks for, and write the scope that an upstream is asked for, limited to pull.
 
-Pure. Distribution "Token Scope Documentation": `type:name:action,action`, several joined by spaces; a name may
-hold a colon (`host:5000/app`), so the first and the last colon divide.
-Invariant: what leaves this module grants nothing but `pull`.
+Pure. Distribution, "Token Scope Documentation": a scope is `type:name:action,action`, and several scopes are joined by
+spaces. A name may contain a colon (`host:5000/app`), so the parts are divided at the first and at the last colon.
+Invariant: no scope that this module writes allows more than `pull`.
 """
 
 import re
@@ -10,12 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PULL = "pull"
-MAX_SCOPES = 16  # docker asks for one or two; more is somebody making work
+MAX_SCOPES = 16  # docker asks for one or two; a client that asks for more than 16 only causes work
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One resource scope as asked for: `repository`, its name as the client wrote it, the actions."""
+    """One resource scope that a client asks for.
+
+    `kind` is the resource type, such as `repository`; `name` is the repository as the client wrote it.
+    """
 
     kind: str
     name: str
@@ -23,12 +26,12 @@ class Scope:
 
     @property
     def wants_pull(self) -> bool:
-        """Whether pull is among the actions; `*` stands for every action."""
+        """Whether the scope asks to pull from a repository. The action `*` stands for every action."""
         return self.kind == "repository" and bool(self.actions & {PULL, "*"})
 
 
 def parse_scope(text: str) -> Scope | None:
-    """One scope, or None when it is not of the form `type:name:actions`."""
+    """Parse one scope. Return None when the text is not of the form `type:name:actions`."""
     kind, first, rest = text.partition(":")
     name, last, actions = rest.rpartition(":")
     kind = kind.partition("(")[0]  # `repository(plugin)`: the class does not matter for pulling
@@ -38,22 +41,25 @@ def parse_scope(text: str) -> Scope | None:
 
 
 def parse_scopes(values: Iterable[str]) -> list[Scope]:
-    """Every well-formed scope of repeated and of space-joined parameters, at most MAX_SCOPES of them."""
+    """Return the well-formed scopes of all `scope` parameters, at most MAX_SCOPES.
+
+    Each value may contain several scopes, joined by spaces.
+    """
     found = [scope for value in values for text in value.split() if (scope := parse_scope(text))]
     return found[:MAX_SCOPES]
 
 
 def pull_scope(repository: str) -> str:
-    """`repository:NAME:pull`."""
+    """Return the scope for pulling from a repository: `repository:NAME:pull`."""
     return f"repository:{repository}:{PULL}"
 
 
 def narrow_upstream_scope(asked: str, repository: str) -> str:
-    """The scope to ask an upstream's token service for, given the scope of its challenge.
+    """Return the scope to ask an upstream's token service for, given the scope in the upstream's challenge (`asked`).
 
-    Only pull on the one repository; a scope of the upstream's own making that is not a resource scope is kept
-    (public.ecr.aws challenges with `scope="aws"`). An upstream that demands push or another repository gets
-    neither.
+    The result allows pulling from `repository` and nothing else, even when the challenge demands push or another
+    repository. Words in `asked` that are not resource scopes are kept, because they are the upstream's own
+    (public.ecr.aws challenges with `scope="aws"`). `repository` may be empty.
     """
     opaque = [text for text in asked.split() if re.fullmatch(r"[A-Za-z0-9_.-]+", text)]
     own = [pull_scope(repository)] if repository else []

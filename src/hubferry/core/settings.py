@@ -1,8 +1,8 @@
-"""One frozen Settings: every option with its type, default and help line, and the built-in upstreams.
+"""All settings as one frozen `Settings`: every option with its type, default and help line; the built-in upstreams.
 
-Pure. The dataclasses below are the only place where an option is written down: `hubferry config show` is made from
-them, and docs/configuration.md is held against them. Names are a contract. Not here: reading values (values.py),
-putting layers together (layers.py).
+Pure. The dataclasses below are the only place where options are declared: `hubferry config show` is generated from
+them, and docs/configuration.md is checked against them. Users rely on the names, so names must not change. Not here:
+reading values (values.py), combining the sources of settings (settings_sources.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,10 +16,13 @@ from hubferry.core.values import Duration, Size, TagTtls, format_toml, toml_key
 
 
 def option(default: Any, help_line: str, *, secret: bool = False, **metadata: Any) -> Any:
-    """A field with its help line. `choices` lists the allowed values, `check` names a rule of CHECKS.
+    """Return a dataclass field for an option, with its help line.
 
-    A `secret` is never shown, neither by `config show` nor by the section's representation, and white space around
-    it is dropped: what prints or pipes one ends it with a newline.
+    `choices` are the allowed values. `check` is the name of a rule in `values.CHECKS`. An option with `only_worker` has
+    a meaning on Cloudflare Workers only: servers refuse it and do not show it.
+
+    A `secret` is never shown, neither by `config show` nor by the `repr` of its section. White space around it is
+    dropped, because programs that print a secret or pass it through a pipe end it with a newline.
     """
     if isinstance(default, list):
         raise TypeError("defaults are immutable: use a tuple")
@@ -29,14 +32,14 @@ def option(default: Any, help_line: str, *, secret: bool = False, **metadata: An
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """[server]"""
+    """The options of the section `[server]`."""
 
     listen: tuple[str, ...] = option(
         ("127.0.0.1:5000",), "address and port, or a list of them: 127.0.0.1:5000, [::]:5000", check="listen"
     )
     public_url: str = option(
         "",
-        "what realms and pages name, e.g. https://hub.example.com; empty: what the client said",
+        "base URL that token realms and the page show, e.g. https://hub.example.com; empty: taken from the request",
         check="url",
     )
     tls_cert: str = option("", "PEM file with the certificate chain; empty: plain HTTP")
@@ -44,7 +47,7 @@ class ServerSettings:
     workers: int = option(1, "worker processes", check="positive")
     trusted_proxies: tuple[str, ...] = option(
         (),
-        "networks whose X-Forwarded-For, -Proto and -Host are believed, e.g. 127.0.0.1/32",
+        "networks of proxies whose X-Forwarded-For, -Proto and -Host are trusted, e.g. 127.0.0.1/32",
         check="networks",
     )
     metrics_from: tuple[str, ...] = option(
@@ -55,13 +58,17 @@ class ServerSettings:
         Duration(30.0), "how long running pulls may go on after SIGTERM before they are cut"
     )
     write_timeout: Duration = option(
-        Duration(30.0), "a client that takes nothing of what lies ready for it for so long is cut", check="span"
+        Duration(30.0),
+        "a client that accepts no data for this long, although some is ready, is disconnected",
+        check="span",
     )
     min_client_rate: Size = option(
-        Size(1024), "bytes a second that a client takes at least over a write_timeout, or it is cut; 0B: any"
+        Size(1024), "minimum speed of a client in bytes a second, averaged over a write_timeout; 0B: no minimum"
     )
     connections_per_address: int = option(
-        256, "connections that one address may have to a worker process; 0: any; trusted_proxies: any", check="count"
+        256,
+        "maximum connections of one address to a worker process; 0: no limit; trusted_proxies have none",
+        check="count",
     )
     log_format: str = option(
         "auto",
@@ -77,12 +84,12 @@ class ServerSettings:
 
 @dataclass(frozen=True)
 class UpstreamSettings:
-    """[upstreams."NAME"]: NAME is what people write in front of the image."""
+    """The options of a section `[upstreams."NAME"]`. NAME is the registry host that people write before an image."""
 
     url: str = option("", "base URL of the registry; empty: https://NAME", check="url")
     default: bool = option(False, "answers requests that name no registry; exactly one upstream has it")
     hosts: tuple[str, ...] = option((), "host names whose requests go to this upstream", check="hosts")
-    library: bool = option(False, "complete single names: busybox -> library/busybox")
+    library: bool = option(False, "add library/ to single names: busybox -> library/busybox")
     mirrors: tuple[str, ...] = option((), "base URLs tried in order when url fails", check="urls")
     username: str = option("", "the gateway's own account there, used for anonymous clients")
     password_file: str = option("", "file with the password or access token of username")
@@ -96,21 +103,21 @@ class UpstreamSettings:
         False, "allow the upstream, its realm and its redirects on private or loopback addresses"
     )
     realm_hosts: tuple[str, ...] = option(
-        (), "further hosts that its token realm may be on, beside its own registrable domain", check="realm_hosts"
+        (), "more hosts on which its token realm may be, besides its own registrable domain", check="realm_hosts"
     )
-    search_url: str = option("", "where `docker search` is answered from; empty: it is not", check="url")
-    connect_timeout: Duration = option(Duration(5.0), "for DNS, TCP and the proxy together", check="span")
-    tls_timeout: Duration = option(Duration(5.0), "for the TLS handshake", check="span")
-    response_timeout: Duration = option(Duration(20.0), "for the first byte of an answer's header", check="span")
-    read_timeout: Duration = option(Duration(15.0), "between two pieces of a body", check="span")
+    search_url: str = option("", "URL of the search API for `docker search`; empty: no search", check="url")
+    connect_timeout: Duration = option(Duration(5.0), "time limit for DNS, TCP and the proxy together", check="span")
+    tls_timeout: Duration = option(Duration(5.0), "time limit for the TLS handshake", check="span")
+    response_timeout: Duration = option(Duration(20.0), "time limit for the header of an answer", check="span")
+    read_timeout: Duration = option(Duration(15.0), "time limit between two pieces of a body", check="span")
     min_rate: Size = option(
-        Size(1024), "bytes a second that a body gives at least over a read_timeout of waiting for it; 0B: any"
+        Size(1024), "minimum speed of a body in bytes a second, averaged over a read_timeout of waiting; 0B: no minimum"
     )
 
 
 @dataclass(frozen=True)
 class AccessSettings:
-    """[access]"""
+    """The options of the section `[access]`: who may pull, and the key that seals tokens."""
 
     login: str = option(
         "upstream",
@@ -130,42 +137,48 @@ class AccessSettings:
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """[cache]"""
+    """The options of the section `[cache]`: what is kept, how much, and for how long it may answer."""
 
     enabled: bool = option(True, "false: stream through, keep nothing")
     dir: str = option("./data", "folder for what hubferry keeps")
-    max_size: Size = option(Size(20 * 2**30), "hard cap of what is kept")
-    min_free: Size = option(Size(2**30), "what is always left free on the disk")
-    max_unwatched: Size = option(Size(2**30), "how much of a blob is fetched on when nobody wants it any longer")
+    max_size: Size = option(Size(20 * 2**30), "maximum size of the cache")
+    min_free: Size = option(Size(2**30), "space that is always left free on the disk")
+    max_unwatched: Size = option(Size(2**30), "how much more of a blob is fetched after its last client has left")
     patience: Duration = option(
-        Duration(60.0), "how long a download that broke off is tried again without progress", check="span"
+        Duration(60.0), "how long a download that broke off is retried without progress", check="span"
     )
     connections: int = option(
-        6, "how many connections fetch one large blob where that is faster; 1: one", check="positive"
+        6, "maximum connections for one large blob, where several are faster; 1: always one", check="positive"
     )
-    parallel_from: Size = option(Size(16 * 2**20), "what is left of a blob that has several connections, at least")
+    parallel_from: Size = option(Size(16 * 2**20), "minimum remaining size for which a blob gets several connections")
     prefetch: bool = option(True, "fetch the layers of an image as soon as a client begins to pull it")
     complete: bool = option(
-        True, "then fetch what other clients need of it: manifests of all platforms, attestations, what refers to it"
+        True,
+        "after a pull also fetch what other clients need: manifests of all platforms, attestations, what refers to it",
     )
     tag_ttl: Duration = option(Duration(60.0), "how long a tag is answered without asking the upstream")
     tag_ttls: TagTtls = option(TagTtls(), "the same for images that match a pattern; the first match counts")
     public_ttl: Duration = option(
         Duration(3600.0),
-        "how long what an upstream showed everybody is given to everybody before it is asked again whether it may be",
+        "how long public content is served before the upstream is asked again whether it is still public",
         check="span",
     )
-    stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a tag is answered when the upstream cannot")
+    stale_if_error: Duration = option(Duration(7 * 86400.0), "how long a kept tag is served while the upstream fails")
     unknown_referrers: str = option(
         "absent",
-        "when nobody can say what refers to a kept image: absent: nothing does, and pulls go on; error: what failed",
+        "if it is unknown what refers to a kept image: absent: answer as if nothing did; error: pass on the failure",
         choices=("absent", "error"),
+    )
+    max_copied: Size = option(
+        Size(256 * 1024),
+        "largest blob that is copied to the data centre's cache; copying costs 6 to 10 ms of CPU time for each MB",
+        only_worker=True,
     )
 
 
 @dataclass(frozen=True)
 class WarmSettings:
-    """[warm]"""
+    """The options of the section `[warm]`: the images that are kept warm."""
 
     images: tuple[str, ...] = option((), "images that a server keeps warm, e.g. nginx:1.27, ghcr.io/owner/app:1")
     platforms: tuple[str, ...] = option(
@@ -176,23 +189,23 @@ class WarmSettings:
     referrers: Size = option(
         Size(64 * 2**20), "how much of what refers to an image (signatures, SBOMs) is fetched with it; 0B: nothing"
     )
-    every: Duration = option(Duration(6 * 3600.0), "how often it looks whether they changed", check="span")
+    every: Duration = option(Duration(6 * 3600.0), "how often the server checks whether they changed", check="span")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be configured, resolved and checked."""
+    """All settings, resolved from their sources and checked (settings_sources.resolve)."""
 
     server: ServerSettings
     upstreams: Mapping[str, UpstreamSettings]
     access: AccessSettings
     cache: CacheSettings
     warm: WarmSettings
-    no_proxy: NoProxy = field(default_factory=NoProxy)  # of the environment, which is not hubferry's alone: no option
+    no_proxy: NoProxy = field(default_factory=NoProxy)  # NO_PROXY is for every program, so it is not an option of ours
 
     @property
     def default_upstream(self) -> str:
-        """The name of the upstream that answers requests without a registry."""
+        """The name of the upstream for requests that name no registry."""
         return next(name for name, upstream in self.upstreams.items() if upstream.default)
 
 
@@ -215,19 +228,20 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "mcr.microsoft.com": {},
         "nvcr.io": {},
         "public.ecr.aws": {},
-        # linuxserver.io's name for ghcr.io/linuxserver: it challenges with GitHub's realm
+        # linuxserver.io's name for ghcr.io/linuxserver: its challenges name GitHub's token realm
         "lscr.io": {"realm_hosts": ["ghcr.io"]},
     }
 )
 
 
 def describe(settings: Settings) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-    """Every section of resolved settings: its TOML name and (key, value as TOML, help line); secrets masked."""
+    """Yield every section of a server's settings: its TOML name, and its options as (key, TOML value, help line).
+
+    Secrets are masked.
+    """
     for section in SECTIONS:
-        yield (
-            section,
-            [_shown(f, getattr(getattr(settings, section), f.name)) for f in fields(SECTIONS[section])],
-        )
+        meant = [f for f in fields(SECTIONS[section]) if not f.metadata.get("only_worker")]
+        yield section, [_shown(f, getattr(getattr(settings, section), f.name)) for f in meant]
     for name, upstream in settings.upstreams.items():
         shown = [_shown(f, getattr(upstream, f.name)) for f in fields(UpstreamSettings)]
         yield f"upstreams.{toml_key(name)}", shown
@@ -238,6 +252,6 @@ def _shown(f: Field[Any], value: Any) -> tuple[str, str, str]:
         value = MASK
     elif isinstance(value, str) and "//" in value:
         value = mask_userinfo(value)
-    elif isinstance(value, tuple) and f.name != "images":  # where @ stands before a digest
+    elif isinstance(value, tuple) and f.name != "images":  # in images, @ stands before a digest
         value = tuple(map(mask_userinfo, value))
     return f.name, format_toml(value), f.metadata["help"]

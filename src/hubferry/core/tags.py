@@ -1,8 +1,8 @@
-"""Pages of a tag list: clamp what is asked, order and cut what an upstream answers.
+"""Pages of a tag list: limit what a client may ask for, and sort and cut what an upstream answers.
 
-Pure. OCI distribution specification, "Listing Tags": lexical order, `n` and `last`, a `Link` to the next page.
-Some upstreams ignore `n` and `last` (distribution 2.8 answers every tag at once), so pages are cut here when the
-answer is not one already. CVE-2023-2253: an unbounded `n` is memory spent for nothing.
+Pure. OCI distribution specification, "Listing Tags": lexical order, the parameters `n` and `last`, and a `Link` to the
+next page. Some upstreams ignore `n` and `last` (distribution 2.8 returns all tags at once), so the page is cut here
+when the upstream did not do it. CVE-2023-2253: an unbounded `n` wastes memory.
 """
 
 import re
@@ -16,22 +16,22 @@ from hubferry.core.errors import Code, OciError
 from hubferry.core.reference import is_tag
 
 MAX_PAGE = 1000
-CURSOR = "~"  # no tag begins with it
-MAX_LINK = 8192  # characters of a Link that are worth reading
-SORTED_AT_ONCE = 10_000  # sorting keeps the interpreter to itself: of so many tags, some milliseconds
-MAX_LAST = 2048  # some registries (ECR) use opaque markers of several hundred characters
+CURSOR = "~"  # marks a `last` that is no tag but the upstream's own position; no tag begins with it
+MAX_LINK = 8192  # characters; a longer Link is ignored
+SORTED_AT_ONCE = 10_000  # sorting holds the interpreter lock: for this many tags it takes some milliseconds
+MAX_LAST = 2048  # characters; some registries (ECR) use opaque markers of several hundred
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is asked for: at most `size` tags (None: as many as the upstream gives) after `last`."""
+    """The page that a client asks for: at most `size` tags (None: as many as the upstream gives) after `last`."""
 
     size: int | None
     last: str
 
     def query(self) -> str:
-        """The query string for the upstream."""
-        # an empty page is asked for as one of one tag, which still shows whether the repository is there
+        """Return the query string to ask the upstream with."""
+        # for an empty page one tag is asked for, which still shows whether the repository exists
         pairs = [("n", str(self.size or 1))] if self.size is not None else []
         if self.last.startswith(CURSOR):
             pairs += [(key, value) for key, value in parse_qsl(self.last[1:]) if key not in ("n", "ns")]
@@ -41,7 +41,10 @@ class Page:
 
 
 def parse_page(n: str, last: str) -> Page:
-    """Clamp `n` to 0..MAX_PAGE. Raises OciError 400 when it is no number or `last` is too long."""
+    """Return the page for the parameters `n` and `last` of a request; `n` is limited to MAX_PAGE.
+
+    Raises OciError 400 when `n` is not a number or `last` is too long.
+    """
     if len(last) > MAX_LAST:
         raise OciError(400, Code.NAME_INVALID, f"invalid `last`: it has at most {MAX_LAST} characters")
     if not n:
@@ -53,17 +56,18 @@ def parse_page(n: str, last: str) -> Page:
 
 @dataclass(frozen=True, slots=True)
 class TagPage:
-    """A page for the client: the tags in order, and the `last` of the next page (empty: there is none)."""
+    """A page for the client: the tags in order, and the `last` that asks for the next page (empty: there is none)."""
 
     tags: list[str]
     next_last: str
 
 
 def decide_page(asked: Page, tags: Sequence[str], following: str) -> TagPage:
-    """The client's page out of an upstream's tags and what it asks the next page with (`next_last` of its Link).
+    """Return the client's page, made from an upstream's answer.
 
-    An upstream without a Link whose answer holds tags up to `last`, or more than `n`, did not paginate: it is
-    done here.
+    `following` is what asks the upstream for its next page (`next_last` of its Link), or empty when it sent no Link. In
+    that case the answer may contain tags up to `last`, or more than `n` tags, because the upstream does not paginate.
+    Then the page is cut here.
     """
     if asked.size == 0:
         return TagPage([], "")
@@ -78,17 +82,18 @@ def decide_page(asked: Page, tags: Sequence[str], following: str) -> TagPage:
 
 
 def _in_order(tags: Sequence[str]) -> Iterator[str]:
-    """Each tag once, sorted."""
+    """Yield each tag once, sorted."""
     runs = [sorted(tags[at : at + SORTED_AT_ONCE]) for at in range(0, len(tags), SORTED_AT_ONCE)]
-    while len(runs) > 1:  # two that are sorted are merged by the same function, in one pass
+    while len(runs) > 1:  # `sorted` merges two sorted runs in one pass
         runs = [sorted(chain.from_iterable(runs[at : at + 2])) for at in range(0, len(runs), 2)]
     return (tag for tag, _ in groupby(chain.from_iterable(runs)))
 
 
 def next_last(link: str | None) -> str:
-    """What to ask the next page with, from an upstream's `Link: <...>; rel="next"`; empty: there is none.
+    """Return what asks for the next page, taken from an upstream's `Link: <...>; rel="next"`; empty: there is none.
 
-    Its `last`; or, where the registry counts in a way of its own (quay.io: `next_page`), its query behind CURSOR.
+    It is the `last` parameter in the link. Where the registry has another way to mark a position (quay.io:
+    `next_page`), it is CURSOR followed by the link's query.
     """
     if link is None or len(link) > MAX_LINK:
         return ""
@@ -104,13 +109,13 @@ def next_last(link: str | None) -> str:
 
 
 def next_query(size: int | None, last: str) -> str:
-    """The query string of the next page."""
+    """Return the query string for the next page, for the `Link` header to the client."""
     pairs = {"last": last} if size is None else {"last": last, "n": str(size)}
     return urlencode(pairs, quote_via=quote)
 
 
 def parse_tags(body: bytes) -> list[str]:
-    """The tags of an upstream's answer. Raises ValueError when it is not a tag list."""
+    """Return the tags in an upstream's answer. Raises ValueError when the body is not a tag list."""
     document = parse_json(body)
     tags = document.get("tags") if isinstance(document, dict) else None
     if tags is None and isinstance(document, dict) and "name" in document:

@@ -1,8 +1,8 @@
-"""What a client says to the token endpoint, by GET or POST.
+"""Parse requests to the token endpoint, by GET or by POST.
 
-Pure. Distribution token specification for GET, its OAuth2 variant for POST (protocol, "Tokens"): scopes are
-repeated parameters in the one and joined by spaces in the other, podman does both. A POST that we do not support
-is refused with 404, the only status on which containerd and BuildKit fall back to GET.
+Pure. GET follows the distribution token specification, POST its OAuth2 variant. Several scopes are
+repeated parameters in the former and joined by spaces in the latter; podman does both. A POST that is not supported is
+refused with 404, because that is the only status on which containerd and BuildKit try GET instead.
 """
 
 import base64
@@ -18,17 +18,17 @@ MAX_FORM = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """Scopes asked for, and the credential that came along (None: anonymous)."""
+    """The scopes that a client asks for, and the credential that it sent (None: anonymous)."""
 
     scopes: tuple[Scope, ...]
     credential: Credential | None
 
 
 def parse_basic(authorization: str | None) -> Credential | None:
-    """The credential of `Authorization: Basic`, None for another scheme.
+    """Return the credential in `Authorization: Basic`, or None for no header or another scheme.
 
-    Raises OciError 401 when the header is Basic but unreadable. An empty name and password count as anonymous:
-    docker sends them for a registry it was never logged in to.
+    An empty name with an empty password counts as no credential, because docker sends that to a registry that it was
+    never logged in to. Raises OciError 401 when the scheme is Basic but the credential cannot be read.
     """
     scheme, _, value = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
@@ -44,15 +44,15 @@ def parse_basic(authorization: str | None) -> Credential | None:
 
 
 def from_query(params: tuple[tuple[str, str], ...], authorization: str | None) -> TokenRequest:
-    """A GET request."""
+    """Parse a GET request, given its decoded query parameters and its `Authorization` header."""
     scopes = parse_scopes(value for key, value in params if key == "scope")
     return TokenRequest(tuple(scopes), parse_basic(authorization))
 
 
 def from_form(body: bytes, authorization: str | None) -> TokenRequest:
-    """A POST request (application/x-www-form-urlencoded).
+    """Parse a POST request (application/x-www-form-urlencoded), given its body and its `Authorization` header.
 
-    Raises OciError 404 for a grant that is not `password`, 400 for a form that cannot be read.
+    Raises OciError: 404 for a `grant_type` that is not `password`, 400 for a form that cannot be read.
     """
     try:
         form = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=64, errors="strict")

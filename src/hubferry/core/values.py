@@ -1,6 +1,7 @@
-"""Values of settings: sizes, durations, addresses, URLs; reading, checking and writing them.
+"""Values of settings (sizes, durations, addresses, URLs): parse, check and format them.
 
-Pure. Every refusal is a ValueError whose text says what to write instead; no text repeats a password or key.
+Pure. A value that is refused raises ValueError, whose text says what to write instead. No such text repeats a password
+or key.
 """
 
 import base64
@@ -19,7 +20,7 @@ from hubferry.core.proxy import parse_proxy
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be used: one line naming source, key and remedy."""
+    """A setting that cannot be used. The message is one line with the source, the key and the remedy."""
 
     def __init__(self, key: str, problem: str, source: str = "") -> None:
         self.key = key
@@ -30,7 +31,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Size:
-    """A number of bytes, written `20GiB`."""
+    """A number of bytes. Its text form is such as `20GiB`, in the largest unit without a fraction."""
 
     size_bytes: int
 
@@ -43,7 +44,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Duration:
-    """A span of time, written `60s`, `1.5h`, `7d`."""
+    """A span of time in seconds. Its text form is such as `90s` or `7d`, in the largest unit without a fraction."""
 
     seconds: float
 
@@ -56,7 +57,7 @@ class Duration:
 
 @dataclass(frozen=True)
 class TagTtls:
-    """How long tags are answered: patterns of images, in the order written, each with its duration."""
+    """The TTLs of tags by image: pairs of a pattern of image names and a duration, in the order they were written."""
 
     rows: tuple[tuple[str, Duration], ...] = ()
 
@@ -70,7 +71,10 @@ UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_size(text: str) -> Size:
-    """`20GiB`, `1.5GB`, `512B`. A number without a unit is no size. Raises ValueError with the remedy."""
+    """Parse a size such as `20GiB`, `1.5GB` or `512B`.
+
+    Raises ValueError with the remedy, also for a number without a unit.
+    """
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([A-Za-z]*)", text.strip())
     if match is not None and not match[2]:
         number = match[1]
@@ -84,7 +88,7 @@ def parse_size(text: str) -> Size:
 
 
 def parse_duration(text: str) -> Duration:
-    """`500ms`, `60s`, `5m`, `1.5h`, `7d`. Raises ValueError with the remedy."""
+    """Parse a duration such as `500ms`, `60s`, `5m`, `1.5h` or `7d`. Raises ValueError with the remedy."""
     match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)", text.strip())
     if match is None:
         raise ValueError(f"{shown(text)} is no duration: write a number and ms, s, m, h or d, such as 60s or 7d")
@@ -92,7 +96,10 @@ def parse_duration(text: str) -> Duration:
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """`127.0.0.1:5000`, `[::]:5000`, `:5000` -> host and port. Raises ValueError with the remedy."""
+    """Parse an address such as `127.0.0.1:5000`, `[::]:5000` or `:5000`. Return its host and its port.
+
+    Raises ValueError with the remedy.
+    """
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535 or (":" in host and host[0] != "["):
         raise ValueError(f"{shown(text)} is no address: write HOST:PORT, such as 127.0.0.1:5000 or [::]:5000")
@@ -103,17 +110,17 @@ TOKEN_KEY_BYTES = 32
 
 
 def parse_token_key(text: str) -> bytes:
-    """The key that seals tokens: 32 bytes in base64url or base64, with or without padding. Raises ValueError."""
+    """Parse the key that seals tokens: 32 bytes in base64url or base64, with or without padding. Raises ValueError."""
     text = text.strip()
     if not re.fullmatch(r"[A-Za-z0-9_+/-]{43}=?", text):
         raise ValueError("expected base64url of 32 bytes; `openssl rand -base64 32 | tr '+/' '-_'` makes one")
-    return base64.urlsafe_b64decode(text[:43] + "=")  # takes both alphabets
+    return base64.urlsafe_b64decode(text[:43] + "=")  # accepts both alphabets
 
 
 def parse_accounts(text: str) -> list[tuple[str, str]]:
-    """`user:password` of each line; empty lines and those that begin with # count for nothing.
+    """Parse the lines `user:password` of an accounts file. Empty lines and lines that begin with # are skipped.
 
-    Raises ValueError that names the line, and nothing that stands in it.
+    Raises ValueError with the number of the line, but without its content.
     """
     accounts = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -129,12 +136,12 @@ def parse_accounts(text: str) -> list[tuple[str, str]]:
 
 
 def toml_key(name: str) -> str:
-    """A name as a TOML key: bare where TOML allows it, else quoted."""
+    """Return a name as a TOML key: without quotes where TOML allows that, else in quotes."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
 
 
 def format_toml(value: Any) -> str:
-    """A resolved value as TOML writes it."""
+    """Return the value of a resolved setting in TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, TagTtls):
@@ -159,7 +166,10 @@ TRUTH = {
 
 
 def convert(raw: Any, f: Field[Any]) -> Any:
-    """A value of TOML, environment or command line as the option's type. Raises ValueError with the remedy."""
+    """Convert a value from TOML, the environment or the command line to the type of option `f`, and check it.
+
+    Raises ValueError with the remedy.
+    """
     value = _typed(raw, f.type)
     if f.metadata["secret"]:
         value = value.strip()
@@ -214,7 +224,7 @@ def _strings(raw: Any, kind: Any) -> tuple[Any, ...]:
 
 
 def _tag_ttls(raw: Any) -> TagTtls:
-    """A table, or the text `PATTERN=DURATION, PATTERN=DURATION` of the environment."""
+    """Convert a TOML table, or the text `PATTERN=DURATION, PATTERN=DURATION` from the environment."""
     if isinstance(raw, TagTtls):
         return raw
     if isinstance(raw, str):
@@ -240,7 +250,7 @@ _PATTERN = re.compile(r"(?:[A-Za-z0-9._/:*?-]|\[!?[A-Za-z0-9._-]+\])+")
 
 
 def _check_pattern(pattern: str) -> None:
-    """Refuse what can match no image, which is always REGISTRY/REPOSITORY:TAG."""
+    """Raise ValueError for a pattern that can match no image. The names of images are REGISTRY/REPOSITORY:TAG."""
     if not _PATTERN.fullmatch(pattern) or not ("/" in pattern or "*" in pattern):
         raise ValueError(
             f"{shown(pattern)} is no pattern of images: write docker.io/library/*, docker.io/*:1.* or *:latest"

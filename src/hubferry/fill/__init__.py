@@ -1,17 +1,18 @@
-"""One writer, many readers: blobs being downloaded and everybody who wants them.
+"""Fills: blobs that are being downloaded, each with one writer and many readers.
 
-fills.Fills      every fill of this process; the only thing that pull uses
-  fill.Fill      one blob: leads or follows
-    lead         continues what is there or begins, checks, commits
-    connections  one connection, or several where one is slow
-      crew       what several do together
-      segments   which range is fetched next
-      links      what is known of the ways to upstreams
-      intake     where the bytes of all of them go
-      source     one range as an unbroken stream
-    writer       hash and write on a thread
-      places     whose turn it is
-    progress     what readers may read
-    reader       readers of the growing file
-  parts          what is needed of upstream and disk
+What is indented is used by what stands above it:
+
+fills.Fills        every fill of this process: the `Fills` port, which is all that pull uses
+  slots            how many fills run at once, and whose turn it is to write
+  services         what all fills share
+  fill.Fill        one blob, led by this process or followed
+    lead           the leader: continues a partial file or begins one, checks the digest, commits
+    opened         the partial file as this fill has it open
+    parallel/      one connection, or several where one is slow (see there)
+      source       one range as an unbroken stream
+    writer         writes and hashes on threads
+    progress       what readers may read
+    reader         readers of the growing file
+  segment          one range of a blob
+  parts            what a fill needs of the disk, as Protocols
 """

@@ -1,6 +1,6 @@
-"""The file of one fill as it is opened, replaced by another, looked at and closed; its work is done on threads.
+"""The partial file of one fill: opened, replaced, looked at and closed, with the blocking work on threads.
 
-Only whoever leads removes the file. Readers share one opening (`shared`), which lasts until the last of them is gone.
+Only the leader removes the file. All readers share one opening (`shared`), which lasts until the last of them is gone.
 """
 
 import asyncio
@@ -21,7 +21,10 @@ Args = TypeVarTuple("Args")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a follower sees of another process's fill."""
+    """What a follower sees of another process's fill, at one moment.
+
+    `written_bytes` is how far the file is whole, `size_bytes` how long the blob will be; None: not known.
+    """
 
     standing: Standing
     written_bytes: int
@@ -29,7 +32,7 @@ class Look:
 
 
 class OpenedFile:
-    """The opening of the file of one (upstream, digest)."""
+    """The partial file of one (upstream, digest), as this process has it open."""
 
     def __init__(self, upstream: str, digest: str, partials: Partials, pool: ThreadPoolExecutor) -> None:
         self._upstream = upstream
@@ -40,15 +43,15 @@ class OpenedFile:
 
     @property
     def partial(self) -> Partial:
-        """The file itself. Raises StoreFailure when it could not be opened."""
+        """The open file. Raises StoreFailure when it is not open."""
         if self.shared is None:
             raise StoreFailure("the file of a blob under way is not open")
         return self.shared.partial
 
     async def open(self) -> Standing:
-        """Open the file, another one in place of one that was open, and find out who writes it.
+        """Open the file, or open it anew in place of the one that was open, and return who writes it.
 
-        Readers who wait for its first bytes will read the new one. Raises StoreFailure.
+        Readers that wait for its first bytes will read the new one. Raises StoreFailure.
         """
         for _ in range(MAX_OPENINGS):
             standing = await self.on_thread(self._reopen)
@@ -57,17 +60,17 @@ class OpenedFile:
         raise StoreFailure("the file of a blob under way vanishes as soon as it is opened")
 
     async def begin_anew(self) -> None:
-        """Remove the file, which is ours, and begin another. Raises StoreFailure."""
+        """Remove the file, which this process leads, and open a new one in its place. Raises StoreFailure."""
         await self.on_thread(self.partial.discard)
         if await self.open() != "ours":
             raise StoreFailure("another process took the file of a blob that was to begin anew")
 
     async def look(self) -> Look:
-        """What became of the file meanwhile; that may be that it is ours now. Raises StoreFailure."""
+        """Return what became of another process's fill; it is ours when its leader has gone. Raises StoreFailure."""
         return await self.on_thread(self._look)
 
     async def remove(self, *, only_empty: bool = False) -> None:
-        """Remove the file, which is ours."""
+        """Remove the file, which this process leads; with `only_empty` only when it holds no bytes."""
 
         def remove() -> None:
             if not only_empty or not self.partial.length_bytes():
@@ -76,12 +79,18 @@ class OpenedFile:
         await self.on_thread(remove)
 
     async def abandon(self) -> None:
-        """Remove the file, which is ours and right, but cannot be kept."""
+        """Remove the file, which this process leads: its bytes are right so far, but cannot be kept."""
         await self.on_thread(self.partial.abandon)
 
-    async def on_thread(self, work: Callable[[Unpack[Args]], T], *args: *Args) -> T:
-        """Blocking work; whoever is cancelled waits for its end, because it uses the file."""
-        job = asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+    async def on_thread(
+        self, work: Callable[[Unpack[Args]], T], *args: *Args, pool: ThreadPoolExecutor | None = None
+    ) -> T:
+        """Run blocking work on a thread, and return its result.
+
+        A caller that is cancelled still waits for the end of the work, because that uses the file. `pool` is for long
+        work.
+        """
+        job = asyncio.get_running_loop().run_in_executor(pool or self._pool, work, *args)
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -91,25 +100,28 @@ class OpenedFile:
             raise
 
     def give_back(self) -> None:
-        """Let others write the file; it is closed when its last reader is gone, and nobody new may read it."""
+        """Release the lock, so that another process may write the file, and admit no new readers.
+
+        The file is closed when its last reader is gone.
+        """
         shared, self.shared = self.shared, None
         if shared is not None:
             shared.partial.release()
             shared.give_back()
 
     def _reopen(self) -> Standing:
-        # assigned here, so that it is closed also when whoever waits for this is cancelled
+        # assigned on the thread, so that the file is closed even when the caller is cancelled meanwhile
         if self.shared is None:
             partial = self._partials.open_partial(self._upstream, self._digest)
             self.shared = SharedFile(partial, self._pool)
         else:
-            opened = self._partials.open_partial(self._upstream, self._digest)  # may fail: the old one stays then
+            opened = self._partials.open_partial(self._upstream, self._digest)  # may fail: then the old one stays
             self.shared.partial.close()
             self.shared.partial = opened
         return self.shared.partial.standing()
 
     def _look(self) -> Look:
-        # before the lock is looked at: if it is held then, what this says was said by whoever holds it
+        # the length before the lock: when the lock is held after that, its holder has written this length
         length_bytes = self.partial.length_bytes()
         standing = self.partial.standing()
         declared = self.partial.declared()

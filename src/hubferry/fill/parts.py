@@ -1,6 +1,6 @@
-"""What a fill needs of its surroundings, as Protocols: an upstream's answer, and the file of a blob under way.
+"""What a fill needs of the disk, as Protocols: partial files (store/partial.py), and where they are (store/blobs.py).
 
-`store.partial.PartialFile` is the file, `pull.kept_blobs` makes the answers; neither is imported here.
+Also here: how hard a fill tries (`Effort`).
 """
 
 from collections.abc import Sequence
@@ -9,138 +9,115 @@ from typing import Literal, Protocol
 
 from hubferry.ports import Region
 
-HELD_BACK_BYTES = 64 * 1024  # what no reader gets before the digest matches
+HELD_BACK_BYTES = 64 * 1024  # the end of a blob, which no reader gets before the digest matches
 PIECE_BYTES = 2**20  # the most that a connection gives at once
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How hard a fill tries."""
+    """How hard a fill tries: its patience with an upstream, and how many connections it opens."""
 
-    patience_s: float = 60.0  # without progress
+    patience_s: float = 60.0  # how long it goes on without progress
     connections: int = 6  # at most, for one blob
-    parallel_from_bytes: int = 16 * 2**20  # when less is left of a blob, it has one
+    parallel_from_bytes: int = 16 * 2**20  # with less left, a blob has one connection
 
 
+# who writes a partial file, or what became of it: see the table in fill.py
 Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
 
 
-class Readable(Protocol):
-    """A body as it arrives."""
-
-    async def read(self) -> bytes | None:
-        """The next piece, None at the end. Raises UpstreamFailure."""
-
-    async def close(self) -> None:
-        """End it; may be repeated."""
-
-
-class Fetched(Protocol):
-    """An upstream's answer: the blob from `start_bytes` (0 when it knows no Range) to where was asked, or its end."""
-
-    @property
-    def start_bytes(self) -> int:
-        """Where the body begins."""
-
-    @property
-    def size_bytes(self) -> int | None:
-        """How long the whole blob is, if the upstream says so."""
-
-    @property
-    def body(self) -> Readable:
-        """From there on."""
-
-
-class Fetch(Protocol):
-    """Asks the upstream: see ports.Fetch."""
-
-    async def __call__(self, start: int, end: int | None = None) -> Fetched:
-        """Raises UpstreamFailure for what may be tried again, OciError for an answer."""
-
-
 class Declared(Protocol):
-    """What is known of a file under way: the blob's size, and the hash that its first `checked_bytes` had."""
+    """What the sidecar of a partial file says: the blob's size, and the hash that its first `checked_bytes` had."""
 
     @property
     def size_bytes(self) -> int | None:
-        """How long the whole blob is, if known."""
+        """The size of the whole blob in bytes; None: not known."""
 
     @property
     def checked_bytes(self) -> int:
-        """Up to where `checked_hash` was taken."""
+        """How many bytes from the start of the file `checked_hash` is the hash of."""
 
     @property
     def checked_hash(self) -> str:
-        """Hexadecimal; empty when none was taken."""
+        """The hash of those bytes, hexadecimal; empty when none was taken."""
 
 
 class Partial(Protocol):
-    """The file of a blob under way: see store/partial.py. Blocks unless said. Raises StoreFailure."""
+    """The partial file of one blob: see store/partial.py.
+
+    A method may block unless it says that it does not. Raises StoreFailure.
+    """
 
     def standing(self) -> Standing:
-        """Who writes it; tries to become that."""
+        """Return who writes the file, after trying to become that: "ours" means that this process holds the lock."""
 
     def expect(self, held_bytes: int, size_bytes: int | None) -> None:
-        """So much is there, and it will be so long if known: have room for what comes next. Raises NoRoom."""
+        """Reserve room for what comes next, given how much is there and how long the blob will be (None: not known).
+
+        Raises NoRoom when there cannot be room for all of it.
+        """
 
     def final_exists(self) -> bool:
-        """Whether the blob is kept already."""
+        """Return whether the blob is already kept under its final name."""
 
     def length_bytes(self) -> int:
-        """How far it is whole."""
+        """Return how many bytes from the start of the file are whole, without a gap."""
 
     def go_ahead(self) -> bool:
-        """Have ranges written beyond that; False when that cannot be."""
+        """Allow ranges to be written beyond what is whole; False when the file system does not allow that."""
 
     def note_front(self, length_bytes: int) -> None:
-        """So far it is whole."""
+        """Record that the first `length_bytes` of the file are whole."""
 
-    def settle(self, known_bytes: int = 0) -> int:
-        """Cut off what an earlier writer wrote beyond that, but for what is known to be whole; how long it is now."""
+    def cut_to_whole(self, known_bytes: int = 0) -> int:
+        """Cut off what an earlier writer wrote beyond what is whole, and return how long the file is now.
+
+        Nothing of the first `known_bytes` is cut off: those are known to be whole.
+        """
 
     def declared(self) -> Declared | None:
-        """What is known of it; None: its bytes mean nothing."""
+        """Return what the sidecar says; None when nothing is known, so that the bytes in the file are of no use."""
 
     def declare(self, size_bytes: int | None, checked_bytes: int = 0, checked_hash: str = "") -> None:
-        """Make that known."""
+        """Write the sidecar: the blob's size, and the hash (hexadecimal) of the first `checked_bytes`."""
 
     def read_cached(self, offset: int, size_bytes: int) -> bytes | None:
-        """Does not block: None when it would."""
+        """Return up to `size_bytes` when the last of them is in memory, so that most are; else None. Hardly blocks."""
 
     def region(self, offset: int, size_bytes: int) -> Region | None:
-        """Does not block: None when reading it would."""
+        """Return a part of the file to be sent without reading it, if its last byte is in memory; else None.
 
-    def took(self, size_bytes: int) -> None:
-        """A reader is about to be given so much. Does not block; raises when the bytes had to make room."""
+        Does not block.
+        """
 
     def read(self, offset: int, size_bytes: int) -> bytes:
-        """Fewer bytes, or none, at the end."""
+        """Return up to `size_bytes` from `offset`: fewer, or none, at the end of the file."""
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
-        """All of them, one after the other."""
+        """Write all pieces, one after the other, from `offset` on."""
 
     def commit(self, length_bytes: int, actual_digest: str) -> None:
-        """Make it the blob, durably."""
+        """Check length and digest, and give the file its final name, durably."""
 
     def discard(self) -> None:
-        """Remove it; to whoever follows it was wrong."""
+        """Remove the file as wrong: its followers see "discarded"."""
 
     def abandon(self) -> None:
-        """Remove it; to whoever follows it was right so far, and cannot be kept."""
+        """Remove the file as right so far, but not to be kept: its followers see "abandoned"."""
 
     def release(self) -> None:
-        """Let others write it."""
+        """Release the lock, so that another process may write the file."""
 
     def close(self) -> None:
-        """Give it back."""
+        """Close the file, which also releases its lock."""
 
 
 class Partials(Protocol):
-    """Where the files of blobs under way are: see store/blobs.py. Blocks. Raises StoreFailure."""
+    """Opens partial files: see store/blobs.py. Blocks. Raises StoreFailure."""
 
     def open_partial(self, upstream: str, digest: str) -> Partial:
-        """The file of a blob, created if need be."""
+        """Return the partial file of a blob, created if need be."""
 
 
 class WrongContent(Exception):
-    """What the upstream gives is not the blob: nothing of it may be kept or delivered."""
+    """What the upstream gives is not the blob: none of it may be kept or delivered."""

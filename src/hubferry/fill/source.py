@@ -1,12 +1,15 @@
 """One range of a blob as an unbroken stream of pieces, from an upstream that may break off.
 
-What broke off is continued with a Range at the exact byte, after pauses that grow (core/backoff.py), for as long as
-that gets anywhere: it is hopeless after `patience_s` without progress. An upstream that says how long to wait is
-obeyed, or given up when that is too long. An answer that begins elsewhere, or that says another size than the blob has,
-is never used: it is one more failure, for what one mirror or cache says once is not yet what the blob is. One from the
-beginning, of an upstream that knows no Range, is skipped up to here by whoever is alone and refused by whoever is one
-of several (RangesRefused), who does not wait either where there are too many (ConnectionRefused).
-Not here: what the bytes are (writer.py), who fetches which range (connections.py).
+A body that breaks off is continued with a Range at the exact byte, after pauses that grow (core/backoff.py), for as
+long as that makes progress. After `patience_s` without progress it is given up. When the upstream says how long to
+wait, that is obeyed, or the range is given up when the wait would be too long.
+
+An answer that begins at another offset, or that states another size than the blob has, is never used. It counts as one
+more failure, because what one mirror or cache says once is not yet what the blob is. An upstream that knows no Range
+answers from the beginning of the blob: a source that is alone skips the bytes that it has, and a source that is one of
+several refuses the answer (RangesRefused). One of several does not wait either when the upstream answers that there are
+too many requests (ConnectionRefused).
+Not here: what the bytes are (writer.py), who fetches which range (parallel/).
 """
 
 import asyncio
@@ -16,25 +19,26 @@ import time
 from hubferry.core.backoff import decide_pause
 from hubferry.core.errors import OciError
 from hubferry.core.quota import retry_after_s
-from hubferry.fill.parts import Fetch, Fetched, WrongContent
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.fill.parts import WrongContent
+from hubferry.fill.segment import Segment
+from hubferry.ports import Cause, Fetch, Fetched, UpstreamFailure
 
-PROGRESS_BYTES = 16 * 1024  # an upstream that gives less than that each time is as good as dead
+PROGRESS_BYTES = 16 * 1024  # an upstream that gives less than this each time is as good as dead
 LATER = frozenset({408, 429, 502, 503, 504})  # answers to a resumption that may be different the next time
-TOO_MANY = frozenset({429, 503})  # to one of several: it will be so for as long as there are as many
-NO_RANGES = frozenset({416, 501})  # to a range that lies within the blob
+TOO_MANY = frozenset({429, 503})  # answers to one of several: they stay so for as long as there are as many
+NO_RANGES = frozenset({416, 501})  # answers to a range that lies within the blob
 
 
 class RangesRefused(UpstreamFailure):
-    """The upstream does not give a part of the blob."""
+    """The upstream does not give a part of the blob, only the whole."""
 
 
 class ConnectionRefused(UpstreamFailure):
-    """The upstream takes no further connection, or no further request, beside those that it has."""
+    """The upstream takes no further connection or request beside those that it has already."""
 
 
 class Source:
-    """The bytes of a blob from `offset` to `end` (None: to its end)."""
+    """The bytes of a blob from `offset` up to the end of `segment` (None: to the end of the blob)."""
 
     def __init__(
         self,
@@ -44,31 +48,42 @@ class Source:
         *,
         size_bytes: int | None,
         fetched: Fetched | None = None,
-        end: int | None = None,
+        segment: Segment | None = None,
         patience_s: float,
         is_alone: bool = True,
     ) -> None:
-        """`fetched` is the first answer, which may begin before `offset`; without one it is asked for.
+        """`fetched` is the first answer, which may begin before `offset`; without it the source asks for one.
 
-        `size_bytes` is what is known of the whole blob without it. `is_alone`: nobody else fetches another range.
+        `size_bytes` is the size of the whole blob as far as it is known without `fetched`. The end of `segment` may
+        move while the source runs: nearer, or on into what the open answer goes on with. `is_alone` says that no other
+        connection fetches a range of the blob.
         """
         self._fetch = fetch
         self._upstream = upstream
         self.offset = offset
-        self.end = end  # may be lowered while it runs, and raised up to where was asked
-        self.asked_end = None if fetched is not None else end
+        self.segment = segment
+        self.asked_end = None if fetched is not None else self.end
         self.patience_s = patience_s
         self.is_alone = is_alone
         self._skip_bytes = 0 if fetched is None else offset - fetched.start_bytes
         self._fetched = fetched
-        self._rest = b""  # what was read beyond an end that came nearer
+        self._rest = b""  # what was read beyond the segment's end, because that had moved nearer
         self.size_bytes = fetched.size_bytes if size_bytes is None and fetched is not None else size_bytes
         self._tries = 0
         self._resumed_at = offset
         self._failing_since_s: float | None = None
 
+    @property
+    def end(self) -> int | None:
+        """The offset in the blob where the source ends; None: at the end of the blob."""
+        return None if self.segment is None else self.segment.end
+
     async def next_piece(self) -> bytes | None:
-        """The next bytes, None at the end. Raises UpstreamFailure when it is hopeless, WrongContent."""
+        """Return the next bytes, None at the end.
+
+        Raises UpstreamFailure when there is no hope to go on, and WrongContent when the blob is longer than was
+        declared.
+        """
         while not self._is_over:
             try:
                 piece = await self._read()
@@ -84,18 +99,18 @@ class Source:
                 piece = piece[skipped:]
             if piece and (taken := self._take(piece)):
                 return taken
-            await asyncio.sleep(0)  # skipping at full speed must not starve everybody else
+            await asyncio.sleep(0)  # skipping at full speed must not starve all other tasks
         return None
 
     async def close(self) -> None:
-        """End the transfer; may be repeated."""
+        """End the transfer that is open, if any. May be called again."""
         fetched, self._fetched, self._rest = self._fetched, None, b""
         if fetched is not None:
             await fetched.body.close()
 
     @property
     def goes_on(self) -> bool:
-        """Whether the answer that is being read has more than was wanted of it."""
+        """Whether the answer that is being read goes on beyond `offset`."""
         return self._fetched is not None and (self.asked_end is None or self.asked_end > self.offset)
 
     @property
@@ -104,7 +119,7 @@ class Source:
         return limit is not None and self.offset >= limit
 
     def _take(self, piece: bytes) -> bytes:
-        """As much of a piece as is wanted."""
+        """Return as much of a piece as belongs to the range, and keep the rest aside. Raises WrongContent."""
         if self.end is not None and self.offset + len(piece) > self.end:
             taken = max(self.end - self.offset, 0)
             piece, self._rest = piece[:taken], piece[taken:]
@@ -114,6 +129,7 @@ class Source:
         return piece
 
     async def _read(self) -> bytes | None:
+        """Return the next piece of the open answer, None at its end. Raises UpstreamFailure when it ends too early."""
         piece: bytes | None
         if self._fetched is None:
             raise UpstreamFailure(Cause.CUT, self._upstream, "the body was closed")
@@ -126,12 +142,17 @@ class Source:
         return piece
 
     async def _resume(self, failure: UpstreamFailure) -> None:
+        """Ask for the bytes from `offset` on until there is an answer to go on with.
+
+        Pauses between tries. Raises UpstreamFailure when `patience_s` has passed without progress, or when a refusal is
+        final.
+        """
         loop = asyncio.get_running_loop()
         if self._failing_since_s is None or self.offset - self._resumed_at >= PROGRESS_BYTES:
             self._tries, self._failing_since_s = 0, loop.time()
         told_s: float | None = None
         while True:
-            # as many as fail together do not come back together, and nothing here is secret
+            # random, so that sources that failed together do not come back together; nothing here is secret
             pause_s = decide_pause(self._tries, random.random()) if told_s is None else told_s  # noqa: S311
             if loop.time() + pause_s > self._failing_since_s + self.patience_s:
                 raise failure if told_s is None else self._too_long(told_s, failure)
@@ -151,9 +172,12 @@ class Source:
                 return
 
     def _refused(self, error: OciError) -> tuple[UpstreamFailure, float | None]:
-        """What a refusal means, and how long the upstream asks to wait. Raises when it will not be different later."""
+        """Return the failure that a refusal means, and the seconds that the upstream asks to wait (None: not said).
+
+        Raises UpstreamFailure when the answer will not be different later.
+        """
         failure = UpstreamFailure(Cause.CUT, self._upstream, f"and answered: {error.message}")
-        # what is unknown to clients reaches them as 502, with what the upstream said in its detail
+        # a status that clients do not know was turned into 502, and the detail holds what the upstream said
         said = error.detail.get("status") if isinstance(error.detail, dict) else None
         if (error.status in NO_RANGES or said in NO_RANGES) and not self.is_alone:
             raise RangesRefused(Cause.PROTOCOL, self._upstream, f"it gives no ranges: {error.message}") from None
@@ -163,17 +187,18 @@ class Source:
         if error.status not in LATER:
             raise failure from None
         if isinstance(error.detail, dict) and "cause" in error.detail:
-            return failure, None  # nobody answered: what it says is our own advice to clients
+            return failure, None  # no upstream answered: the Retry-After in it is our own advice to clients
         if error.status in TOO_MANY and not self.is_alone:
             raise ConnectionRefused(failure.cause, self._upstream, failure.detail) from None
         return failure, retry_after_s(error.headers, time.time())
 
     def _too_long(self, told_s: float, failure: UpstreamFailure) -> UpstreamFailure:
+        """Return the failure of an upstream that asks to wait longer than the patience that is left."""
         told = f"asks to wait {told_s:.0f} s, and a download that broke off waits {self.patience_s:.0f} s in all"
         return UpstreamFailure(failure.cause, self._upstream, f"{told}: {failure.detail}")
 
     async def _accept(self, fetched: Fetched) -> None:
-        """Go on with an answer, or close it. Raises UpstreamFailure."""
+        """Go on with an answer. One that cannot be used is closed, and UpstreamFailure is raised."""
         size_bytes = fetched.size_bytes
         problem: UpstreamFailure | None = None
         if size_bytes is not None and self.size_bytes not in (None, size_bytes):

@@ -1,1 +1,1 @@
-"""What people see of a gateway, the same in every shell: templates, and how they are filled in."""
+"""The pages that people see at a gateway, the same in both shells: templates, and the code that fills them in."""

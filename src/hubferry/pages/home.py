@@ -1,7 +1,7 @@
-"""The home page, robots.txt, and what goes along with them.
+"""The home page, robots.txt, and the headers that are sent with them.
 
-The page is hubferry's own, names itself, asks for nothing, and robots are denied: pages that look like Docker
-Hub's get domains flagged (docs/design.md, "Pages").
+The page looks like hubferry's own, says what it is, and asks for no input; robots are kept out. A domain whose pages
+look like Docker Hub's gets flagged as a fraud (docs/design.md, "Pages").
 """
 
 from jinja2 import Environment
@@ -17,20 +17,20 @@ SECURITY = {
     "referrer-policy": "no-referrer",
     "x-robots-tag": "noindex, nofollow",
 }
-# compiled when the module is imported: a Worker has a second for that, and 10 ms for a request
+# compiled when the module is imported: a Worker has a second of CPU time for that, but only 10 ms for a request
 _PAGE = Environment(autoescape=True).from_string(HOME)
 ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
 class HomePage:
-    """The home page of one gateway."""
+    """The home page of one gateway, which differs by the host name that it is asked for at."""
 
     def __init__(self, table: RoutingTable, public_url: str) -> None:
         self._table = table
         self._public_url = public_url
 
     def render(self, asked: Request) -> str:
-        """HTML for a request as the client made it, behind its proxies."""
+        """Return the HTML for a request, given as the client made it (see core.client.behind_proxy)."""
         place = self._table.by_host(asked.host)
         base = public_base(asked, self._public_url, host_is_listed=place is not None)
         place = place or self._table.by_name(self._table.default)

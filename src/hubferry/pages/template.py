@@ -1,4 +1,4 @@
-"""The home page as a Jinja template. A module and not a file, because a Worker has no files to read."""
+"""The home page as a Jinja template. It is a module and not a file, because a Worker cannot read files."""
 
 HOME = """\
 <!doctype html>
@@ -27,7 +27,7 @@ form and asks for no password on this page.<br>
 docker pull {{ host }}/nginx:latest{% else %}docker pull {{ host }}/OWNER/IMAGE:TAG{% endif %}{% for name in registries[:2] %}
 docker pull {{ host }}/{{ name }}/OWNER/IMAGE:TAG{% endfor %}</pre>
 <p>Names without a registry mean <strong>{{ registry.name }}</strong>.
-<span lang="zh">不写仓库时默认为 <strong>{{ registry.name }}</strong>。</span></p>
+<span lang="zh">不写镜像仓库时默认为 <strong>{{ registry.name }}</strong>。</span></p>
 
 <h2>Or make it Docker's mirror <span lang="zh">或者设为 Docker 的镜像加速地址</span></h2>
 <p><code>/etc/docker/daemon.json</code>, then <code>systemctl restart docker</code>:</p>
@@ -35,11 +35,11 @@ docker pull {{ host }}/{{ name }}/OWNER/IMAGE:TAG{% endfor %}</pre>
 <p>For Docker 29 and every registry: <code>/etc/docker/certs.d/_default/hosts.toml</code>; for containerd from 2.2 on:
 <code>/etc/containerd/certs.d/_default/hosts.toml</code>. Older versions of containerd: without
 <code>"referrers"</code>.<br>
-<span lang="zh">Docker 29 写入 <code>/etc/docker/certs.d/_default/hosts.toml</code>，containerd 2.2 及以上写入 <code>/etc/containerd/certs.d/_default/hosts.toml</code>，对所有仓库生效；更早的 containerd 请去掉 <code>"referrers"</code>。</span></p>
+<span lang="zh">Docker 29 写入 <code>/etc/docker/certs.d/_default/hosts.toml</code>，containerd 2.2 及以上写入 <code>/etc/containerd/certs.d/_default/hosts.toml</code>，对所有镜像仓库生效；更早的 containerd 请去掉 <code>"referrers"</code>。</span></p>
 <pre>[host."{{ base }}"]
   capabilities = ["pull", "resolve", "referrers"]</pre>
 
-<h2>Registries <span lang="zh">可用的仓库</span></h2>
+<h2>Registries <span lang="zh">可用的镜像仓库</span></h2>
 <ul>
   <li>{{ registry.name }}</li>{% for name in registries %}
   <li>{{ name }}</li>{% endfor %}

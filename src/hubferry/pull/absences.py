@@ -6,10 +6,10 @@ upstream request each. In memory only, and not for long.
 
 from collections.abc import Hashable
 
+from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import OciError
 from hubferry.core.freshness import NEGATIVE_TTL_S
 from hubferry.ports import Clock
-from hubferry.pull.lately import Lately
 
 
 class Absences:
@@ -17,14 +17,14 @@ class Absences:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: Lately[tuple[float, OciError]] = Lately()
+        self._known: BoundedMap[tuple[float, OciError]] = BoundedMap()
 
     def note(self, key: Hashable, error: OciError) -> None:
-        """Remember a 404."""
+        """Remember that `key` was answered with this 404."""
         self._known.put(key, (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew()))
 
     def find(self, key: Hashable) -> OciError | None:
-        """The 404 that still holds, if there is one."""
+        """Return the 404 for `key` that is not older than NEGATIVE_TTL_S, None when there is none."""
         known = self._known.get(key)
         if known is None:
             return None

@@ -13,19 +13,15 @@ Not here: the image itself (warm.py, prefetch.py).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from hubferry.core import headers as head
 from hubferry.core.descriptors import Contents, Descriptor, parse_contents
 from hubferry.core.errors import OciError
-from hubferry.core.http import Request, get
 from hubferry.core.manifest import ManifestProblem
 from hubferry.ports import BlobStore, StoreFailure, UpstreamFailure
-from hubferry.pull.answer import Trail
-from hubferry.pull.kept_manifests import SAVING
-from hubferry.pull.lists import ListSource, wanted_referrers
-from hubferry.pull.manifests import ManifestSource
-from hubferry.pull.parsing import parsed
 from hubferry.pull.referrers import NO_LISTS
-from hubferry.pull.target import Target
+from hubferry.pull.results import Absent, ListSource, ManifestQuery, ManifestSource
+from hubferry.remote.lists import referrers_query
+from hubferry.remote.parsing import parsed
+from hubferry.remote.target import Target
 
 MAX_OTHERS = 200  # manifests beside one image: the largest official ones have some thirty, and as many attestations
 MAX_BLOBS = 500  # of these and of what refers to the image
@@ -36,11 +32,9 @@ MAX_REFERRERS = 50  # of one image
 SPARE_SHARE = 0.5  # of an upstream's limit: what is left below that is for pulls
 LITTLE_LEFT = "little is left of the upstream's limit"
 
-_GET = Request("GET", "", "", (("accept", ", ".join(head.ACCEPT_MANIFESTS)),), "http", "", "")
-
 
 class NotWarm(Exception):
-    """Why something is not in the cache."""
+    """Something could not be kept; the message says why."""
 
 
 @dataclass
@@ -72,26 +66,26 @@ class Companions:
         lists: ListSource,
         store: BlobStore,
         *,
-        share: Callable[[Target], float],
+        quota_left: Callable[[Target], float],
         referrers_bytes: int,
     ) -> None:
-        """`share` is what is left of an upstream's limit, from 0 to 1; `referrers_bytes` a bound for each image."""
+        """`quota_left` says what is left of an upstream's limit, from 0 to 1; `referrers_bytes` bounds each image."""
         self._manifests = manifests
         self._lists = lists
         self._store = store
-        self._share = share
+        self._quota_left = quota_left
         self._referrers_bytes = referrers_bytes
 
     async def manifest(self, target: Target, reference: str) -> tuple[str, bytes]:
-        """A manifest, kept now, with its digest. Raises OciError, NotWarm."""
-        trail = Trail()
-        answer = await self._manifests.answer(_GET, target, reference, trail)
-        digest = get(answer.headers, "docker-content-digest") or ""
-        if trail.outcome == "stale" and trail.problem != SAVING:
-            raise NotWarm(f"only what was kept of it answers: {trail.problem}")
-        if not isinstance(answer.body, bytes) or not await is_kept(self._store, digest):
+        """Have a manifest kept; return its digest and content. Raises OciError, NotWarm."""
+        found = await self._manifests.find(target, ManifestQuery(reference))
+        if isinstance(found, Absent):
+            raise found.refusal
+        if found.failure is not None:
+            raise NotWarm(f"only what was kept of it answers: {found.failure.message}")
+        if found.content is None or not await is_kept(self._store, found.info.digest):
             raise NotWarm("its manifest cannot be kept: the log says why (store_failed)")
-        return digest, answer.body
+        return found.info.digest, found.content
 
     async def find(self, target: Target, root: str, chosen: Sequence[str]) -> Found:
         """The companions of an index, or an image, of which these images were chosen."""
@@ -133,8 +127,8 @@ class Companions:
                 await self._add_others(target, contents, subjects, found, depth + 1)
 
     async def _must_save(self, target: Target, entry: Descriptor) -> bool:
-        """Whether a manifest would cost a pull of which not many are left."""
-        return self._share(target) < SPARE_SHARE and not await is_kept(self._store, entry.digest)
+        """Return whether fetching this manifest would use up a rate limit of which less than SPARE_SHARE is left."""
+        return self._quota_left(target) < SPARE_SHARE and not await is_kept(self._store, entry.digest)
 
     async def _add_manifest(self, target: Target, digest: str, found: Found) -> Contents:
         """What a manifest refers to; nothing when the upstream does not have it. Raises OciError, NotWarm."""
@@ -172,12 +166,12 @@ class Companions:
 
     async def _referrers(self, target: Target, subject: str) -> tuple[Descriptor, ...]:
         """What refers to a digest; the list is kept then, or its absence. Raises OciError, NotWarm."""
-        trail = Trail()
         try:
-            listed = await self._lists.find(target, wanted_referrers(subject), trail)
-            if trail.outcome == "stale":
-                raise NotWarm(f"it is not known what refers to {subject}: {trail.problem}")
-            return () if listed.absence is not None else (await parsed(listed.body, _contents_of)).manifests
+            found = await self._lists.find(target, referrers_query(subject))
+            if found.failure is not None:
+                raise NotWarm(f"it is not known what refers to {subject}: {found.outcome.problem}")
+            is_absent = found.content.absence is not None
+            return () if is_absent else (await parsed(found.content.body, _contents_of)).manifests
         except OciError as error:
             if error.status not in NO_LISTS:
                 raise

@@ -1,202 +1,231 @@
-"""Lists of one repository: its tags, and what refers to a digest. What is asked, and how it is answered.
+"""Lists from what is kept of them: the tags of a repository, and what refers to a digest.
 
-A `ListSource` finds a list; the functions below make the answer of it. Not here: what is kept of lists (kept_lists.py).
+A list, or its absence, answers like a tag: within its TTL without asking, then once for all who ask, and for
+`stale_if_error` in place of an upstream that fails, never in place of its 401, 403 or 404. Its body is content like any
+other. Three things are special to what refers to a digest:
+
+    the list of every type is kept   it answers for each type as well, as it would from a registry that knows no filter
+    401 or 403                       withdraws nothing: registries without this endpoint answer so to everybody
+    nothing is known of it, its      `unknown_referrers`: "absent" says that nothing does, so that the pull of a kept
+    subject is kept, and the         image goes on; "error" relays the failure, for those who would rather not run an
+    upstream fails                   image than run it unverified
+
+A list of what refers to a digest, or its absence, is written down only where that digest is kept, tagged, listed, or
+named by a kept manifest: digests that strangers make up are remembered for moments. Not here: what the upstream is
+asked (remote/lists.py), to whom a list may be shown (rights.py), the tags in its place (referrers.py).
 """
 
-import json
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Protocol
-from urllib.parse import quote, urlencode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import TypeVar
 
-from hubferry.core import headers as head
-from hubferry.core.documents import parse_json
-from hubferry.core.errors import Asked, Code, OciError, relay_error
-from hubferry.core.http import Headers, get
-from hubferry.core.manifest import OCI_INDEX
-from hubferry.core.referrers import check_artifact_type
-from hubferry.core.routing import Endpoint, Route
-from hubferry.core.tags import Page, decide_page, next_last, next_query, parse_page, parse_tags
-from hubferry.ports import TooLarge, Upstream, UpstreamFailure
-from hubferry.pull.answer import Answer, Trail, error_answer, json_answer
-from hubferry.pull.fetch import Fetcher, unreachable
-from hubferry.pull.manifests import unusable
-from hubferry.pull.parsing import parsed
-from hubferry.pull.target import Question, Target, Witness
+from hubferry.core.bounded import MAX_REMEMBERED
+from hubferry.core.errors import OciError, relay_error
+from hubferry.core.freshness import Freshness, Timing, decide_freshness, may_cover
+from hubferry.core.rights import Right
+from hubferry.ports import BlobIndex, Clock, ContentStore, EventLog, ListEntry, StoreFailure
+from hubferry.pull.absences import Absences
+from hubferry.pull.proofs import Proofs
+from hubferry.pull.results import ListResult, Outcome
+from hubferry.pull.rights import Rights, repository_of
+from hubferry.remote.fetch import Fetcher
+from hubferry.remote.lists import MAX_LIST, ListContent, ListQuery, RemoteLists
+from hubferry.remote.target import AnsweredBy, Target
 
-MAX_FILTERS = 256  # characters of OCI-Filters-Applied: names of filters, of which there is one
-MAX_LIST = 8 * 2**20  # bytes; Docker Hub's longest tag lists have some hundred kilobytes
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A list of one repository, or one page of it, as its upstream is asked for it.
+class _Kept:
+    """What is kept of a list for one caller: whether it answers, and if not, whether it covers a failure.
 
-    `name` is path and query below the repository, `unknown` the code of its 404. `subject` is the digest that it is
-    about, empty for tags. `whole` is the name of the list that holds all of this one, empty when there is none.
+    `content` None with `covers`: nothing is known of it, and it may be taken for absent.
     """
 
-    name: str
-    unknown: Code
-    accept: str = ""
-    subject: str = ""
-    whole: str = ""
-
-    def asked_of(self, target: Target) -> Asked:
-        """What is asked, for messages and for the code of a 404."""
-        return Asked(target.origin.name, target.repository, self.subject, self.unknown)
+    content: ListContent | None = None
+    digest: str = ""
+    age_s: float = 0.0
+    answers: bool = False
+    covers: bool = False
 
 
-def wanted_tags(page: Page) -> Wanted:
-    """A page of the tag list."""
-    query = page.query()
-    return Wanted("tags/list" + (f"?{query}" if query else ""), unknown=Code.NAME_UNKNOWN)
+class KeptLists:
+    """A ListSource that answers from kept lists, and asks the upstream (RemoteLists) when they are too old."""
 
-
-def wanted_referrers(digest: str, artifact_type: str = "", page: Page = Page(None, "")) -> Wanted:  # noqa: B008 - frozen
-    """What refers to a digest, of every type or of one."""
-    parts = [urlencode({"artifactType": artifact_type}) if artifact_type else "", page.query()]
-    query = "&".join(part for part in parts if part)
-    whole = f"referrers/{digest}"
-    name = whole + (f"?{query}" if query else "")
-    is_whole = not page.query()
-    return Wanted(
-        name, accept=OCI_INDEX, subject=digest, whole=whole if is_whole else "", unknown=Code.MANIFEST_UNKNOWN
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What an upstream says of a list: its body, or `absence`, when there is no such list.
-
-    `filters` is its `OCI-Filters-Applied`, `next_last` what the next page is asked for with. `extra` are headers for
-    the client, such as those of an answer that is stale.
-    """
-
-    body: bytes = b""
-    media_type: str = ""
-    filters: str = ""
-    next_last: str = ""
-    extra: Headers = ()
-    absence: OciError | None = None
-
-
-class ListSource(Protocol):
-    """Finds lists."""
-
-    async def find(self, target: Target, wanted: Wanted, trail: Trail) -> Listed:
-        """The list, or its absence; says in `trail` how that was found out. Raises OciError for everything else."""
-
-
-class UpstreamLists:
-    """Asks the upstream every time."""
-
-    def __init__(self, fetcher: Fetcher, upstream: Upstream) -> None:
-        self._fetcher = fetcher
+    def __init__(
+        self,
+        upstream: RemoteLists,
+        fetcher: Fetcher,
+        index: BlobIndex,
+        store: ContentStore,
+        *,
+        rights: Rights,
+        timing: Timing,
+        proofs: Proofs,
+        unknown_referrers_are_absent: bool,
+        clock: Clock,
+        log: EventLog,
+    ) -> None:
+        """With `unknown_referrers_are_absent` an unknown list counts as absent while the upstream fails."""
         self._upstream = upstream
+        self._fetcher = fetcher
+        self._index = index
+        self._store = store
+        self._rights = rights
+        self._timing = timing
+        self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)
+        self._proofs = proofs
+        self._unknown_are_absent = unknown_referrers_are_absent
+        self._clock = clock
+        self._log = log
+        self._absences = Absences(clock)
 
-    async def find(self, target: Target, wanted: Wanted, trail: Trail) -> Listed:
+    async def find(self, target: Target, query: ListQuery) -> ListResult:
         """See ListSource."""
-        trail.outcome = "bypass"
-        listed, _ = await self.ask(target, wanted)
-        return listed
 
-    async def ask(self, target: Target, wanted: Wanted) -> tuple[Listed, Witness]:
-        """What the upstream says now, and whether it or a mirror said so. Raises OciError unless it is 200 or 404."""
-        asked = wanted.asked_of(target)
-        sent = ((("accept", wanted.accept),) if wanted.accept else ()) + head.UNENCODED
-        path = f"/v2/{target.repository}/{wanted.name}"
-        obtained = await self._fetcher.obtain(Question(target, asked, "GET", path, sent, "lists"))
-        response = obtained.response
-        if response.status != 200:
-            await response.body.close()
-            error = relay_error(response.status, response.headers, asked)
-            if error.status != 404:
-                raise error
-            return Listed(absence=error), obtained.witness
+        async def ask(kept_digest: str) -> ListResult:
+            content, digest = await self._ask(target, query)
+            return ListResult(content, Outcome("revalidated" if digest and digest == kept_digest else "miss"))
+
+        return await self.find_or_ask(target, query, ask)
+
+    async def find_or_ask(self, target: Target, query: ListQuery, ask: Callable[[str], Awaitable[T]]) -> T | ListResult:
+        """What is kept of a list if that answers, else what `ask` gives, else what is kept if that covers the failure.
+
+        `ask` is told the digest of what is kept, empty when nothing is. Raises OciError.
+        """
+        kept = await self._look_up(target, query)
+        if kept.content is not None and kept.answers:
+            return ListResult(kept.content, Outcome("hit"))
+        absence = self._absences.find(_key(target, query))
+        if absence is not None:
+            return ListResult(ListContent(absence=absence), Outcome("hit"))
         try:
-            body = await self._upstream.read(response, MAX_LIST)
-        except TooLarge:
-            raise unusable(asked, f"its list is larger than {MAX_LIST} bytes") from None
-        except UpstreamFailure as error:
-            raise unreachable(target.origin.name, error) from error
-        received = response.headers
-        listed = Listed(
-            body,
-            head.media_type(get(received, "content-type")),
-            (get(received, "oci-filters-applied") or "")[:MAX_FILTERS],
-            next_last(get(received, "link")),
+            async with self._fetcher.patience(target, is_covered=kept.covers):
+                return await ask(kept.digest)
+        except OciError as error:
+            if not kept.covers or not may_cover(error):
+                raise
+            upstream = target.upstream.name
+            if kept.content is not None:
+                self._log.warning("stale", {"upstream": upstream, "problem": error.message})
+                return ListResult(kept.content, Outcome("stale", error.message), age_s=kept.age_s, failure=error)
+            guess = f"it is not known what refers to {query.subject}, answered as if nothing did"
+            problem = f"{guess} (cache.unknown_referrers): {error.message}"
+            self._log.warning("unknown_referrers", {"upstream": upstream, "problem": problem})
+            absent = ListContent(absence=_absence(target, query))
+            return ListResult(absent, Outcome("stale", problem), failure=error, guess=guess)
+
+    async def note_absence(self, target: Target, query: ListQuery, error: OciError) -> ListContent:
+        """Remember an upstream's 404: for everybody if it is about what is kept and this caller may have it."""
+        self._absences.note(_key(target, query), error)
+        is_gone = not query.subject and await self._index.list_entry(repository_of(target), query.name) is not None
+        if (is_gone and (await self._rights.to_list(target)).covers) or await self.is_held(target, query):
+            entry = ListEntry("", self._clock.time())
+            await self._index.put_list(repository_of(target), query.name, query.subject, entry)
+        return ListContent(absence=error.anew())
+
+    async def _look_up(self, target: Target, query: ListQuery) -> _Kept:
+        right = await self._right(target, query)
+        if right is Right.NONE:
+            return _Kept()
+        repository = repository_of(target)
+        best: ListEntry | None = None
+        for name in dict.fromkeys((query.name, query.whole or query.name)):
+            entry = await self._index.list_entry(repository, name)
+            if entry is not None and (name == query.name or not entry.next_last):
+                best = entry if best is None else max(best, entry, key=lambda one: one.confirmed_at)
+        listed = None if best is None else await self._read(target, query, best)
+        if best is None or listed is None:
+            is_guess = self._unknown_are_absent and bool(query.whole)
+            return _Kept(covers=is_guess and await self.is_held(target, query))
+        age_s = self._clock.time() - best.confirmed_at
+        ttl_s = self._ttl_s(repository.upstream, repository.name, "")
+        return _Kept(
+            listed,
+            best.digest,
+            age_s,
+            answers=right is Right.PROVEN and decide_freshness(age_s, ttl_s) is Freshness.FRESH,
+            covers=age_s <= self._timing.stale_if_error_s,
         )
+
+    async def _read(self, target: Target, query: ListQuery, entry: ListEntry) -> ListContent | None:
+        """Return a kept list with its body, None when the body is gone."""
+        if not entry.digest:
+            return ListContent(absence=_absence(target, query))
+        body = await self._store.read(entry.digest, MAX_LIST)
+        if body is None:
+            return None
+        # it was checked when it was kept, and has the digest that it had then
+        return ListContent(body, entry.media_type, entry.filters, entry.next_last)
+
+    async def _right(self, target: Target, query: ListQuery) -> Right:
+        return await (self._rights.of(target) if query.subject else self._rights.to_list(target))
+
+    async def is_held(self, target: Target, query: ListQuery) -> bool:
+        """Whether this caller may have what a list is about: a manifest that is kept, tagged, or named by what is kept.
+
+        Some clients (oras) ask what refers to a manifest before they ask for that, of which they know by a HEAD.
+        """
+        if not query.subject or not (await self._rights.of(target)).covers:
+            return False
+        repository = repository_of(target)
+        if await self._index.manifest(repository, query.subject) is not None:
+            return True
+        if await self._index.is_tagged(repository, query.subject):
+            return True
+        if await self._index.index_of(repository, query.subject) is not None:
+            return True
+        return await self._index.is_listed(repository, query.subject)
+
+    async def _ask(self, target: Target, query: ListQuery) -> tuple[ListContent, str]:
+        """Ask the upstream, once for all who ask; the list, and the digest it is kept under. Raises OciError."""
+
+        async def ask() -> tuple[ListContent | OciError, str]:
+            asked_at = self._clock.time()
+            try:
+                listed, answered_by = await self._upstream.ask(target, query)
+            except OciError as error:
+                if error.status not in (401, 403):
+                    raise
+                if not query.subject:
+                    await self._rights.note_list(target, asked_at, may=False)
+                return error.anew(), ""
+            if listed.absence is not None:
+                return await self.note_absence(target, query, listed.absence), ""
+            digest = await self._keep(target, query, listed, answered_by)
+            if not query.subject and answered_by == "upstream":
+                await self._rights.note_list(target, asked_at, may=True)
+            return listed, digest
+
+        listed, digest = await self._proofs.once(target, ("list", query.name), ask, lambda _: None)
+        if isinstance(listed, OciError):
+            raise listed.anew()
+        return listed, digest
+
+    async def _keep(self, target: Target, query: ListQuery, listed: ListContent, answered_by: AnsweredBy) -> str:
+        """The digest under which a list is kept now; empty when it is not."""
+        if answered_by == "mirror" and not self._rights.believes_mirrors:
+            return ""
+        if query.subject and not await self.is_held(target, query):
+            return ""  # strangers can make up as many digests as they like
+        digest = f"sha256:{sha256(listed.body).hexdigest()}"
         try:
-            await parsed(body, _check_referrers if wanted.subject else _check_tags)
-        except ValueError:
-            raise unusable(asked, "its list cannot be read") from None
-        return replace(listed, media_type=OCI_INDEX) if wanted.subject else listed, obtained.witness
+            await self._store.write(digest, listed.body)
+        except StoreFailure as error:  # the pull goes on, and the next one asks again
+            self._log.warning("store_failed", {"upstream": target.upstream.name, "problem": str(error)})
+            return ""
+        entry = ListEntry(digest, self._clock.time(), listed.media_type, listed.filters, listed.next_last)
+        await self._index.put_list(repository_of(target), query.name, query.subject, entry)
+        return digest
 
 
-def _check_tags(body: bytes) -> None:
-    """Raises ValueError for what is no list of tags, such as the page of a captive portal."""
-    parse_tags(body)
+def _key(target: Target, query: ListQuery) -> tuple[object, ...]:
+    return repository_of(target), query.name, target.credential
 
 
-def _check_referrers(body: bytes) -> None:
-    """Raises ValueError for what is no list of referrers, such as an error that came with 200."""
-    document = parse_json(body)
-    if not isinstance(document, dict) or not isinstance(document.get("manifests"), list):
-        raise ValueError("not an index")
-
-
-async def answer_tags(lists: ListSource, route: Route, target: Target, endpoint: Endpoint, trail: Trail) -> Answer:
-    """One page of the tag list, in order, with a relative Link to the next one. Raises OciError."""
-    page = parse_page(endpoint.param("n"), endpoint.param("last"))
-    listed = await lists.find(target, wanted_tags(page), trail)
-    if listed.absence is not None:
-        return absence_answer(listed)
-    try:
-        content, last = await parsed(listed.body, partial(_tag_page, route.named, page, listed.next_last))
-    except ValueError:  # only of one that was kept when more was allowed
-        raise unusable(wanted_tags(page).asked_of(target), "its list cannot be read") from None
-    headers = listed.extra
-    if last:
-        following = next_query(page.size, last)
-        if route.namespace:
-            following += f"&ns={route.namespace}"
-        headers += (("link", f'</v2/{route.named}/tags/list?{following}>; rel="next"'),)
-    return json_answer(content, headers)
-
-
-def _tag_page(name: str, page: Page, following: str, body: bytes) -> tuple[bytes, str]:
-    """A page of an upstream's list as a client gets it, and the `last` of the next one (empty: there is none)."""
-    decided = decide_page(page, parse_tags(body), following)
-    tags = ", ".join(f'"{tag}"' for tag in decided.tags)  # no tag has a character that JSON would have to escape
-    return f'{{"name": {json.dumps(name)}, "tags": [{tags}]}}'.encode(), decided.next_last
-
-
-async def answer_referrers(lists: ListSource, route: Route, target: Target, endpoint: Endpoint, trail: Trail) -> Answer:
-    """The index of what refers to a digest; 404 where there is no referrers API. Raises OciError."""
-    types = [value for key, value in endpoint.query if key == "artifactType"]
-    # of several none is asked for: registries differ in what that means, and clients filter what was not filtered
-    artifact_type = check_artifact_type(types[0]) if len(types) == 1 else ""
-    page = parse_page(endpoint.param("n"), endpoint.param("last"))
-    listed = await lists.find(target, wanted_referrers(endpoint.reference, artifact_type, page), trail)
-    if listed.absence is not None:
-        return absence_answer(listed)
-    headers = listed.extra
-    if listed.filters:
-        headers += (("oci-filters-applied", listed.filters),)
-    if listed.next_last:
-        pairs = {"artifactType": artifact_type, "n": str(page.size or ""), "last": listed.next_last}
-        pairs["ns"] = route.namespace or ""
-        following = urlencode({name: value for name, value in pairs.items() if value}, quote_via=quote)
-        link = f'</v2/{route.named}/referrers/{endpoint.reference}?{following}>; rel="next"'
-        headers += (("link", link),)
-    lines = (("content-type", listed.media_type), ("content-length", str(len(listed.body))))
-    return Answer(200, lines + headers, listed.body)
-
-
-def absence_answer(listed: Listed) -> Answer:
-    """The 404 for a list whose `absence` is known, which is news and no failure."""
-    if listed.absence is None:
-        raise AssertionError("the list is there")
-    answer = error_answer(listed.absence)
-    return replace(answer, headers=answer.headers + listed.extra)
+def _absence(target: Target, query: ListQuery) -> OciError:
+    """Return the 404 for a list that the upstream does not have."""
+    return relay_error(404, (), query.asked_of(target))

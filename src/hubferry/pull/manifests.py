@@ -1,155 +1,423 @@
-"""Manifests of one repository, straight from its upstream.
+"""Manifests from what is kept, as far as that may answer.
 
-`describe` is a HEAD (free of Docker Hub's limit), `get` a verified GET. Clients' conditions are answered here, not by
-the upstream. Not here: what is kept of them (kept_manifests.py).
+A tag within its TTL costs no upstream request for a caller whose right is proven; otherwise it costs a HEAD, and a GET
+by digest only for content that is not there. Whatever many ask at the same moment is asked once. When the upstream
+fails, a kept tag answers instead and says so; when it refuses (401, 403, 404), never. Nobody with a kept tag waits long
+for an upstream that is silent, and while it is down nobody but one request in a while asks it. For a proven right,
+content under a digest is served without asking. As an upstream's limit is used up, TTLs stretch (core/quota.py).
+
+A repository gives only what it is known to hold, because its bytes came from there, to whom it was proven to be open
+(rights.py). A HEAD says what a tag means, and proves a caller's right; never that content which is here may be given.
+Length and type of what is kept are decided from its bytes: what a HEAD said of them is only believed of what is not
+here. A caller's 404 hides a kept tag from that caller alone.
 """
 
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 from hubferry.core import headers as head
+from hubferry.core.bounded import MAX_REMEMBERED, BoundedMap
 from hubferry.core.errors import Asked, Code, OciError, relay_error
-from hubferry.core.http import Headers, Request, get
-from hubferry.core.manifest import KNOWN, MAX_BYTES, ManifestProblem, WrongDigest
+from hubferry.core.freshness import Freshness, Timing, decide_freshness, may_cover
+from hubferry.core.manifest import KNOWN, ManifestProblem, decide_kept_media_type
+from hubferry.core.quota import stretched_ttl_s
 from hubferry.core.reference import is_digest
+from hubferry.core.rights import Right
 from hubferry.ports import (
-    Body,
-    Described,
-    Manifest,
-    ManifestReader,
+    UNCOUNTED,
+    Clock,
+    ContentStore,
+    EventLog,
+    Index,
+    ManifestInfo,
     Metrics,
-    TooLarge,
-    Uncounted,
-    UpstreamFailure,
-    UpstreamResponse,
+    Repository,
+    StoreFailure,
+    TagEntry,
 )
-from hubferry.pull.answer import Answer, Trail
-from hubferry.pull.fetch import Fetcher, unreachable
-from hubferry.pull.target import Question, Target, Witness
+from hubferry.pull.absences import Absences
+from hubferry.pull.proofs import Proofs
+from hubferry.pull.results import EVERY_MANIFEST, ManifestQuery, ManifestResult, Outcome
+from hubferry.pull.rights import Rights, repository_of
+from hubferry.remote.manifests import RemoteManifests
+from hubferry.remote.parsing import parsed
+from hubferry.remote.refusals import unusable
+from hubferry.remote.target import AnsweredBy, Target
 
-MAX_LENGTH_DIGITS = 16
-MAX_CUTS = 1  # a manifest that broke off is asked for again: that costs a pull
+NO_MANIFEST = ""  # in the place of a type
+REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
+SAVING = "not asked: little is left of the upstream's limit"
+
+# a manifest, with its content if that is how it was learned
+Learned = TypeVar("Learned", tuple[ManifestInfo, bytes], tuple[ManifestInfo, bytes | None])
 
 
-class ManifestSource(Protocol):
-    """Answers a request for a manifest."""
+@dataclass(frozen=True, slots=True)
+class _KeptTag:
+    """What is kept of a tag for one caller: does it answer, and if not, does it cover a failure, with `content`?"""
 
-    async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
-        """GET or HEAD of a tag or digest. Raises OciError."""
+    entry: TagEntry | None
+    age_s: float
+    ttl_s: float
+    right: Right
+    may_answer: bool
+    covers: bool
+    content: bytes | None
+
+    @property
+    def is_past_ttl(self) -> bool:
+        """Return whether the tag is older than its TTL; when it answers then, that spares the upstream's limit."""
+        return self.age_s >= self.ttl_s
 
 
-class UpstreamManifests:
-    """Asks the upstream for everything."""
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """What an upstream had for clients that cannot read what a tag means (None: nothing), in monotonic seconds."""
 
-    def __init__(self, fetcher: Fetcher, reader: ManifestReader, metrics: Metrics | None = None) -> None:
-        self._fetcher = fetcher
-        self._reader = reader
-        self._metrics = metrics or Uncounted()
+    described: ManifestInfo | None
+    asked_at: float
 
-    async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
+
+class KeptManifests:
+    """A ManifestSource that answers from kept tags and manifests, and asks the upstream for the rest."""
+
+    def __init__(
+        self,
+        upstream: RemoteManifests,
+        index: Index,
+        store: ContentStore,
+        rights: Rights,
+        timing: Timing,
+        *,
+        proofs: Proofs,
+        clock: Clock,
+        log: EventLog,
+        metrics: Metrics = UNCOUNTED,
+    ) -> None:
+        self._upstream = upstream
+        self._index = index
+        self._store = store
+        self._rights = rights
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._timing = timing
+        self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
+        self._proofs = proofs
+        self._absences = Absences(clock)
+        self._conversions: BoundedMap[_Conversion] = BoundedMap()
+        # tags whose new content is not here yet, by that: what they mean now
+        self._moved: BoundedMap[tuple[str, TagEntry]] = BoundedMap()
+        self._types: BoundedMap[str] = BoundedMap()  # of content, decided once
+
+    async def find(self, target: Target, query: ManifestQuery) -> ManifestResult:
         """See ManifestSource."""
-        trail.outcome = "bypass"
-        accept = head.accept(request.headers)
-        if request.method == "HEAD":
-            described = await self.describe(target, reference, accept)
-            if described is not None and described.media_type in KNOWN:
-                return manifest_answer(request, described, None)
-        manifest, _ = await self.get(target, reference, accept)
-        return manifest_answer(request, manifest, manifest.body)
+        repository = repository_of(target)
+        absence = self._absences.find((repository, query.reference, target.credential))
+        if absence is not None:
+            raise absence
+        if is_digest(query.reference):
+            return await self._by_digest(target, repository, query)
+        return await self._by_tag(target, repository, query)
 
-    def share(self, target: Target) -> float:
-        """What is left of the upstream's limit for this caller, from 0 to 1."""
-        return self._fetcher.share(target)
-
-    def patience(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
-        """See Fetcher.patience."""
-        return self._fetcher.patience(target, is_covered=is_covered)
-
-    async def describe(self, target: Target, reference: str, accept: str) -> Described | None:
-        """What a HEAD says; None when the upstream knows no HEAD or does not tell a manifest's length and digest.
-
-        Clients need both and the type: go-containerregistry and oras fail without them. The type is what was said, so
-        it may be none of a manifest's. Raises OciError.
-        """
-        asked = Asked(target.origin.name, target.repository, reference)
-        obtained = await self._fetcher.obtain(Question(target, asked, "HEAD", _path(asked), _headers(accept)))
-        response = obtained.response
-        await response.body.close()
-        if response.status == 405:
-            return None
-        if response.status != 200:
-            raise relay_error(response.status, response.headers, asked)
-        size = get(response.headers, "content-length") or ""
-        digest = get(response.headers, "docker-content-digest") or ""
-        media_type = head.media_type(get(response.headers, "content-type"))
-        if not (size.isdecimal() and len(size) < MAX_LENGTH_DIGITS and is_digest(digest)) or int(size) > MAX_BYTES:
-            return None
-        if is_digest(reference) and digest != reference:
-            raise unusable(asked, f"it names {digest} for it")
-        return Described(digest, media_type, int(size), by_mirror=obtained.witness == "mirror")
-
-    async def get(self, target: Target, reference: str, accept: str) -> tuple[Manifest, Witness]:
-        """A verified manifest, and whose it is.
-
-        Raises OciError, 502 for one that is not what it should be.
-        """
-        asked = Asked(target.origin.name, target.repository, reference)
-        cuts = 0
-        while True:
-            obtained = await self._fetcher.obtain(Question(target, asked, "GET", _path(asked), _headers(accept)))
-            try:
-                return await self._read(asked, obtained.response), obtained.witness
-            except WrongDigest as error:
-                self._metrics.wrong_content(asked.upstream)
-                if not self._fetcher.distrust(target.origin, obtained.base):  # then another base is asked
-                    raise unusable(asked, str(error)) from None
-            except UpstreamFailure as error:
-                cuts += 1
-                if cuts > MAX_CUTS:
-                    raise unreachable(asked.upstream, error) from error
-
-    async def _read(self, asked: Asked, response: UpstreamResponse) -> Manifest:
-        """Raises OciError, WrongDigest, UpstreamFailure."""
-        if response.status != 200:
-            await response.body.close()
-            raise relay_error(response.status, response.headers, asked)
-        said = get(response.headers, "docker-content-digest") or ""
+    async def _by_tag(self, target: Target, repository: Repository, query: ManifestQuery) -> ManifestResult:
+        kept = await self._look_up(target, repository, query)
+        entry, is_fetched = kept.entry, False
         try:
-            return await self._reader.read(response, asked.reference if is_digest(asked.reference) else said)
-        except TooLarge:
-            raise unusable(asked, f"it is larger than {MAX_BYTES} bytes") from None
-        except WrongDigest:
+            if entry is not None and kept.may_answer:
+                self._store.touch(entry.manifest.digest)
+                described, content = entry.manifest, kept.content
+                outcome = Outcome("stale", SAVING) if kept.is_past_ttl else Outcome("hit")
+            else:
+                described, content, outcome = await self._ask_what_it_means(target, repository, query, kept)
+            if not head.accepts(query.accept, described.media_type):
+                return await self._converted(target, query, described)
+            if query.wants_content and content is None:
+                described, content, is_fetched = await self._content_of(target, described, is_covered=kept.covers)
+                outcome = Outcome("miss", outcome.problem) if is_fetched else outcome
+        except OciError as error:
+            if entry is None or not kept.covers or not may_cover(error):
+                raise
+            if not head.accepts(query.accept, entry.manifest.media_type):
+                raise  # what its client cannot read covers nothing
+            self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
+            outcome = Outcome("stale", error.message)
+            return ManifestResult(entry.manifest, kept.content, outcome, age_s=kept.age_s, failure=error)
+        age_s = kept.age_s if kept.may_answer and kept.is_past_ttl else None
+        is_hit = kept.may_answer and not kept.is_past_ttl and not is_fetched
+        reusable_s = min(REUSABLE_S, kept.ttl_s - kept.age_s) if is_hit else 0.0
+        return ManifestResult(described, content, outcome, age_s=age_s, reusable_s=reusable_s)
+
+    async def _ask_what_it_means(
+        self, target: Target, repository: Repository, query: ManifestQuery, kept: "_KeptTag"
+    ) -> tuple[ManifestInfo, bytes | None, Outcome]:
+        """What a tag means now, and its content if that is here or came along. Raises OciError."""
+        entry = kept.entry
+        async with self._upstream.patience(target, is_covered=kept.covers):
+            # the tag is not kept and no right of this caller is known: a HEAD would only be one request more
+            is_new = query.wants_content and entry is None and kept.right is Right.NONE
+            described, content = await self._confirm(target, repository, query.reference, kept, is_new=is_new)
+        if entry is None or entry.manifest.digest != described.digest:
+            return described, content, Outcome("miss")
+        return described, kept.content if content is None else content, Outcome("revalidated")
+
+    async def _converted(self, target: Target, query: ManifestQuery, kept: ManifestInfo) -> ManifestResult:
+        """What the upstream has for a client that cannot read what a tag means, such as docker before it knew OCI.
+
+        It is asked once within the TTL for all who can read the same. Raises OciError.
+        """
+        repository, tag = repository_of(target), query.reference
+        types = head.manifest_types(query.accept)
+        if not types:
+            raise OciError(
+                404,
+                Code.MANIFEST_UNKNOWN,
+                f"{repository.upstream}/{repository.name}:{tag} is a manifest of type {kept.media_type}, which the "
+                f"client does not accept: its Accept header has to name that type, or */*",
+            )
+        key = (repository, tag, kept.digest, types)
+        known = self._conversions.get(key)
+        ttl_s = self._ttl_s(repository.upstream, repository.name, tag)
+        age_s = 0.0 if known is None else self._clock.monotonic() - known.asked_at
+        is_fresh = known is not None and age_s < ttl_s
+        outcome, failure = Outcome("hit" if is_fresh else "miss"), None
+        described, content = (known.described, None) if known is not None and is_fresh else (None, None)
+        if described is not None and query.wants_content:
+            content = await self._kept(repository, described)
+        if not is_fresh or (query.wants_content and described is not None and content is None):
+            try:
+                described, content = await self._convert(target, query, key, types)
+            except OciError as error:
+                if known is None or known.described is None or not may_cover(error):
+                    raise
+                if age_s > self._timing.stale_if_error_s:
+                    raise
+                described, content = known.described, await self._kept(repository, known.described)
+                if query.wants_content and content is None:
+                    raise
+                outcome, failure = Outcome("stale", error.message), error
+        if described is not None and content is not None:
+            described = await self._decide(described, content)
+        if described is None:
+            raise relay_error(404, (), Asked(repository.upstream, repository.name, tag))
+        return ManifestResult(described, content, outcome, age_s=age_s if failure else None, failure=failure)
+
+    async def _convert(
+        self, target: Target, query: ManifestQuery, key: Hashable, types: Sequence[str]
+    ) -> tuple[ManifestInfo | None, bytes | None]:
+        """Ask the upstream for a manifest of one of these types; None when it has none. Raises OciError."""
+        tag, accept = query.reference, ", ".join(types)
+
+        async def ask() -> tuple[ManifestInfo | None, bytes | None, AnsweredBy | None]:
+            try:
+                if not query.wants_content:
+                    described = await self._upstream.describe(target, tag, accept)
+                    if described is not None and described.media_type in KNOWN:
+                        return described, None, "mirror" if described.by_mirror else "upstream"
+                described, content = await self._fetch(target, repository_of(target), tag, accept)
+            except OciError as error:
+                if error.status != 404:
+                    raise
+                return None, None, None  # which proves nothing
+            return described, content, "mirror" if described.by_mirror else "upstream"
+
+        asked = ("convert", query.wants_content, key)
+        described, content, _ = await self._proofs.once(target, asked, ask, lambda found: found[2])
+        self._conversions.put(key, _Conversion(described, self._clock.monotonic()))
+        return described, content
+
+    async def _look_up(self, target: Target, repository: Repository, query: ManifestQuery) -> "_KeptTag":
+        tag = query.reference
+        right = await self._rights.of(target)
+        entry = await self._index.tag(repository, tag)
+        if entry is not None and await self._rights.is_absent(target, tag, entry.confirmed_at):
+            entry = None
+        age_s = 0.0 if entry is None else self._clock.time() - entry.confirmed_at
+        ttl_s = self._ttl_s(repository.upstream, repository.name, tag)
+        stale_s = self._timing.stale_if_error_s
+        stretched_s = stretched_ttl_s(ttl_s, self._upstream.quota_left(target), stale_s)
+        content = None
+        if right.covers and entry is not None:
+            content = await self._kept(repository, entry.manifest)
+            manifest = await self._decide(entry.manifest, content)
+            entry = None if manifest is None else replace(entry, manifest=manifest)
+        is_fresh = decide_freshness(None if entry is None else age_s, stretched_s) is Freshness.FRESH
+        may_answer = right is Right.PROVEN and is_fresh
+        covers = right.covers and entry is not None and age_s <= stale_s
+        # a HEAD may have been all that was asked for it
+        covers = covers and (content is not None or not query.wants_content)
+        return _KeptTag(
+            entry, age_s=age_s, ttl_s=ttl_s, right=right, may_answer=may_answer, covers=covers, content=content
+        )
+
+    async def _kept(self, repository: Repository, described: ManifestInfo) -> bytes | None:
+        """The content of a manifest, if it is here and the repository is known to hold it."""
+        if not described.is_held and await self._index.manifest(repository, described.digest) is None:
+            return None
+        return await self._store.read(described.digest)
+
+    async def _by_digest(self, target: Target, repository: Repository, query: ManifestQuery) -> ManifestResult:
+        digest = query.reference
+        described = await self._index.manifest(repository, digest)
+        right = await self._rights.of(target)
+        content: bytes | None = None
+        outcome = Outcome("miss" if described is None else "hit" if right is Right.PROVEN else "revalidated")
+        failure: OciError | None = None
+        is_hit = described is not None and right is Right.PROVEN
+        if described is None or right is not Right.PROVEN:
+            # what is not held is fetched, whether or not it is here for others
+            is_held, is_fetched = described is not None, described is None and query.wants_content
+            learn = self._fetch if is_fetched else self._learn
+            key = (repository, digest, target.credential, "body" if is_fetched else "")
+            try:
+                async with self._upstream.patience(target, is_covered=is_held and right.covers):
+                    learned = await self._guarded(
+                        target, key, lambda: learn(target, repository, digest), is_held=is_held
+                    )
+                described, content = learned
+            except OciError as error:
+                if described is None or not right.covers or not may_cover(error):
+                    raise
+                self._rights.defer(target)
+                outcome, failure = Outcome("stale", error.message), error
+        if query.wants_content and content is None:
+            described, content, is_fetched = await self._content_of(target, described)
+            if is_fetched:
+                outcome, failure, is_hit = Outcome("miss", outcome.problem), None, False
+        else:
+            described = await self._usable(target, described, content or await self._kept(repository, described))
+        reusable_s = REUSABLE_S if is_hit else 0.0
+        return ManifestResult(described, content, outcome, failure=failure, reusable_s=reusable_s)
+
+    async def _confirm(
+        self, target: Target, repository: Repository, tag: str, kept: _KeptTag, *, is_new: bool
+    ) -> tuple[ManifestInfo, bytes | None]:
+        """Ask the upstream what a tag means now, once for everybody who asks with the same credential.
+
+        Its content comes along if that is how it was learned.
+        """
+        entry = kept.entry
+
+        async def confirm() -> tuple[ManifestInfo, bytes | None]:
+            learn = self._fetch if is_new else self._learn
+            described, content = await learn(target, repository, tag)
+            if not described.by_mirror or self._rights.believes_mirrors:
+                await self._note_tag(repository, tag, TagEntry(described, self._clock.time()), entry)
+            if entry is not None and entry.manifest.digest != described.digest:
+                self._rights.revision.advance()
+            return described, content
+
+        # a 404 for a tag that nobody ever saw means nothing
+        is_kept = entry is not None and kept.right.covers
+        try:
+            return await self._guarded(target, (repository, tag, target.credential), confirm, is_held=is_kept)
+        except OciError as error:
+            if error.status == 404 and is_kept:
+                await self._rights.note_absent(target, tag)
+                self._rights.revision.advance()
             raise
-        except ManifestProblem as error:
-            raise unusable(asked, str(error)) from None
 
+    async def _note_tag(self, repository: Repository, tag: str, now: TagEntry, before: TagEntry | None) -> None:
+        """Write down what a tag means now; while only its old content is here, not before the new content is as well.
 
-def _path(asked: Asked) -> str:
-    return f"/v2/{asked.repository}/manifests/{asked.reference}"
+        Until then the old content still covers a failure: upstreams that limit GETs often let HEADs through.
+        """
+        if before is not None and before.manifest.digest != now.manifest.digest:
+            is_here = await self._kept(repository, now.manifest) is not None
+            if not is_here and await self._kept(repository, before.manifest) is not None:
+                self._moved.put((repository, now.manifest.digest), (tag, now))
+                return
+        await self._index.put_tag(repository, tag, now)
 
+    async def _learn(self, target: Target, repository: Repository, reference: str) -> tuple[ManifestInfo, bytes | None]:
+        """What a HEAD says, or a GET where there is none; what is known of the bytes goes before what a HEAD says."""
+        described = await self._upstream.describe(target, reference, EVERY_MANIFEST)
+        if described is not None:
+            held = await self._index.manifest(repository, described.digest)
+            described = described if held is None else replace(held, by_mirror=described.by_mirror)
+            described = await self._decide(described, await self._kept(repository, described))
+        if described is None:
+            return await self._fetch(target, repository, reference)
+        return described, None
 
-def _headers(accept: str) -> Headers:
-    return (("accept", accept), ("accept-encoding", "identity"))
+    async def _decide(self, said: ManifestInfo, content: bytes | None) -> ManifestInfo | None:
+        """A manifest as its verified content has it; without content what was `said`. None: it is no manifest."""
+        if content is None:
+            return said if said.media_type in KNOWN else None
+        key = (said.digest, said.media_type)
+        media_type = self._types.get(key)
+        if media_type is None:
+            try:
+                media_type = await parsed(content, partial(decide_kept_media_type, said.media_type))
+            except ManifestProblem:
+                media_type = NO_MANIFEST
+            self._types.put(key, media_type)
+        if media_type == NO_MANIFEST:
+            return None
+        return replace(said, media_type=media_type, size_bytes=len(content))
 
+    async def _fetch(
+        self, target: Target, repository: Repository, reference: str, accept: str = EVERY_MANIFEST
+    ) -> tuple[ManifestInfo, bytes]:
+        described, content = await self._upstream.get(target, reference, accept)
+        try:
+            await self._store.write(described.digest, content)
+        except StoreFailure as error:  # the pull goes on, and the next one asks again
+            self._log.warning("store_failed", {"problem": str(error)})
+            self._metrics.store_failed()
+        described = replace(described, is_held=True)
+        self._types.put((described.digest, described.media_type), described.media_type)
+        await self._index.put_manifest(repository, described)
+        await self._note_moved(repository, described.digest)
+        return described, content
 
-def manifest_answer(
-    request: Request, manifest: Manifest | Described, body: bytes | Body | None, extra: Headers = ()
-) -> Answer:
-    """The answer to a GET or HEAD, as long as `body` if that is here; 304 when the client already has these bytes."""
-    identity = (("docker-content-digest", manifest.digest), ("etag", f'"{manifest.digest}"'))
-    if head.etag_matches(request.header("if-none-match"), manifest.digest):
-        return Answer(304, identity + extra)
-    size = len(body) if isinstance(body, bytes) else manifest.size_bytes
-    length = () if size is None else (("content-length", str(size)),)
-    lines = (("content-type", manifest.media_type), *length, *identity, *extra)
-    return Answer(200, lines, body if request.method == "GET" else None)
+    async def _note_moved(self, repository: Repository, digest: str) -> None:
+        """Write down what a tag was found to mean, once that content is here and nothing newer is known of the tag."""
+        moved = self._moved.get((repository, digest))
+        if moved is None:
+            return
+        self._moved.drop((repository, digest))
+        tag, now = moved
+        known = await self._index.tag(repository, tag)
+        if known is None or known.confirmed_at < now.confirmed_at:
+            await self._index.put_tag(repository, tag, now)
 
+    async def _content_of(
+        self, target: Target, described: ManifestInfo, *, is_covered: bool = False
+    ) -> tuple[ManifestInfo, bytes, bool]:
+        """A manifest that this caller may have, its content, and whether that had to be fetched. Raises OciError."""
+        repository = repository_of(target)
+        kept = await self._kept(repository, described)
+        if kept is not None:
+            return await self._usable(target, described, kept), kept, False
+        key = (repository, described.digest, target.credential, "body")
+        async with self._upstream.patience(target, is_covered=is_covered):
+            fetched = await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
+        return *fetched, True
 
-def unusable(asked: Asked, problem: str) -> OciError:
-    """The 502 for something that an upstream gave and that nobody may have."""
-    return OciError(
-        502,
-        Code.UNKNOWN,
-        f"{asked.upstream} gave something for {asked} that cannot be delivered: {problem}",
-        detail={"upstream": asked.upstream, "problem": problem},
-    )
+    async def _usable(self, target: Target, said: ManifestInfo, content: bytes | None) -> ManifestInfo:
+        """Return what `_decide` returns. Raises OciError 502 for content that is no manifest."""
+        described = await self._decide(said, content)
+        if described is None:
+            raise unusable(Asked(target.upstream.name, target.repository, said.digest), "it is no manifest")
+        return described
+
+    async def _guarded(
+        self, target: Target, key: Any, ask: Callable[[], Awaitable[Learned]], *, is_held: bool = False
+    ) -> Learned:
+        """Ask the upstream once for all who ask the same, and remember for a while what it does not know."""
+
+        async def run() -> Learned:
+            try:
+                return await ask()
+            except OciError as error:
+                if error.status == 404:
+                    self._absences.note(key[:3], error)
+                raise
+
+        def answered_by(found: Learned) -> AnsweredBy:
+            return "mirror" if found[0].by_mirror else "upstream"
+
+        return await self._proofs.once(target, key, run, answered_by, is_held=is_held)

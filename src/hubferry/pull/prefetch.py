@@ -17,15 +17,15 @@ import contextlib
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
+from hubferry.core.bounded import BoundedMap
 from hubferry.core.descriptors import Contents, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.manifest import ManifestProblem
 from hubferry.ports import BlobIndex, Clock, EventLog, StoreFailure, UpstreamFailure
 from hubferry.pull.companions import Companions
-from hubferry.pull.lately import Lately
-from hubferry.pull.parsing import parsed
 from hubferry.pull.rights import repository_of
-from hubferry.pull.target import Target
+from hubferry.remote.parsing import parsed
+from hubferry.remote.target import Target
 
 AT_ONCE = 4
 WAITING = 200
@@ -48,7 +48,7 @@ ATTESTED = _Index("")  # stands for the index of what is no image but an attesta
 
 @dataclass
 class _Image:
-    """An image whose manifest a client was given."""
+    """An image whose manifest a client was given, what it refers to, and the index that led to it."""
 
     digest: str
     contents: Contents
@@ -56,7 +56,7 @@ class _Image:
 
 
 class Prefetch:
-    """Fetches ahead for one gateway, on one event loop."""
+    """Begins to fill the layers of images that clients begin to pull, on one event loop."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class Prefetch:
         self._companions = companions
         # what a client was given: (target, peer, digest of an image) -> its index, (.., of a blob) -> its image,
         # (.., of an index) -> the same
-        self._indexes: Lately[_Index] = Lately()
-        self._images: Lately[_Image] = Lately()
-        self._read: Lately[_Index] = Lately()
-        self._contents: Lately[Contents] = Lately(MAX_PARSED)
-        self._begun: Lately[float] = Lately()
+        self._indexes: BoundedMap[_Index] = BoundedMap()
+        self._images: BoundedMap[_Image] = BoundedMap()
+        self._read: BoundedMap[_Index] = BoundedMap()
+        self._contents: BoundedMap[Contents] = BoundedMap(MAX_PARSED)
+        self._begun: BoundedMap[float] = BoundedMap()
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._completing: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,7 +147,7 @@ class Prefetch:
         self._begin(target, image)
 
     async def close(self) -> None:
-        """Fetch nothing more ahead; what is being filled is the fills' to end."""
+        """Begin nothing more, and cancel what waits for its turn. Fills that run are ended by Fills.close."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -170,7 +170,7 @@ class Prefetch:
             task.add_done_callback(self._completions.discard)
 
     def _is_due(self, key: Hashable, again_s: float) -> bool:
-        """Whether this was not begun lately; it is now."""
+        """Return whether `key` was not begun within `again_s`, and note that it is begun now."""
         now, begun_at = self._clock.monotonic(), self._begun.get(key)
         if begun_at is not None and now - begun_at < again_s:
             return False
@@ -184,7 +184,7 @@ class Prefetch:
         return task
 
     async def _run(self, target: Target, digest: str, size_bytes: int | None = None) -> None:
-        async with self._gates.setdefault(target.origin.name, asyncio.Semaphore(AT_ONCE)):
+        async with self._gates.setdefault(target.upstream.name, asyncio.Semaphore(AT_ONCE)):
             with contextlib.suppress(OciError, UpstreamFailure, StoreFailure):
                 await self._fill(target, digest, size_bytes)
 
@@ -194,13 +194,13 @@ class Prefetch:
             await asyncio.wait(layers)
         if self._companions is None:
             return
-        async with self._completing.setdefault(target.origin.name, asyncio.Semaphore(1)):
+        async with self._completing.setdefault(target.upstream.name, asyncio.Semaphore(1)):
             found = await self._companions.find(target, root, (image,))
             for blob in found.blobs.values():
                 await self._run(target, blob.digest, blob.size_bytes)
             if found.problem is not None:  # the next pull of it tries again
                 self._begun.drop((target, root, image))
-                name = f"{target.origin.name}/{target.repository}@{image}"
+                name = f"{target.upstream.name}/{target.repository}@{image}"
                 self._log.warning("complete_failed", {"image": name, "problem": str(found.problem)})
 
 

@@ -9,26 +9,26 @@ from typing import TypeVar
 
 from hubferry.core.errors import OciError
 from hubferry.ports import Clock, UpstreamFailure
-from hubferry.pull.fetch import unreachable
-from hubferry.pull.flights import Flights
 from hubferry.pull.rights import Rights, repository_of
-from hubferry.pull.target import Target, Witness
+from hubferry.remote.refusals import unreachable
+from hubferry.remote.single_flight import SingleFlight
+from hubferry.remote.target import AnsweredBy, Target
 
 T = TypeVar("T")
 REFUSALS = frozenset({401, 403})
 
 
 class Proofs:
-    """Questions to upstreams."""
+    """Asks upstreams for callers, and keeps their rights up to date with the answers."""
 
-    def __init__(self, rights: Rights, flights: Flights, clock: Clock) -> None:
+    def __init__(self, rights: Rights, single_flight: SingleFlight, clock: Clock) -> None:
         self._rights = rights
-        self._flights = flights
+        self._single_flight = single_flight
         self._clock = clock
 
     async def joined(self, target: Target, question: Hashable) -> object:
         """The answer to what is being asked for this caller already; None when it is not. Raises OciError."""
-        under_way = self._flights.find((repository_of(target), target.credential, question))
+        under_way = self._single_flight.find((repository_of(target), target.credential, question))
         return None if under_way is None else await under_way
 
     async def once(
@@ -36,22 +36,22 @@ class Proofs:
         target: Target,
         question: Hashable,
         ask: Callable[[], Awaitable[T]],
-        witness: Callable[[T], Witness | None] = lambda _: "upstream",
+        answered_by: Callable[[T], AnsweredBy | None] = lambda _: "upstream",
         *,
         is_held: bool = False,
     ) -> T:
-        """Ask once for all who ask the same; `witness` is who answered, None: nobody was asked.
+        """Ask once for all who ask the same; `answered_by` is who answered, None: that says nothing about the right.
 
         `is_held`: the repository is known to hold what is asked for.
         """
         key = (repository_of(target), target.credential, question)
-        return await self._flights.once(key, lambda: self.ask_now(target, ask, witness, is_held=is_held))
+        return await self._single_flight.once(key, lambda: self.ask_now(target, ask, answered_by, is_held=is_held))
 
     async def ask_now(
         self,
         target: Target,
         ask: Callable[[], Awaitable[T]],
-        witness: Callable[[T], Witness | None] = lambda _: "upstream",
+        answered_by: Callable[[T], AnsweredBy | None] = lambda _: "upstream",
         *,
         is_held: bool = False,
     ) -> T:
@@ -61,13 +61,13 @@ class Proofs:
             async with self._rights.marked(target):
                 found = await ask()
         except UpstreamFailure as error:
-            raise unreachable(target.origin.name, error) from error
+            raise unreachable(target.upstream.name, error) from error
         except OciError as error:
             if error.status in REFUSALS or (error.status == 404 and is_held):
                 await self._rights.refuse(target)
             raise
         try:
-            if (who := witness(found)) is not None:
+            if (who := answered_by(found)) is not None:
                 await self._rights.prove(target, asked_at, who)
         except BaseException:  # whoever asked left meanwhile
             await _close(found)
@@ -76,7 +76,7 @@ class Proofs:
 
 
 async def _close(found: object) -> None:
-    """Give back the body of an answer that is not delivered, if it has one."""
+    """Close the body of an answer that is not delivered, if it has one."""
     close = getattr(getattr(found, "body", None), "close", None)
     if close is not None:
         await close()

@@ -2,24 +2,23 @@
 
 OCI distribution specification, "Listing Referrers" and "Referrers Tag Schema". Each way leads to the other:
 `ReferrersLists` answers for a list with the tag in its place, `ReferrersTags` keeps the absence of such a tag as the
-absence of a list is kept. Not here: what is kept of lists (kept_lists.py), how the tags are called (core/referrers.py).
+absence of a list is kept. Not here: what is kept of lists (lists.py), how the tags are called (core/referrers.py).
 """
 
+from dataclasses import replace
+
 from hubferry.core.errors import Code, OciError
-from hubferry.core.http import Request, get
 from hubferry.core.manifest import OCI_INDEX
 from hubferry.core.referrers import referrers_tag, subject_of
 from hubferry.ports import BlobIndex
-from hubferry.pull.answer import Answer, Trail
-from hubferry.pull.kept_lists import KeptLists
-from hubferry.pull.lists import Listed, Wanted, absence_answer
-from hubferry.pull.manifests import ManifestSource
+from hubferry.pull.lists import KeptLists
+from hubferry.pull.results import Absent, ListResult, ManifestQuery, ManifestResult, ManifestSource, Outcome
 from hubferry.pull.rights import Rights, repository_of
-from hubferry.pull.target import Target
+from hubferry.remote.lists import ListContent, ListQuery
+from hubferry.remote.target import Target
 
 NO_LISTS = frozenset({400, 401, 403, 404, 405})  # what registries without a referrers API answer
 NO_REFERRERS = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()
-_GET = Request("GET", "", "", (("accept", OCI_INDEX),), "http", "", "")
 
 
 class ReferrersLists:
@@ -30,35 +29,34 @@ class ReferrersLists:
     a registry that has lists of some digests to have one of each.
     """
 
-    def __init__(self, lists: KeptLists, manifests: ManifestSource) -> None:
-        """`manifests` answers for the tags."""
+    def __init__(self, lists: KeptLists, tags: ManifestSource) -> None:
+        """`tags` is asked for the tags that stand in the place of lists."""
         self._lists = lists
-        self._manifests = manifests
+        self._tags = tags
 
-    async def find(self, target: Target, wanted: Wanted, trail: Trail) -> Listed:
+    async def find(self, target: Target, query: ListQuery) -> ListResult:
         """See ListSource."""
         refusal: OciError | None = None
         try:
-            listed = await self._lists.find(target, wanted, trail)
+            found = await self._lists.find(target, query)
         except OciError as error:
-            if error.status not in NO_LISTS or not wanted.whole:
+            if error.status not in NO_LISTS or not query.whole:
                 raise
-            refusal, listed = error, Listed(absence=error)
-        if listed.absence is None or not wanted.whole or not await self._lists.is_held(target, wanted):
+            refusal, found = error, ListResult(ListContent(absence=error), Outcome("miss"))
+        if found.content.absence is None or not query.whole or not await self._lists.is_held(target, query):
             if refusal is not None:
                 raise refusal
-            return listed
-        of_tag = Trail()
-        answer = await self._manifests.answer(_GET, target, referrers_tag(wanted.subject), of_tag)
-        if of_tag.outcome == "stale":
-            trail.outcome, trail.problem = "stale", of_tag.problem
-        extra = listed.extra or tuple(line for line in answer.headers if line[0] in ("age", "warning"))
-        is_index = get(answer.headers, "content-type") == OCI_INDEX
-        if answer.status == 200 and is_index and isinstance(answer.body, bytes):
-            return Listed(answer.body, OCI_INDEX, extra=extra)
+            return found
+        tag = await self._tags.find(target, ManifestQuery(referrers_tag(query.subject), accept=OCI_INDEX))
+        if tag.failure is not None or tag.age_s is not None:
+            found = replace(found, outcome=tag.outcome, failure=tag.failure or found.failure)
+        if found.age_s is None and not found.guess:
+            found = replace(found, age_s=tag.age_s, guess=tag.guess if isinstance(tag, Absent) else "")
+        if isinstance(tag, ManifestResult) and tag.info.media_type == OCI_INDEX and tag.content is not None:
+            return replace(found, content=ListContent(tag.content, OCI_INDEX))
         if refusal is not None:
             raise refusal
-        return Listed(NO_REFERRERS, OCI_INDEX, extra=extra)
+        return replace(found, content=ListContent(NO_REFERRERS, OCI_INDEX))
 
 
 class ReferrersTags:
@@ -69,35 +67,39 @@ class ReferrersTags:
     """
 
     def __init__(self, manifests: ManifestSource, lists: KeptLists, index: BlobIndex, rights: Rights) -> None:
-        """`manifests` answers for every tag that exists."""
+        """`manifests` is asked for every tag and digest."""
         self._rights = rights
         self._manifests = manifests
         self._lists = lists
         self._index = index
 
-    async def answer(self, request: Request, target: Target, reference: str, trail: Trail) -> Answer:
+    async def find(self, target: Target, query: ManifestQuery) -> ManifestResult | Absent:
         """See ManifestSource."""
-        subject = subject_of(reference)
-        if not subject or await self._is_kept(target, reference):
-            return await self._manifests.answer(request, target, reference, trail)
-        name = f"manifests/{reference}"
-        wanted = Wanted(name, subject=subject, whole=name, unknown=Code.MANIFEST_UNKNOWN)
+        tag = query.reference
+        subject = subject_of(tag)
+        if not subject or await self._is_kept(target, tag):
+            return await self._manifests.find(target, query)
+        name = f"manifests/{tag}"
+        of_tag = ListQuery(name, subject=subject, whole=name, unknown=Code.MANIFEST_UNKNOWN)
 
-        async def ask(_: str) -> Answer | Listed:
+        async def ask(_: str) -> ManifestResult | Absent | ListResult:
             try:
-                answer = await self._manifests.answer(request, target, reference, trail)
+                found = await self._manifests.find(target, query)
             except OciError as error:
                 if error.status != 404:
                     raise
-                trail.outcome = "miss"
-                return await self._lists.note_absence(target, wanted, error)
+                return ListResult(await self._lists.note_absence(target, of_tag, error), Outcome("miss"))
             await self._index.drop_list(repository_of(target), name)  # it is absent no longer
-            return answer
+            return found
 
-        found = await self._lists.settle(target, wanted, ask, trail)
-        return found if isinstance(found, Answer) else absence_answer(found)
+        found = await self._lists.find_or_ask(target, of_tag, ask)
+        if not isinstance(found, ListResult):
+            return found
+        if found.content.absence is None:
+            raise AssertionError("only the absence of a tag is kept as that of a list")
+        return Absent(found.content.absence, found.outcome, found.age_s, found.failure, found.guess)
 
     async def _is_kept(self, target: Target, tag: str) -> bool:
-        """Whether a tag is kept, and was not absent for this caller since."""
+        """Return whether a tag is kept, and was not absent for this caller since it was confirmed."""
         entry = await self._index.tag(repository_of(target), tag)
         return entry is not None and not await self._rights.is_absent(target, tag, entry.confirmed_at)

@@ -5,27 +5,27 @@ layers, LAYERS at a time; afterwards what belongs to the image beside them (comp
 its final name: complete, verified, synced. It may be another process that fetches it. What is kept already costs
 nothing, but for a tag or list beyond its TTL.
 
-A tag that only what is kept answered for (`stale`) is a failure here: whether the image is warm nobody knows.
+A tag that is answered in the place of a failing upstream is a failure here: nobody knows whether the image is warm. One
+that answers to spare the upstream's limit is not.
 Not here: which images and when (core/warm.py, server/keep_warm.py), who looks on (cli/warm.py).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 from hubferry.core.descriptors import Contents, Descriptor, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.image import ImageName
 from hubferry.core.manifest import ManifestProblem
 from hubferry.core.platforms import Platform, choose
-from hubferry.ports import BlobStore, Fills, InFile, StoreFailure, UpstreamFailure
-from hubferry.pull.answer import Trail
+from hubferry.ports import BlobStore, Fills, InFile, NotKept, StoreFailure, UpstreamFailure
+from hubferry.pull.blobs import KeptBlobs
 from hubferry.pull.companions import MAX_DEPTH, Companions, NotWarm, is_kept
-from hubferry.pull.fetch import unreachable
-from hubferry.pull.kept_blobs import NOBODYS, KeptBlobs
-from hubferry.pull.parsing import parsed
-from hubferry.pull.target import Origin, Target
+from hubferry.remote.parsing import parsed
+from hubferry.remote.refusals import unreachable
+from hubferry.remote.target import Target, Upstream
 
 LAYERS = 4  # at a time: what docker does
 COMMIT_POLL_S = 0.05
@@ -34,30 +34,30 @@ COMMIT_POLL_S = 0.05
 Ending = Literal["fetched", "kept", "skipped", "failed"]
 
 
-class Onlooker(Protocol):
-    """Who is told how far it is."""
+class WarmObserver(Protocol):
+    """Whoever is told of the progress of layers and configs."""
 
     def began(self, layer: Descriptor, found_bytes: int) -> None:
-        """A layer, or a config, is being fetched; so much of it was left from before."""
+        """A layer or a config is being fetched; `found_bytes` of it are there from an earlier download."""
 
     def grew(self, layer: Descriptor, at_bytes: int) -> None:
-        """So much of it is there now."""
+        """The first `at_bytes` of the layer are there now."""
 
     def ended(self, layer: Descriptor, ending: Ending, problem: str) -> None:
-        """It is over; also told of what did not begin."""
+        """The layer is over; also told of a layer that never began."""
 
 
-class Nobody:
-    """The `Onlooker` of whoever only wants the result."""
+class NoObserver:
+    """A `WarmObserver` that does nothing, for callers that only want the result."""
 
     def began(self, layer: Descriptor, found_bytes: int) -> None:
-        """See Onlooker."""
+        """See WarmObserver."""
 
     def grew(self, layer: Descriptor, at_bytes: int) -> None:
-        """See Onlooker."""
+        """See WarmObserver."""
 
     def ended(self, layer: Descriptor, ending: Ending, problem: str) -> None:
-        """See Onlooker."""
+        """See WarmObserver."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Warmed:
 
     @property
     def problem(self) -> str:
-        """What went wrong first, and how much more; empty: nothing."""
+        """Return the first problem and how many more there are; empty when there is none."""
         if not self.problems:
             return ""
         others = len(self.problems) - 1
@@ -86,7 +86,7 @@ class Warmed:
 
 
 class Warmer:
-    """Fills the cache of one gateway."""
+    """Has whole images kept, through the same use cases as a client's pull."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Warmer:
     ) -> None:
         """`target_of` makes one of an upstream's name and a repository.
 
-        `companions` also has manifests kept. `blobs` answers requests; `store` and `fills` are what it keeps things in.
+        `companions` also has manifests kept. `blobs` has blobs kept; `store` and `fills` are what it keeps things in.
         """
         self._target_of = target_of
         self.companions = companions
@@ -108,14 +108,14 @@ class Warmer:
         self._fills = fills
 
     async def warm(
-        self, image: ImageName, platforms: Sequence[Platform] | None, onlooker: Onlooker | None = None
+        self, image: ImageName, platforms: Sequence[Platform] | None, observer: WarmObserver | None = None
     ) -> Warmed:
         """All of an image for these platforms (None: for every one); `image` has a tag or digest.
 
         Never raises for what is the upstream's or the disk's fault. Cancelled, it leaves what is there.
         """
         target = await self._target_of(image.upstream, image.repository)
-        work = _Work(self, target, platforms, onlooker or Nobody(), image)
+        work = _Work(self, target, platforms, observer or NoObserver(), image)
         await work.run(work.image)
         if work.images:
             await work.run(work.companions)
@@ -129,29 +129,35 @@ class Warmer:
         """Whether content has its final name, and was found right if it had to be looked at again."""
         return await is_kept(self._store, digest)
 
-    async def fetch(self, target: Target, layer: Descriptor, onlooker: Onlooker) -> int | None:
+    async def fetch(self, target: Target, layer: Descriptor, observer: WarmObserver) -> int | None:
         """Have a blob kept; how many bytes that took, None when it was there already.
 
         Raises OciError, UpstreamFailure, StoreFailure, NotWarm.
         """
         was_kept = await self.is_kept(layer.digest)
-        trail = Trail()
-        answer = await self._blobs.answer(NOBODYS, target, layer.digest, trail)
-        body = cast("InFile", answer.body)  # of kept blobs, unless it is a bypass, which is only closed
         try:
-            _refuse_bypass(trail)
-            if was_kept and trail.outcome != "miss":
-                return None
-            found_bytes = await self._found_bytes(target, layer)
-            onlooker.began(layer, found_bytes)
-            size_bytes = await _read_through(body, trail, lambda at: _note_growth(onlooker, layer, at))
-        finally:
-            await body.close()
+            blob, is_kept = await self._blobs.open(target, layer.digest)
+            try:
+                if was_kept and is_kept:
+                    return None
+                found_bytes = await self._found_bytes(target, layer)
+                observer.began(layer, found_bytes)
+                body = blob.body(0, None)
+            finally:
+                blob.close()
+            try:
+                size_bytes = await _read_through(body, lambda at: _note_growth(observer, layer, at))
+            finally:
+                await body.close()
+        except StoreFailure as failure:
+            raise NotWarm(f"it cannot be kept: {failure}") from None
+        except NotKept as failure:
+            raise NotWarm(f"it cannot be kept: {failure.detail}") from None
         await self._wait_kept(target, layer)
         return max(size_bytes - found_bytes, 0)
 
     async def _found_bytes(self, target: Target, layer: Descriptor) -> int:
-        blob = await self._fills.visit(target.origin.name, layer.digest)
+        blob = await self._fills.visit(target.upstream.name, layer.digest)
         if blob is None:  # a small one is complete by now
             return 0
         try:
@@ -160,9 +166,9 @@ class Warmer:
             blob.close()
 
     async def _wait_kept(self, target: Target, layer: Descriptor) -> None:
-        """Readers have all of a blob before the disk does. Raises NotWarm."""
+        """Wait until a blob has its final name: readers have all of it before that. Raises NotWarm."""
         while not await self.is_kept(layer.digest):
-            blob = await self._fills.visit(target.origin.name, layer.digest)
+            blob = await self._fills.visit(target.upstream.name, layer.digest)
             if blob is None:
                 if await self.is_kept(layer.digest):  # it got its name between the two questions
                     return
@@ -172,20 +178,20 @@ class Warmer:
 
 
 class _Work:
-    """The warming of one image."""
+    """The state of warming one image."""
 
     def __init__(
         self,
         warmer: Warmer,
         target: Target,
         platforms: Sequence[Platform] | None,
-        onlooker: Onlooker,
+        observer: WarmObserver,
         image: ImageName,
     ) -> None:
         self._warmer = warmer
         self._target = target
         self._platforms = platforms
-        self._onlooker = onlooker
+        self._observer = observer
         self.images: list[str] = []  # the digests of the chosen images' manifests
         self.result = Warmed(image)
 
@@ -202,7 +208,7 @@ class _Work:
         return None
 
     def _note_problem(self, error: Exception) -> None:
-        self.result.problems.append(f"{self.result.image.reference}: {_why(error, self._target.origin)}")
+        self.result.problems.append(f"{self.result.image.reference}: {_why(error, self._target.upstream)}")
 
     async def image(self) -> list[Descriptor]:
         """The configs and layers of the image for the wanted platforms. Raises OciError, NotWarm, ManifestProblem."""
@@ -228,7 +234,7 @@ class _Work:
         return list(layers.values())
 
     async def companions(self) -> list[Descriptor]:
-        """The blobs that belong to the image beside those of `image`."""
+        """Return the blobs that belong to the image beside those that `image` returns."""
         found = await self._warmer.companions.find(self._target, self.result.digest, self.images)
         self.result.digests += [digest for digest in found.manifests if digest not in self.result.digests]
         self.result.skipped += found.skipped
@@ -246,18 +252,18 @@ class _Work:
         return chosen
 
     async def keep_layer(self, layer: Descriptor, gate: asyncio.Semaphore) -> None:
-        """Have one kept, and note what became of it."""
+        """Have one layer kept, and count what became of it."""
         ending: Ending = "failed"
         result, problem = self.result, ""
         if layer.is_foreign:
             ending = "skipped"
             result.skipped.append(f"{layer.digest}: no registry distributes it, clients fetch it from its maker")
-            return self._onlooker.ended(layer, ending, problem)
+            return self._observer.ended(layer, ending, problem)
         async with gate:
             try:
-                fetched_bytes = await self._warmer.fetch(self._target, layer, self._onlooker)
+                fetched_bytes = await self._warmer.fetch(self._target, layer, self._observer)
             except (OciError, UpstreamFailure, StoreFailure, NotWarm) as error:
-                problem = f"{layer.digest}: {_why(error, self._target.origin)}"
+                problem = f"{layer.digest}: {_why(error, self._target.upstream)}"
                 result.problems.append(problem)
             else:
                 result.digests.append(layer.digest)
@@ -265,22 +271,25 @@ class _Work:
                 result.kept += fetched_bytes is None
                 result.fetched += fetched_bytes is not None
                 result.fetched_bytes += fetched_bytes or 0
-        return self._onlooker.ended(layer, ending, problem)
+        return self._observer.ended(layer, ending, problem)
 
 
-def _note_growth(onlooker: Onlooker, layer: Descriptor, at_bytes: int) -> None:
+def _note_growth(observer: WarmObserver, layer: Descriptor, at_bytes: int) -> None:
     """Raises NotWarm for a blob that is longer than it may be."""
     if layer.size_bytes is not None and at_bytes > layer.size_bytes:
         raise NotWarm(f"it is longer than the {layer.size_bytes} bytes that its descriptor says")
-    onlooker.grew(layer, at_bytes)
+    observer.grew(layer, at_bytes)
 
 
 class _Grew(Protocol):
     def __call__(self, at_bytes: int, /) -> None: ...
 
 
-async def _read_through(body: InFile, trail: Trail, grew: _Grew) -> int:
-    """Wait for the end of a body, reading only what has to be read; its length. Raises UpstreamFailure, NotWarm."""
+async def _read_through(body: InFile, grew: _Grew) -> int:
+    """Wait for the end of a body, reading only what has to be read; its length.
+
+    Raises UpstreamFailure, NotWarm, NotKept.
+    """
     at = 0
     while True:
         region = await body.next_region()
@@ -288,7 +297,6 @@ async def _read_through(body: InFile, trail: Trail, grew: _Grew) -> int:
             at += region.size_bytes
         else:
             piece = await body.read()
-            _refuse_bypass(trail)  # what comes past the cache from here on is kept by nobody
             if piece is None:
                 return at
             at += len(piece)
@@ -296,12 +304,7 @@ async def _read_through(body: InFile, trail: Trail, grew: _Grew) -> int:
         await asyncio.sleep(0)  # regions of what is there are found without waiting
 
 
-def _refuse_bypass(trail: Trail) -> None:
-    if trail.outcome == "bypass":
-        raise NotWarm(f"it cannot be kept: {trail.problem or 'the log says why'}")
-
-
-def _why(error: Exception, origin: Origin) -> str:
+def _why(error: Exception, upstream: Upstream) -> str:
     if isinstance(error, UpstreamFailure):
-        return unreachable(origin.name, error).message
+        return unreachable(upstream.name, error).message
     return error.message if isinstance(error, OciError) else str(error)

@@ -1,7 +1,8 @@
 """The ASGI application: one request in, one answer out, one line in the log.
 
-What hubferry's gateway does not answer (`/`, `/robots.txt`, `/healthz`) goes to the pages. Nothing that fails
-inside reaches a client as more than an OCI error; once a body has begun, failing means cutting the connection.
+Paths that are not part of the registry protocol (`/`, `/robots.txt`, `/healthz`, `/metrics`) are answered with pages.
+When something fails inside, the client receives an OCI error without details. Once a body has begun, the connection is
+cut instead.
 """
 
 import asyncio
@@ -10,15 +11,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hubferry.core.body_room import Wish
+from hubferry.core.body_memory import MemoryRequest
 from hubferry.core.client import Network, address_group, behind_proxy
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request, get
 from hubferry.core.routing import is_token_path
 from hubferry.core.token_request import MAX_FORM
+from hubferry.gateway.answer import AccessRecord, Answer, error_answer, internal_error, log_fields, log_level
+from hubferry.gateway.gateway import Gateway
+from hubferry.pages.site import NO_STORE, Site, missing, page
 from hubferry.ports import UpstreamFailure
-from hubferry.pull import Answer, Gateway, Trail
-from hubferry.pull.answer import error_answer, internal_error, log_fields, log_level
 from hubferry.server.bodies import (
     WHY_CUT,
     ZERO_COPY_SEND,
@@ -26,56 +28,66 @@ from hubferry.server.bodies import (
     ClientGone,
     CutShort,
     Message,
-    Progress,
     Receive,
     Send,
+    SendProgress,
     send_body,
     send_bytes,
 )
+from hubferry.server.body_memory import SMALL_BYTES, BodyMemoryQueue
 from hubferry.server.log import AccessLog, logger
-from hubferry.server.pages import PAGE_REQUEST
-from hubferry.server.recent import Recent
-from hubferry.server.room import SMALL_BYTES, Room
+from hubferry.server.recent import RecentAnswers
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
 
-Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
+# returns the text of /metrics for a request as it arrived, or None when its client may not read it
+ReadMetrics = Callable[[Request], Awaitable[bytes | None]]
+PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 BODILESS = (204, 304)
 FORM_S = 10.0
 
 
 @dataclass(slots=True)
-class Record:
-    """What the access log will say of a request."""
+class Delivery:
+    """How far the answer to a request has been sent, and what the access log will say about it.
 
-    trail: Trail
+    `reusable` is an answer that was sent completely from memory; recent.py decides whether it may be sent again.
+    """
+
+    record: AccessRecord = field(default_factory=AccessRecord)
     status: int = 502
-    progress: Progress = field(default_factory=Progress)
+    progress: SendProgress = field(default_factory=SendProgress)
     reusable: Answer | None = None
 
 
 class App:
-    """ASGI callable around one Gateway."""
+    """The ASGI application of one worker process, around one Gateway."""
 
     def __init__(
         self,
         gateway: Gateway,
-        pages: Asgi,
+        site: Site,
         access_log: AccessLog,
         trusted_proxies: Sequence[Network],
         shutdown: Callable[[], Awaitable[None]],
         *,
         start: Callable[[], None] | None = None,
         counters: "Counters | None" = None,
+        read_metrics: ReadMetrics | None = None,
         count_fills: Callable[[], int],
     ) -> None:
-        """`start` begins what goes on beside the requests, `shutdown` ends everything."""
+        """Set up the application.
+
+        `start` begins work that goes on beside the requests, such as keeping images warm. `shutdown` ends that work and
+        releases everything. `count_fills` returns how many blobs are being fetched at the moment.
+        """
         self._gateway = gateway
-        self._room = Room()
-        self.recent = Recent(gateway.revision)
+        self._body_memory = BodyMemoryQueue()
+        self.recent = RecentAnswers(gateway.revision)
         self.count_fills = count_fills
-        self._pages = pages
+        self._site = site
+        self._read_metrics = read_metrics
         self._access_log = access_log
         self._trusted = trusted_proxies
         self._start = start
@@ -83,7 +95,7 @@ class App:
         self._counters = counters
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """ASGI entry point."""
+        """Handle one HTTP request, or the lifespan events of the process. This is the ASGI entry point."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
@@ -103,86 +115,107 @@ class App:
 
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
         started, revision = time.monotonic(), self._gateway.revision()
-        client = Client(receive, send, takes_regions=ZERO_COPY_SEND in scope.get("extensions", ()))
-        record = Record(Trail())
-        request = behind_proxy(read_request(scope), self._trusted)
+        client = Client(send, takes_regions=ZERO_COPY_SEND in scope.get("extensions", ()))
+        delivery = Delivery()
+        arrived = read_request(scope)
+        request = behind_proxy(arrived, self._trusted)
         try:
             if request.method == "POST" and is_token_path(request.path):
                 request = replace(request, body=await read_form(receive))
-            await self._serve(scope, request, client, record)
+            await self._serve(arrived, request, client, delivery)
         except ClientGone:
-            record.trail.outcome, record.status = "gone", 499
-        except asyncio.CancelledError:  # the client hung up or was cut (protocol.py), or the time to finish is over
-            record.trail.outcome, record.status = "gone", 499
-            record.trail.problem = scope.get(WHY_CUT, record.trail.problem)
+            delivery.record, delivery.status = delivery.record.ended("gone"), 499
+        except asyncio.CancelledError:  # the client hung up or was cut (protocol.py), or the shutdown grace is over
+            delivery.record, delivery.status = delivery.record.ended("gone", scope.get(WHY_CUT)), 499
             raise
         except CutShort as error:
-            # returning before the body is complete makes uvicorn close the connection (FIN, no last chunk), so
-            # that nobody takes half a body for a whole one
-            record.trail.outcome, record.trail.problem = "cut", str(error)
+            # returning before the body is complete makes uvicorn close the connection (FIN, no last chunk), so that no
+            # client takes half a body for a whole one
+            delivery.record = delivery.record.ended("cut", str(error))
         except OciError as error:
-            await self._deliver(request, error_answer(error), client, record)
-        except Exception:  # noqa: BLE001 - nothing of ours may reach a client; the connection is cut
-            record.trail.outcome = "error"
+            await self._deliver(request, error_answer(error), client, delivery)
+        except Exception:  # noqa: BLE001 - no internal error may reach a client
+            delivery.record = delivery.record.ended("error")
             logger().exception("internal_error", method=request.method, path=request.path[:512])
+            await self._tell_of_failure(request, client, delivery)
         finally:
-            tell = self._teller(request, record)
+            tell = self._teller(request, delivery)
             tell(time.monotonic() - started)
-        if record.reusable is not None:
-            self.recent.keep(scope, record.reusable, tell, revision)
+        if delivery.reusable is not None:
+            self.recent.keep(scope, delivery.reusable, tell, revision)
 
-    def _teller(self, request: Request, record: "Record") -> Callable[[float], None]:
-        """What is told of an answer, by how many seconds it took, to the log and the counters."""
-        trail, status, sent_bytes, counters = record.trail, record.status, record.progress.sent_bytes, self._counters
+    def _teller(self, request: Request, delivery: Delivery) -> Callable[[float], None]:
+        """Return a function that reports the answer to the access log and the counters, given its duration in seconds.
+
+        It is called again each time that the same answer is sent again (recent.py).
+        """
+        record, status, sent_bytes, counters = (
+            delivery.record,
+            delivery.status,
+            delivery.progress.sent_bytes,
+            self._counters,
+        )
         line = self._access_log.line(
-            log_level(status, trail), log_fields(request, status, trail, {"bytes": sent_bytes})
+            log_level(status, record), log_fields(request, status, record, {"bytes": sent_bytes})
         )
 
         def tell(seconds: float) -> None:
             line.write(seconds)
             if counters is not None:
-                counters.answered(trail, status, sent_bytes)
+                counters.answered(record, status, sent_bytes)
 
         return tell
 
-    async def _serve(self, scope: Any, request: Request, client: Client, record: "Record") -> None:
+    async def _serve(self, arrived: Request, request: Request, client: Client, delivery: Delivery) -> None:
         answer = await self._answer(request)
         if answer is None:
-            await self._page({**scope, PAGE_REQUEST: request}, client, record)
+            await self._deliver(request, await self._page(arrived, request), client, delivery)
             return
-        wish = Wish(address_group(request.peer), _held_bytes(request, answer))
-        if wish.size_bytes <= SMALL_BYTES:
-            await self._deliver_or_tell(request, answer, client, record)
+        memory = MemoryRequest(address_group(request.peer), _held_bytes(request, answer))
+        if memory.size_bytes <= SMALL_BYTES:
+            await self._deliver_or_tell(request, answer, client, delivery)
             return
-        if not self._room.take_now(wish):
-            # let go of it, and make it again when there is room: who waits holds nothing
+        if not self._body_memory.take_now(memory):
+            # drop the answer, and make it again when there is room: a request that waits must hold no memory
             answer = None
-            await self._room.take(wish)
+            await self._body_memory.take(memory)
         try:
             answer = answer or await self._answer(request) or internal_error()
-            await self._deliver_or_tell(request, answer, client, record)
+            async with self._body_memory.sending(memory):
+                await self._deliver_or_tell(request, answer, client, delivery)
         finally:
-            self._room.give_back(wish)
+            self._body_memory.give_back(memory)
 
     async def _answer(self, request: Request) -> Answer | None:
-        """What the gateway says; None: that is for the pages."""
+        """Return the gateway's answer, or None for a path outside the registry protocol.
+
+        An unexpected exception is logged and becomes an answer as well.
+        """
         try:
             return await self._gateway.handle(request)
-        except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
+        except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client only that it failed
             logger().exception("internal_error", method=request.method, path=request.path[:512])
             return internal_error()
 
-    async def _deliver_or_tell(self, request: Request, answer: Answer, client: Client, record: "Record") -> None:
-        record.trail = answer.trail
+    async def _deliver_or_tell(self, request: Request, answer: Answer, client: Client, delivery: Delivery) -> None:
+        delivery.record = answer.record
         try:
-            await self._deliver(request, answer, client, record)
+            await self._deliver(request, answer, client, delivery)
         except UpstreamFailure as error:
-            failed = self._gateway.failed_before_body(request, answer.trail, error)
-            record.trail = failed.trail
-            await self._deliver(request, failed, client, record)
+            failed = self._gateway.failed_before_body(request, answer.record, error)
+            delivery.record = failed.record
+            await self._deliver(request, failed, client, delivery)
 
-    async def _deliver(self, request: Request, answer: Answer, client: Client, record: "Record") -> None:
-        record.status = answer.status
+    async def _tell_of_failure(self, request: Request, client: Client, delivery: Delivery) -> None:
+        """Send the 502 of an internal error, unless a head was sent already. Then the connection is cut."""
+        status = delivery.status
+        try:
+            await self._deliver(request, internal_error(), client, delivery)
+        except Exception:  # noqa: BLE001 - ASGI servers refuse a second head, and the client may have left
+            delivery.status = status
+
+    async def _deliver(self, request: Request, answer: Answer, client: Client, delivery: Delivery) -> None:
+        delivery.status = answer.status
         try:
             head = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
         except UnicodeEncodeError:
@@ -193,36 +226,46 @@ class App:
         if body is None or isinstance(body, bytes):
             content = b"" if body is None or request.method == "HEAD" or answer.status in BODILESS else body
             await client.send(start)
-            await send_bytes(content, client, record.progress)
-            record.reusable = answer
+            await send_bytes(content, client, delivery.progress)
+            delivery.reusable = answer
             return
         length = get(answer.headers, "content-length")
-        # bodies are opaque to the orchestrator; on the server they are all readable
-        await send_body(body, int(length) if length else None, start, client, record.progress)  # type: ignore[arg-type]
+        # `Answer.body` is opaque for the gateway, but on the server every body is `Readable`
+        await send_body(body, int(length) if length else None, start, client, delivery.progress)  # type: ignore[arg-type]
 
-    async def _page(self, scope: Any, client: Client, record: "Record") -> None:
-        async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                record.status = message["status"]
-            await client.send(message)
-            record.progress.sent_bytes += len(message.get("body", b""))
+    async def _page(self, arrived: Request, request: Request) -> Answer:
+        """Return the answer for a path outside the registry protocol.
 
-        await self._pages(scope, client.receive, watched)
+        `arrived` is the request as it came in, before the headers of trusted proxies were applied. Who may read the
+        metrics is decided from it.
+        """
+        if request.path == "/metrics" and request.method in ("GET", "HEAD") and self._read_metrics is not None:
+            metrics = await self._read_metrics(arrived)
+            shown = missing(request) if metrics is None else page(200, PROMETHEUS_TEXT, metrics, NO_STORE)
+        else:
+            shown = self._site.answer(request)
+        return Answer(shown.status, shown.headers, shown.body)
 
 
 def _held_bytes(request: Request, answer: Answer) -> int:
-    """How much memory an answer takes while it is sent; bodies that are read in pieces bound themselves."""
+    """Return how many bytes of memory an answer holds while it is sent.
+
+    Bodies that are read in pieces count as 0, because they hold one piece at a time.
+    """
     return len(answer.body) if isinstance(answer.body, bytes) and request.method != "HEAD" else 0
 
 
 async def close(answer: Answer) -> None:
-    """Give back the body of an answer that is not delivered."""
+    """Close the body of an answer that will not be sent."""
     if answer.body is not None and not isinstance(answer.body, bytes):
         await answer.body.close()
 
 
 def read_request(scope: Any) -> Request:
-    """An ASGI scope as a Request. Several Host headers become an empty one, which routing refuses."""
+    """Turn an ASGI scope into a Request, without a body.
+
+    When there are several Host headers, `host` is empty, which core.client.check_request refuses.
+    """
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
     hosts = [value for name, value in headers if name == "host"]
     client = scope.get("client")
@@ -238,7 +281,11 @@ def read_request(scope: Any) -> Request:
 
 
 async def read_form(receive: Receive) -> bytes:
-    """The body of a token request. Raises OciError 408 and 413, ClientGone."""
+    """Read the body of a token request.
+
+    Raises OciError 408 when it does not arrive within FORM_S, OciError 413 when it is larger than MAX_FORM, and
+    ClientGone.
+    """
     parts: list[bytes] = []
     size = 0
     try:

@@ -1,7 +1,8 @@
-"""Sends a body to a client: at the client's pace, and exactly as long as declared.
+"""Send a body to a client: at the client's pace, and with exactly the declared length.
 
-A client that hangs up is not watched for here: its task is cancelled (protocol.py), and the body is closed.
-A body that breaks off is never ended properly: the connection is cut, so that no client takes half for whole.
+This module does not watch for clients that hang up: protocol.py cancels their task, and the body is closed.
+When a body breaks off, the answer is not ended properly: the connection is cut, so that no client takes half a body for
+a whole one.
 """
 
 import asyncio
@@ -16,24 +17,23 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-ZERO_COPY_SEND = "http.response.zerocopysend"  # ASGI, "Zero Copy Send": a part of an open file
-WHY_CUT = "hubferry.why_cut"  # in the scope of a request whose client took too little: for its line in the log
-PIECE_BYTES = 64 * 1024  # of a body that is in memory as a whole
+ZERO_COPY_SEND = "http.response.zerocopysend"  # ASGI extension "Zero Copy Send": sends a part of an open file
+WHY_CUT = "hubferry.why_cut"  # key in the scope: why the connection was cut, for the access log
+PIECE_BYTES = 64 * 1024  # how much is sent at a time of a body that is in memory as a whole
 HEAD_PATIENCE_S = 0.5  # containerd 2.3 gives up after 30 s without a head; people much earlier
 
 
 @dataclass(slots=True)
-class Progress:
-    """How many bytes were handed to the client's connection so far."""
+class SendProgress:
+    """How many bytes of the body were handed to the client's connection so far."""
 
     sent_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The two ends of ASGI, and whether parts of files may be sent."""
+    """The client of one request: ASGI's `send`, and whether parts of files may be sent to it."""
 
-    receive: Receive
     send: Send
     takes_regions: bool = False
 
@@ -43,11 +43,14 @@ class ClientGone(Exception):
 
 
 class CutShort(Exception):
-    """The body ended early; the connection must be cut."""
+    """The body ended early or has a wrong length, so the connection must be cut."""
 
 
-async def send_bytes(content: bytes, client: Client, progress: Progress) -> None:
-    """Send a whole body that is in memory, in pieces: the client's connection is not given all of it to hold."""
+async def send_bytes(content: bytes, client: Client, progress: SendProgress) -> None:
+    """Send a body that is in memory as a whole.
+
+    It is sent in pieces, so that the buffer of the client's connection never holds all of it.
+    """
     for start in range(0, max(1, len(content)), PIECE_BYTES):
         piece = content if len(content) <= PIECE_BYTES else content[start : start + PIECE_BYTES]
         is_more = start + PIECE_BYTES < len(content)
@@ -55,11 +58,12 @@ async def send_bytes(content: bytes, client: Client, progress: Progress) -> None
         progress.sent_bytes += len(piece)
 
 
-async def send_body(body: Readable, length: int | None, start: Message, client: Client, progress: Progress) -> None:
-    """Send the head `start` and pump a body after it; closes the body, also when it is cancelled.
+async def send_body(body: Readable, length: int | None, start: Message, client: Client, progress: SendProgress) -> None:
+    """Send the head `start` and then the body. The body is closed in any case, also when this is cancelled.
 
-    Raises UpstreamFailure when the upstream breaks off before a byte was promised to the client, CutShort when it
-    does so later or sends another length than declared.
+    `length` is the declared length in bytes; None: it is not known. Raises UpstreamFailure when the body fails before
+    the head was sent: then the client can still be sent an error. Raises CutShort when the body fails later or has
+    another length than declared.
     """
     try:
         await _pump(body, length, start, client, progress)
@@ -67,7 +71,7 @@ async def send_body(body: Readable, length: int | None, start: Message, client: 
         await body.close()
 
 
-async def _pump(body: Readable, length: int | None, start: Message, client: Client, progress: Progress) -> None:
+async def _pump(body: Readable, length: int | None, start: Message, client: Client, progress: SendProgress) -> None:
     next_region = getattr(body, "next_region", None) if client.takes_regions and length is not None else None
     chunk = await _begin(body, start, client)
     try:
@@ -76,8 +80,8 @@ async def _pump(body: Readable, length: int | None, start: Message, client: Clie
                 raise CutShort("the upstream sent more than it declared")
             await client.send({"type": "http.response.body", "body": chunk, "more_body": True})
             progress.sent_bytes += len(chunk)
-            chunk = None  # what follows may take a slow client long, and there may be thousands of them
-            # when upstream and client are both fast nothing above waits, and everybody else would
+            chunk = None  # frees the memory: the rest may take a slow client long, and there may be thousands of them
+            # when upstream and client are both fast, nothing above waits, and all other tasks would have to
             await asyncio.sleep(0)
             while next_region is not None and (region := await next_region()) is not None:
                 await client.send(_file_part(region))
@@ -92,10 +96,13 @@ async def _pump(body: Readable, length: int | None, start: Message, client: Clie
 
 
 async def _begin(body: Readable, start: Message, client: Client) -> bytes | None:
-    """Send the head; the first piece. Raises UpstreamFailure before the head, CutShort after it."""
+    """Send the head, and return the first piece of the body, or None when the body is empty.
+
+    Raises UpstreamFailure when the body fails before the head was sent, and CutShort when it fails after that.
+    """
     first = asyncio.ensure_future(body.read())
     try:
-        # a body that breaks at once can still be answered with an error; one that is slow must not hold the head
+        # if the body fails at once, the client can still be sent an error; a slow body must not delay the head for long
         await asyncio.wait({first}, timeout=HEAD_PATIENCE_S)
         is_late = not first.done()
         if not is_late:
@@ -108,7 +115,7 @@ async def _begin(body: Readable, start: Message, client: Client) -> bytes | None
         except UpstreamFailure as error:
             raise CutShort(str(error)) from None
     finally:
-        if not first.done():  # a body must not be closed under its own read
+        if not first.done():  # a body must not be closed while it is being read
             first.cancel()
             await asyncio.wait({first})
 

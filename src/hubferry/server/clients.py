@@ -1,7 +1,7 @@
-"""The connections of clients, all together: how many each address has, and who takes too little.
+"""All connections of clients: limit how many each address has, and regularly cut clients that take too little.
 
-Bounds are those of one worker process. Not here: what one connection may send (protocol.py), when a client takes too
-little (core/uptake.py), bodies in memory (room.py).
+The limits apply to one worker process. Not here: what one connection may send (protocol.py), when a client takes too
+little (core/client_rate.py), memory for large bodies (body_memory.py).
 """
 
 import time
@@ -12,13 +12,17 @@ from typing import Protocol
 from hubferry.core.client import Network, address_group, is_in, plain_address
 from hubferry.server.log import logger
 
-LOOK_S = 1.0  # between two looks at what clients take
-TELL_S = 10.0  # refusals are told of once in so long, however many there are
+LOOK_S = 1.0  # the longest time between two checks of what clients take
+MOST_PARTING = 256  # how many refused connections stay open for a moment; beyond that they are closed at once
+TELL_S = 10.0  # refusals are logged at most once in this time, however many there are
 
 
 @dataclass(frozen=True)
 class ClientLimits:
-    """`[server]`'s write_timeout, min_client_rate, connections_per_address (0: any) and trusted_proxies."""
+    """The limits for clients, from `[server]`.
+
+    They are write_timeout, min_client_rate (0: any rate), connections_per_address (0: any number) and trusted_proxies.
+    """
 
     write_timeout_s: float
     min_bytes_per_s: int
@@ -27,17 +31,17 @@ class ClientLimits:
 
 
 class Connection(Protocol):
-    """What is asked of one connection here."""
+    """One connection, as far as this module needs it (protocol.BoundedHttpProtocol)."""
 
     @property
     def is_unused(self) -> bool:
-        """Whether it was used, all is answered, and it waits for whatever its client may want next."""
+        """Whether every request on it was answered, and it is only kept open for the client's next request."""
 
     def let_go(self) -> None:
-        """Close it; its client opens another one when it needs it."""
+        """Close an unused connection. Its client opens another one when it needs one."""
 
     def look(self, passed_s: float) -> None:
-        """Cut it if its client takes too little; `passed_s` after the last look."""
+        """Cut the connection if its client takes too little. `passed_s` seconds have passed since the last call."""
 
 
 class Clients:
@@ -47,18 +51,20 @@ class Clients:
         self.limits = limits
         self._of_address: dict[str, dict[Connection, None]] = {}
         self._looked_at_s = time.monotonic()
+        self._parting = 0
         self._refused = 0
         self._told_at_s: float | None = None
 
     @property
     def look_s(self) -> float:
-        """How often `look` is to be called, in seconds."""
+        """The interval in seconds at which `look` has to be called."""
         return min(LOOK_S, self.limits.write_timeout_s / 8)
 
     def admit(self, connection: Connection, peer: str) -> bool:
-        """Count a connection that `peer` made; whether it may stay. One of its own that is unused makes room.
+        """Count a new connection from the address `peer`. Return whether it may stay.
 
-        A trusted proxy may have any number: they are its clients'.
+        When the address has too many connections, an unused one of them is closed to make room for it. A trusted proxy
+        may have any number of connections, because they belong to its clients.
         """
         most = self.limits.connections_per_address
         if not most or is_in(plain_address(peer), self.limits.trusted):
@@ -76,7 +82,7 @@ class Clients:
         return True
 
     def leave(self, connection: Connection, peer: str) -> None:
-        """Count it no longer; may be repeated."""
+        """Stop counting a connection. May be called more than once."""
         address = address_group(peer)
         known = self._of_address.get(address)
         if known is not None:
@@ -84,8 +90,25 @@ class Clients:
             if not known:
                 del self._of_address[address]
 
+    def may_part(self) -> bool:
+        """Return whether a refused connection may stay open for a moment, until its client has read the reason.
+
+        If so, the caller has to call `has_parted` when it closes the connection.
+        """
+        is_allowed = self._parting < MOST_PARTING
+        self._parting += is_allowed
+        return is_allowed
+
+    def has_parted(self) -> None:
+        """Note that a refused connection, for which `may_part` returned True, was closed."""
+        self._parting -= 1
+
     def look(self, connections: Iterable[Connection]) -> None:
-        """Cut those whose clients take too little. A process that was held up itself blames nobody for that."""
+        """Cut the connections whose clients take too little.
+
+        The time since the last call counts as at most two intervals (`look_s`), so that no client is cut because this
+        process itself was held up.
+        """
         now_s = time.monotonic()
         passed_s, self._looked_at_s = min(now_s - self._looked_at_s, 2 * self.look_s), now_s
         for connection in list(connections):

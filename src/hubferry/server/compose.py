@@ -1,4 +1,4 @@
-"""The composition root: settings -> an application with every part in place."""
+"""The composition root of the server: settings -> an application with every part in place."""
 
 import asyncio
 import errno
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from publicsuffixlist import PublicSuffixList
 
+from hubferry.clock import SystemClock
 from hubferry.core.access import Credential, Identities
 from hubferry.core.client import Network, comes_from
 from hubferry.core.http import Request
@@ -23,34 +24,37 @@ from hubferry.core.values import ConfigError, parse_accounts, toml_key
 from hubferry.core.warm import parse_tagged
 from hubferry.fill.fills import Fills
 from hubferry.fill.parts import Effort
-from hubferry.ports import EventLog, Sealer
-from hubferry.pull import Gateway, Keep
-from hubferry.pull.checked_manifests import CheckedManifests
-from hubferry.pull.system_clock import SystemClock
-from hubferry.pull.target import Origin
-from hubferry.server.app import App
+from hubferry.gateway.build import ShellParts, build_gateway
+from hubferry.gateway.gateway import Gateway
+from hubferry.pages.site import Site
+from hubferry.ports import UNCOUNTED, EventLog, Metrics, Sealer
+from hubferry.pull.build import DiskCache
+from hubferry.remote.target import Upstream
+from hubferry.server.app import App, ReadMetrics
 from hubferry.server.clients import ClientLimits
 from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
-from hubferry.server.pages import ReadMetrics, build_pages
 from hubferry.server.seal import JweSealer
 from hubferry.store.blobs import BlobStore
 from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
-from hubferry.store.ledger import Ledger, Limits, Removed
-from hubferry.upstream.client import SocketUpstream
+from hubferry.store.ledger import CacheLimits, Ledger, Removed
+from hubferry.transport.client import SocketTransport
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
 
-MAX_SECRETS = 2**20  # of a file with a password, or with accounts
+MAX_SECRETS = 2**20  # bytes in a file with a password or with accounts
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A gateway in its place, how many blobs it is fetching, and how to take it down."""
+    """A gateway with everything that it needs.
+
+    `count_fills` returns how many blobs it is fetching at the moment. `close` stops everything and releases it.
+    """
 
     gateway: Gateway
     count_fills: Callable[[], int]
@@ -59,27 +63,30 @@ class Parts:
 
 @dataclass(frozen=True)
 class Keys:
-    """What the workers of a server share: the key that seals tokens, and one that names logins and is in no file."""
+    """The keys that all workers of a server share.
+
+    `tokens` seals tokens. `identities` gives logins their names (core.access.Identities); it is in no file.
+    """
 
     tokens: bytes
     identities: bytes
 
 
 def build_app(settings: Settings, keys: Keys) -> App:
-    """The application of one worker process. Raises ConfigError for a file that cannot be read."""
+    """Return the application of one worker process. Raises ConfigError for a file that cannot be read."""
     counters = build_counters(settings)
     parts = build_parts(
         settings,
         JweSealer(keys.tokens),
         Events(),
-        counters,
+        UNCOUNTED if counters is None else counters,
         evicted=report_evicted(counters),
         identities=Identities(keys.identities),
     )
     trusted = networks(settings.server.trusted_proxies)
     readers = networks(settings.server.metrics_from)
     read_metrics = None if counters is None else metrics_reader(counters, trusted, readers)
-    pages = build_pages(table_of(settings), settings.server.public_url, read_metrics)
+    site = Site(table_of(settings), settings.server.public_url)
     schedule = build_schedule(settings, parts.gateway)
 
     async def shut_down() -> None:
@@ -91,18 +98,19 @@ def build_app(settings: Settings, keys: Keys) -> App:
     start = None if schedule is None else schedule.start
     return App(
         parts.gateway,
-        pages,
+        site,
         access_log,
         trusted,
         shut_down,
         start=start,
         counters=counters,
+        read_metrics=read_metrics,
         count_fills=parts.count_fills,
     )
 
 
 def build_schedule(settings: Settings, gateway: Gateway) -> KeepWarm | None:
-    """What keeps images warm beside the requests, if any are to be."""
+    """Return the schedule that keeps images warm, or None when `warm.images` is empty."""
     if not settings.warm.images:
         return None
     images = [parse_tagged(text, settings.upstreams, settings.default_upstream) for text in settings.warm.images]
@@ -115,44 +123,43 @@ def build_parts(
     settings: Settings,
     sealer: Sealer,
     log: EventLog,
-    counters: "Counters | None" = None,
+    metrics: Metrics = UNCOUNTED,
     *,
     evicted: Callable[[Removed], None],
     identities: Identities | None = None,
 ) -> Parts:
-    """What answers requests, over sockets and a folder. Raises ConfigError for a file that cannot be read."""
+    """Return a gateway over sockets and, with `cache.enabled`, a cache folder.
+
+    `evicted` is told what was removed from the cache to make room. Raises ConfigError for a file that cannot be read.
+    """
     clock = SystemClock()
-    upstream = SocketUpstream(settings.upstreams, clock, counters, settings.no_proxy)
-    suffixes = PublicSuffixList()
-    keep, index, house, blobs, fills = None, None, None, None, None
+    transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy)
+    cache, index, housekeeping, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)
-        index = SqliteIndex(folder, log, counters)
-        limits = Limits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
+        index = SqliteIndex(folder, log, metrics)
+        limits = CacheLimits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
         ledger = Ledger(Layout(folder), index.transact, limits, evicted=evicted)
-        house = Housekeeping(Layout(folder), ledger, index.transact)
-        house.start()
+        housekeeping = Housekeeping(Layout(folder), ledger, index.transact)
+        housekeeping.start()
         blobs = BlobStore(folder, ledger, log)
         unwatched_bytes = settings.cache.max_unwatched.size_bytes
         effort = Effort(
             settings.cache.patience.seconds, settings.cache.connections, settings.cache.parallel_from.size_bytes
         )
-        fills = Fills(blobs, log, unwatched_bytes=unwatched_bytes, effort=effort, metrics=counters)
-        keep = Keep(index, FileStore(folder, ledger), blobs, fills)
-    gateway = Gateway(
-        settings,
-        table_of(settings),
-        build_origins(settings),
-        upstream=upstream,
-        manifests=CheckedManifests(upstream),
+        fills = Fills(blobs, log, unwatched_bytes=unwatched_bytes, effort=effort, metrics=metrics)
+        cache = DiskCache(index, FileStore(folder, ledger), blobs, fills)
+    brought = ShellParts(
+        transport=transport,
         sealer=sealer,
         clock=clock,
         log=log,
-        registrable_domain=suffixes.privatesuffix,
-        keep=keep,
+        registrable_domain=PublicSuffixList().privatesuffix,
+        cache=cache,
         identities=identities,
-        metrics=counters,
+        metrics=metrics,
     )
+    gateway = build_gateway(settings, table_of(settings), build_upstreams(settings), brought)
 
     def count_fills() -> int:
         return 0 if fills is None else fills.count()
@@ -163,9 +170,9 @@ def build_parts(
             await fills.close()
         if blobs is not None:
             await blobs.close()
-        await upstream.close()
-        if house is not None:
-            await asyncio.to_thread(house.close)
+        await transport.close()
+        if housekeeping is not None:
+            await asyncio.to_thread(housekeeping.close)
         if index is not None:
             await index.close()
 
@@ -173,7 +180,7 @@ def build_parts(
 
 
 def build_client_limits(server: ServerSettings) -> ClientLimits:
-    """What clients' connections are held to."""
+    """Return the limits for the connections of clients."""
     return ClientLimits(
         server.write_timeout.seconds,
         server.min_client_rate.size_bytes,
@@ -183,21 +190,24 @@ def build_client_limits(server: ServerSettings) -> ClientLimits:
 
 
 def networks(texts: Sequence[str]) -> list[Network]:
-    """Networks of checked settings."""
+    """Parse networks of settings that were checked before."""
     return [ip_network(text) for text in texts]
 
 
 def build_counters(settings: Settings) -> "Counters | None":
-    """What counts for `/metrics`, when there is anybody who may read it."""
+    """Return the counters for `/metrics`, or None when nobody may read it."""
     if not settings.server.metrics_from:
         return None
-    from hubferry.server.metrics import Counters  # noqa: PLC0415 - not before run.py has said where counts go
+    from hubferry.server.metrics import Counters  # noqa: PLC0415 - not before run.py has set the folder for counts
 
     return Counters(settings.upstreams)
 
 
 def metrics_reader(counters: "Counters", trusted: Sequence[Network], readers: Sequence[Network]) -> ReadMetrics:
-    """What `/metrics` answers."""
+    """Return a function that returns the text of `/metrics`, or None for a client that may not read it.
+
+    `trusted` are the networks of trusted proxies, `readers` those of the clients that may read the metrics.
+    """
 
     async def read(arrived: Request) -> bytes | None:
         return await counters.exposition() if comes_from(arrived, trusted, readers) else None
@@ -206,7 +216,7 @@ def metrics_reader(counters: "Counters", trusted: Sequence[Network], readers: Se
 
 
 def report_evicted(counters: "Counters | None") -> Callable[[Removed], None]:
-    """What becomes of the ledger's word that something had to go; called on threads."""
+    """Return a function that logs and counts what was removed from the cache. It is called on threads."""
 
     def report(removed: Removed) -> None:
         logger().info("evicted", files=removed.files, bytes=removed.size_bytes)
@@ -217,13 +227,13 @@ def report_evicted(counters: "Counters | None") -> Callable[[Removed], None]:
 
 
 def load_tls(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context, None for plain HTTP. Raises ConfigError when the files cannot be used."""
+    """Return the TLS context, or None for plain HTTP. Raises ConfigError when the files cannot be used."""
     server = settings.server
     if not server.tls_cert:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])  # some clients resume only there
+    context.set_alpn_protocols(["http/1.1"])  # some clients resume a download only over HTTP/1.1
     try:
         context.load_cert_chain(server.tls_cert, server.tls_key)
     except (OSError, ssl.SSLError) as error:
@@ -232,13 +242,13 @@ def load_tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def build_origins(settings: Settings) -> list[Origin]:
-    """Every upstream with what its operator allows and its account. Raises ConfigError."""
-    return [build_origin(name, upstream) for name, upstream in settings.upstreams.items()]
+def build_upstreams(settings: Settings) -> list[Upstream]:
+    """Return every upstream with its accounts and with what the operator allows for it. Raises ConfigError."""
+    return [build_upstream(name, upstream) for name, upstream in settings.upstreams.items()]
 
 
-def build_origin(name: str, upstream: UpstreamSettings) -> Origin:
-    """One upstream. Raises ConfigError when its password, accounts or CA file cannot be read."""
+def build_upstream(name: str, upstream: UpstreamSettings) -> Upstream:
+    """Return one upstream. Raises ConfigError when its password, accounts or CA file cannot be read."""
     accounts = []
     if upstream.username:
         password = upstream.password or _read(name, "password_file", upstream.password_file)
@@ -247,7 +257,7 @@ def build_origin(name: str, upstream: UpstreamSettings) -> Origin:
         accounts += _read_accounts(name, upstream.accounts_file)
     if upstream.ca_file:
         _check_authorities(name, upstream.ca_file)
-    return Origin(name, upstream, trust_of(upstream), tuple(dict.fromkeys(accounts)))
+    return Upstream(name, upstream, trust_of(upstream), tuple(dict.fromkeys(accounts)))
 
 
 def _check_authorities(name: str, path: str) -> None:

@@ -1,10 +1,12 @@
-"""Sends parts of files to a client without reading them: ASGI's extension "Zero Copy Send" over uvicorn.
+"""Send parts of files to a client without reading them: ASGI's extension "Zero Copy Send" over uvicorn.
 
-Between two cores of one machine that is what nginx does (sendfile), at half the CPU of reading and writing; and
-nothing is held in memory for a client that does not read. Only over plain TCP: TLS has to read what it encrypts.
-Bytes of the transport and bytes of a file go to the same socket, so each waits until the other's are gone.
-While large parts follow one another the socket is corked: otherwise every 64 KiB that the kernel splices is a packet
-that wakes the client, at a third of the throughput.
+It uses sendfile, as nginx does. Between two cores of one machine that takes half the CPU time of reading and writing,
+and nothing is held in memory for a client that does not read. It works over plain TCP only, because TLS has to read the
+bytes that it encrypts. The transport and sendfile write to the same socket, so each waits until the bytes of the other
+are gone.
+
+While large parts follow one another the socket is corked (TCP_CORK). Otherwise every 64 KiB that the kernel splices
+becomes a packet that wakes the client, which reduces the throughput to a third.
 """
 
 import asyncio
@@ -22,35 +24,41 @@ from hubferry.server.bodies import ZERO_COPY_SEND, ClientGone, CutShort, Message
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
 EXTENSIONS: dict[str, dict[str, object]] = {ZERO_COPY_SEND: {}}
-CORKED_BYTES = 256 * 1024  # less comes from a file that grows slowly or goes to a slow client: it is not held back
-# Linux alone has it; what is held back is sent after 0.2 s at the latest
+CORKED_BYTES = 256 * 1024  # a smaller part is for a slow client or from a slowly growing file: it is sent at once
+# only Linux has it; the kernel sends what is held back after 0.2 s at the latest
 _CORK: int | None = getattr(socket, "TCP_CORK", None)
 GONE = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
 @dataclass(slots=True)
-class Given:
-    """What a client's connection was given of bodies so far, and whether it has no room for the next part of a file."""
+class SentBytes:
+    """How many bytes of bodies were handed to a client's connection so far.
+
+    `is_blocked` is true while the socket has no room for the next part of a file.
+    """
 
     size_bytes: int = 0
     is_blocked: bool = False
 
 
 class FileSend:
-    """The `send` of one request; what is no part of a file is the cycle's own business."""
+    """The ASGI `send` of one request. Messages that are no part of a file are passed to uvicorn's own `send`."""
 
-    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop, given: Given) -> None:
+    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop, sent: SentBytes) -> None:
         self._cycle = cycle
         self._loop = loop
-        self._given = given
+        self._sent = sent
         self._socket = -1
         self._is_corked = False
 
     async def __call__(self, message: Message) -> None:
-        """Send a message, all of it. Raises ClientGone, CutShort."""
+        """Send one message completely.
+
+        Raises ClientGone when the client hung up, and CutShort when the file or the socket cannot be used.
+        """
         if message["type"] != ZERO_COPY_SEND:
             await self._cycle.send(message)  # type: ignore[arg-type]
-            self._given.size_bytes += len(message.get("body", b""))
+            self._sent.size_bytes += len(message.get("body", b""))
             return
         cycle, count = self._cycle, message["count"]
         if cycle.chunked_encoding or count > cycle.expected_content_length:
@@ -67,7 +75,7 @@ class FileSend:
     def _open(self, cycle: RequestResponseCycle) -> None:
         # `drain` then waits until the transport has nothing left to send
         cycle.transport.set_write_buffer_limits(0)
-        # the loop refuses to watch a descriptor that a transport uses, but not another one of the same socket
+        # the event loop refuses to watch a descriptor that a transport uses, but accepts a duplicate of it
         try:
             self._socket = os.dup(cycle.transport.get_extra_info("socket").fileno())
         except OSError as error:
@@ -92,27 +100,27 @@ class FileSend:
                 raise CutShort("a file of the cache is shorter than it was")
             offset += sent
             count -= sent
-            self._given.size_bytes += sent
+            self._sent.size_bytes += sent
 
     def _cork(self, is_corked: bool) -> None:
         if is_corked == self._is_corked or _CORK is None or self._cycle.transport.is_closing():
             return
-        with contextlib.suppress(OSError):  # the client is gone: sending will say so
+        with contextlib.suppress(OSError):  # the client is gone: the next send will notice
             self._cycle.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _CORK, int(is_corked))
             self._is_corked = is_corked
 
     async def _writable(self) -> None:
         ready = self._loop.create_future()
         self._loop.add_writer(self._socket, _wake, ready)
-        self._given.is_blocked = True
+        self._sent.is_blocked = True
         try:
             await ready
         finally:
-            self._given.is_blocked = False
+            self._sent.is_blocked = False
             self._loop.remove_writer(self._socket)
 
     def close(self) -> None:
-        """Give the socket back; may be repeated."""
+        """Return the socket to the transport: uncork it and close the duplicate. May be called more than once."""
         used, self._socket = self._socket, -1
         if used >= 0:
             self._cork(False)
@@ -122,18 +130,21 @@ class FileSend:
 
 
 def with_file_send(
-    cycle: RequestResponseCycle, app: Asgi, loop: asyncio.AbstractEventLoop, given: Given, *, is_plain: bool
+    cycle: RequestResponseCycle, app: Asgi, loop: asyncio.AbstractEventLoop, sent: SentBytes, *, is_plain: bool
 ) -> Asgi:
-    """The application with a `send` that counts what is given, for one request; and the extension, if `is_plain`."""
+    """Return the application for one request, with a `send` that can send parts of files and counts into `sent`.
+
+    The application is offered the extension only if `is_plain`, that is, without TLS.
+    """
 
     async def extended(scope: Any, receive: Receive, _: Send) -> None:
         if is_plain:
             scope["extensions"] = EXTENSIONS
-        send = FileSend(cycle, loop, given)
+        send = FileSend(cycle, loop, sent)
         try:
             await app(scope, receive, send)
         finally:
-            send.close()  # before the transport is, or the client would not see the end
+            send.close()  # before the transport is closed, or the client would not see the end of the connection
 
     return extended
 

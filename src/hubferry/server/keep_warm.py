@@ -1,8 +1,8 @@
-"""Images that are kept warm beside the requests: looked at soon after the start, then in turns.
+"""Keep chosen images warm beside the requests: look at them soon after the start, and then regularly.
 
-Of several processes on one cache folder one does it, whoever holds the lock; when that one ends, another goes on.
-What failed is tried again sooner. Nothing waits for it, neither the start nor the end.
-Not here: warming (pull/warm.py), how long the pauses are (core/warm.py).
+Of several processes on one cache folder, the one that holds the lock does this; when it ends, another one continues.
+An image that failed is tried again sooner. Neither the start nor the end of the server waits for this.
+Not here: warming itself (pull/warm.py), how long the pauses are (core/warm.py).
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from hubferry.core.warm import decide_pause_s
 from hubferry.pull.warm import Warmed, Warmer
 from hubferry.server.log import logger
 
-FIRST_S = (0.5, 5.0)  # after the start: clients come first, and many servers may have started at once
+FIRST_S = (0.5, 5.0)  # random delay after the start: clients come first, and many servers may start at once
 LOCK_POLL_S = 15.0
 
 
 class KeepWarm:
-    """The schedule of one process."""
+    """The schedule by which one process keeps images warm."""
 
     def __init__(
         self,
@@ -36,7 +36,11 @@ class KeepWarm:
         every_s: float,
         lock: Path,
     ) -> None:
-        """`platforms` None: all there are."""
+        """Set up the schedule.
+
+        `platforms` None: all platforms. `every_s` is the pause in seconds between two looks at an image. `lock` is the
+        file that processes on one cache folder lock, so that only one of them does this.
+        """
         self._warmer = warmer
         self._images = tuple(dict.fromkeys(images))
         self._platforms = platforms
@@ -45,11 +49,11 @@ class KeepWarm:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, on the running event loop; until `close`."""
+        """Begin in a task on the running event loop. It runs until `close`."""
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """End at once; what is there is kept."""
+        """Stop at once. What was fetched so far stays in the cache."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -69,7 +73,7 @@ class KeepWarm:
             begun = time.monotonic()
             results = [await self._warm(image) for image in self._images if due[image] <= begun]
             ended = time.monotonic()
-            for result in results:  # what was due together stays together
+            for result in results:  # images that were due together stay together
                 due[result.image] = ended + decide_pause_s(self._every_s, has_failed=bool(result.problem))
             report(results, ended - begun)
             await asyncio.sleep(max(min(due.values()) - ended, 0.0))
@@ -77,7 +81,7 @@ class KeepWarm:
     async def _warm(self, image: ImageName) -> Warmed:
         try:
             result = await self._warmer.warm(image, self._platforms)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours in one image is not the end of the others
+        except Exception as error:  # noqa: BLE001 - a bug that shows with one image must not stop the others
             logger().exception("internal_error", image=str(image))
             return Warmed(image, problems=[repr(error)])
         if result.problem:
@@ -86,7 +90,7 @@ class KeepWarm:
 
 
 def report(results: Sequence[Warmed], seconds: float) -> None:
-    """One line for a turn."""
+    """Log one line for a turn, in which all due images were looked at."""
     logger().info(
         "warmed",
         images=sum(not result.problem for result in results),
@@ -99,7 +103,10 @@ def report(results: Sequence[Warmed], seconds: float) -> None:
 
 
 def _try_lock(path: Path) -> int | None:
-    """The descriptor that holds the lock until it is closed; None while another process does, or it cannot be."""
+    """Return a descriptor that holds the lock until it is closed.
+
+    None when another process holds the lock, or when the file cannot be opened.
+    """
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

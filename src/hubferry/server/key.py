@@ -1,7 +1,8 @@
-"""The key that seals tokens, in a file of its own: read, or made by the first process that needs it.
+"""The file with the key that seals tokens: read it, or create it when there is none.
 
-Who has the key can read the accounts in tokens and make tokens. So a file in the cache folder that somebody else put
-there is refused, and one that others can read is closed to them. A file that the operator named is taken as it is.
+Whoever has the key can read the accounts in tokens and make tokens. So a key file in the cache folder is refused when
+somebody else put it there, and its mode is changed when other users can read it. A file that the operator named is used
+as it is.
 """
 
 import base64
@@ -19,14 +20,15 @@ MAX_BYTES = 1024  # a key has 44 characters
 
 
 class KeyProblem(Exception):
-    """The token key cannot be used; the message says which file and what to do."""
+    """The token key cannot be used. The message says which file it is and what to do."""
 
 
 def load_or_create_key(path: Path, *, is_ours: bool) -> tuple[bytes, str]:
-    """The key of a file (base64url of 32 bytes), made with mode 0600 when there is none, and who else may know it.
+    """Return the key in a file, and a warning for the log.
 
-    `is_ours`: hubferry's own file, not one that the operator named. The second text is for the log, empty when nobody
-    else could read the file. Processes that start together agree on one key. Raises KeyProblem.
+    The file holds base64url of 32 bytes. It is created with mode 0600 when it does not exist; processes that start
+    together get the same key. `is_ours`: the file is hubferry's own, not one that the operator named. The warning says
+    who else could read the file; it is empty when nobody could. Raises KeyProblem.
     """
     try:
         while True:
@@ -42,7 +44,10 @@ def load_or_create_key(path: Path, *, is_ours: bool) -> tuple[bytes, str]:
 
 
 def _read(path: Path, *, is_ours: bool) -> tuple[bytes, str]:
-    """Raises FileNotFoundError, OSError, KeyProblem."""
+    """Read the key, and find out who else can read it: see `load_or_create_key`.
+
+    Raises FileNotFoundError, OSError, KeyProblem.
+    """
     if is_ours and path.is_symlink():
         raise KeyProblem(f"{path}: is a symbolic link: remove it to have a key made, or set access.token_key_file")
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_NOFOLLOW if is_ours else 0))
@@ -71,9 +76,10 @@ def _read(path: Path, *, is_ours: bool) -> tuple[bytes, str]:
 
 
 def _make(path: Path) -> None:
-    """Make the file, or wait until another process has; whole or not at all. Raises OSError.
+    """Create the key file, or wait until another process has created it. Raises OSError.
 
-    The draft has one name and a lock, which goes with its process: what a killed one left is used again.
+    The key is written to a draft that is then renamed, so the file is complete as soon as it exists. All processes use
+    the same draft and lock it. The lock ends with its process, so the draft that a killed process left is used again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
@@ -92,7 +98,7 @@ def _make(path: Path) -> None:
             return  # it became the key, or was removed, while the lock was waited for
         seen = os.fstat(descriptor)
         is_open = seen.st_uid != os.geteuid() or seen.st_mode & FOR_OTHERS
-        if path.exists() or (is_open and not is_new):  # whoever put an open one there may read what is written to it
+        if path.exists() or (is_open and not is_new):  # somebody who can open this draft could read a key written to it
             draft.unlink()
             return
         os.ftruncate(descriptor, 0)

@@ -1,6 +1,6 @@
-"""Access log and events: one line each, readable on a terminal and JSON otherwise.
+"""The access log and the log of events: one line each, readable on a terminal and JSON otherwise.
 
-Secrets cannot get in: a line is built from named fields, none of which is a header, a query or a body.
+Secrets cannot get into the log: a line is made from named fields, and no field is a header, a query or a body.
 """
 
 import json
@@ -13,14 +13,17 @@ from typing import Any, Protocol, cast
 import structlog
 
 from hubferry.core.logged import logged_fields
-from hubferry.pull.answer import is_logged
+from hubferry.gateway.answer import is_logged
 
 
 def configure(log_format: str, level: str) -> None:
-    """Route everything that logs to standard error in one format (`auto`, `text` or `json`), from `level` up."""
+    """Send everything that is logged, also by libraries, to standard error in one format.
+
+    `log_format` is `auto`, `text` or `json`. Messages below `level` are dropped.
+    """
     readable = is_readable(log_format)
     renderer: Any = (
-        # not the default, which shows the values of variables where rich is installed: settings hold secrets
+        # not structlog's default: where rich is installed it shows the values of variables, and settings hold secrets
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if readable
         else structlog.processors.JSONRenderer(serializer=_dumps)
@@ -38,17 +41,17 @@ def configure(log_format: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
-    # uvicorn complains about every body that is cut on purpose and every client that speaks no HTTP
+    # uvicorn logs an error for every body that is cut on purpose and for every client that does not speak HTTP
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
 def is_readable(log_format: str) -> bool:
-    """Whether people read the log, rather than programs."""
+    """Return whether the log is formatted for people instead of programs."""
     return log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
 
 
 def _bounded(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:
-    """A processor of structlog: what an event says in others' words does nothing to the line."""
+    """Make text from clients and upstreams in an event safe for the log. This is a processor of structlog."""
     return logged_fields(fields)
 
 
@@ -61,7 +64,7 @@ def _dumps(value: object, **_: object) -> str:
 
 
 class _Forward(logging.Handler):
-    """Sends records of libraries into the same stream and format."""
+    """Passes log records of libraries on, so that they have the same stream and format."""
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = {"exc_info": record.exc_info} if record.exc_info else {}
@@ -69,12 +72,12 @@ class _Forward(logging.Handler):
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
-    """The configured logger."""
+    """Return the logger that `configure` set up."""
     return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())
 
 
 class Events:
-    """The `EventLog` port."""
+    """The `EventLog` port over the server's log."""
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
         """See ports.EventLog."""
@@ -82,36 +85,43 @@ class Events:
 
 
 class AccessLog:
-    """One line per request."""
+    """The access log: one line per request."""
 
     def __init__(self, *, readable: bool, least: str) -> None:
-        """`readable` as `is_readable` says; a request whose level is below `least` has no line."""
+        """Set up the log. `readable` is as `is_readable` says. Requests with a level below `least` get no line."""
         self._readable = readable
         self._least = least
 
     def line(self, level: str, fields: Mapping[str, object]) -> "Line":
-        """What is known of a request but for when it was and how long it took: see pull.answer.log_fields."""
+        """Return the line for a request, without its time and duration, which are added when it is written.
+
+        `fields` are those of gateway.answer.log_fields, `level` is that of gateway.answer.log_level.
+        """
         if not is_logged(level, self._least):
             return NoLine()
         return ReadableLine(level, fields) if self._readable else JsonLine(level, fields)
 
 
 class Line(Protocol):
-    """One line of the access log, written each time that the same is answered."""
+    """One line of the access log. It is written again each time that the same answer is sent again (recent.py)."""
 
     def write(self, seconds: float) -> None:
-        """`seconds` run from the request's arrival to the last byte handed to the client's connection."""
+        """Write the line with the current time.
+
+        `seconds` is the time from the request's arrival to the moment when the last byte was handed to the client's
+        connection.
+        """
 
 
 class NoLine:
-    """Of a request that is not worth one."""
+    """The line of a request whose level is too low for the log. Nothing is written."""
 
     def write(self, seconds: float) -> None:
         """See Line."""
 
 
 class ReadableLine:
-    """For people."""
+    """A line for people, written by structlog."""
 
     def __init__(self, level: str, fields: Mapping[str, object]) -> None:
         self._level = level
@@ -123,7 +133,10 @@ class ReadableLine:
 
 
 class JsonLine:
-    """For programs. Made once, because structlog's way to it costs more than the whole answer (50 microseconds)."""
+    """A line for programs, as JSON.
+
+    It is formatted once and not by structlog, which takes longer for it (50 microseconds) than the whole answer does.
+    """
 
     def __init__(self, level: str, fields: Mapping[str, object]) -> None:
         self._begin = _dumps({**fields, "event": "request", "level": level})[:-1]

@@ -1,11 +1,12 @@
-"""The `Metrics` port, and `/metrics`: counters for Prometheus, by its own library.
+"""The `Metrics` port and `/metrics`: counters and gauges for Prometheus, made with its own library.
 
-Counters add up over worker processes, also those that died; of the gauges the newest word counts. Labels are names of
-configured upstreams and accounts, statuses and words of ours; never a repository, a client or anything that a request
-could make up.
+A counter shows the sum over all worker processes, also those that died; a gauge shows the value that was set last.
+Labels are names of configured upstreams and accounts, statuses, and words of our own. They are never a repository, a
+client or anything else that a request can make up.
 
-Imported only by a process that counts, and only after run.py has said where: with several workers each has a file
-of its own, and whichever is asked adds them up. Not here: who may read them (core/client.py).
+This module must be imported only in a process that counts, and only after run.py has set the folder for the counts.
+With several workers each worker writes its own file there, and the worker that is asked adds them up.
+Not here: who may read the metrics (core/client.py).
 """
 
 import asyncio
@@ -17,11 +18,11 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from hubferry.gateway.answer import AccessRecord
 from hubferry.ports import FillResult
-from hubferry.pull import Trail
 from hubferry.store.ledger import Removed
 
-FLUSH_S = 0.5  # how long answers are added up before the counters are told: that costs more than the sum
+FLUSH_S = 0.5  # how long answers are summed up before the counters are updated, which costs more than adding
 
 FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -48,11 +49,11 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 
 
 class Counters:
-    """The counters of one process."""
+    """The counters and gauges of one process."""
 
     def __init__(self, upstreams: Iterable[str]) -> None:
         self._registry = CollectorRegistry()
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # as run.py decided
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # set by run.py when there are several workers
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
             own = None
         else:
@@ -68,12 +69,12 @@ class Counters:
         self._children: dict[tuple[str, ...], Counter] = {}
         self._answered: dict[tuple[str, str, int], list[int]] = {}
         self._flushing: asyncio.TimerHandle | None = None
-        for upstream in upstreams:  # a first failure is a change that can be seen
+        for upstream in upstreams:  # begins at 0, so that Prometheus sees the first failure as an increase
             self._of("hubferry_wrong_content_total", upstream)
 
-    def answered(self, trail: Trail, status: int, sent_bytes: int) -> None:
-        """A request is over. On the event loop only."""
-        key = (trail.upstream, trail.outcome or "local", status)
+    def answered(self, record: AccessRecord, status: int, sent_bytes: int) -> None:
+        """Count a request that is over. May be called on the event loop only."""
+        key = (record.upstream, record.outcome or "local", status)
         sums = self._answered.get(key)
         if sums is None:
             sums = self._answered[key] = [0, 0]
@@ -83,7 +84,7 @@ class Counters:
             self._flushing = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def flush(self) -> None:
-        """Tell the counters what was answered. On the event loop only."""
+        """Add the answers since the last flush to the counters. May be called on the event loop only."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
@@ -93,12 +94,15 @@ class Counters:
             self._of("hubferry_sent_bytes_total", upstream, outcome).inc(sent_bytes)
 
     async def exposition(self) -> bytes:
-        """Everything that was counted, in every worker, as Prometheus reads it; others' answers FLUSH_S ago."""
+        """Return all metrics of all workers in the text format of Prometheus.
+
+        Answers of other workers are counted up to FLUSH_S late.
+        """
         self.flush()
         return await asyncio.to_thread(generate_latest, self._registry)
 
     def evicted(self, removed: Removed) -> None:
-        """Something had to go."""
+        """Count files that were removed from the cache to make room."""
         self._of("hubferry_evicted_files_total").inc(removed.files)
         self._of("hubferry_evicted_bytes_total").inc(removed.size_bytes)
 
@@ -136,7 +140,7 @@ class Counters:
         self._of("hubferry_accounts_refused_total", upstream, account).inc()
 
     def _of(self, name: str, *labels: str) -> Counter:
-        """A counter with these labels; finding it here is cheaper than having the library find it."""
+        """Return the counter with these labels. It is remembered, because the library's own lookup costs more."""
         key = (name, *labels)
         child = self._children.get(key)
         if child is None:

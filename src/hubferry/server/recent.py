@@ -1,9 +1,10 @@
-"""Answers of a moment ago, as the bytes that they were: given again to whoever asks for exactly the same.
+"""Remember the bytes of answers for a moment, and send them again when exactly the same request comes again.
 
-A fleet of machines asks for the same tags in the same words all day. What the gateway said from what it keeps may be
-said again for as long as it allowed (Answer.reusable_s), but not after it learned anything that may change answers
-(Gateway.revision). The key is all that an answer can depend on: the request's own bytes, its peer and scheme.
-Each answer given again is logged and counted like any other. Not here: giving them (protocol.py), what may be (pull).
+The machines of a fleet send the same requests for the same tags all day. An answer that the gateway made from kept
+content may be sent again for `Answer.reusable_s` seconds, but not after the gateway learned anything that may change
+answers (`Gateway.revision`). The key is everything that an answer can depend on: the request's own bytes, the client's
+address and the scheme. Each answer that is sent again is logged and counted like any other. Not here: sending it
+(protocol.py), deciding which answers may be sent again (pull/).
 """
 
 import time
@@ -12,23 +13,25 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from hubferry.core.bounded import BoundedMap
 from hubferry.core.http import get
-from hubferry.pull import Answer
-from hubferry.pull.lately import Lately
+from hubferry.gateway.answer import Answer
 
-MAX_BYTES = 64 * 1024  # a request and its answer; larger manifests cost more in sending than in deciding
-MAX_TOTAL_BYTES = 16 * 2**20  # requests and answers, with what keeping them takes
-ENTRY_BYTES = 2048  # measured: log line, trail and objects of an entry, without its URL, headers and answer
+MAX_BYTES = 64 * 1024  # of a request and its answer; for larger manifests, sending costs more than deciding
+MAX_TOTAL_BYTES = 16 * 2**20  # of all requests and answers, with the memory that keeping them takes
+ENTRY_BYTES = 2048  # measured: log line, record and objects of an entry, without its URL, headers and answer
 HEADER_BYTES = 200  # measured: the objects of one header of a request
 
 Key = tuple[bytes, bytes, str, str, tuple[tuple[bytes, bytes], ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
-    """One answer as it is sent, what tells log and counters of it, and for how long it holds (monotonic).
+class RememberedAnswer:
+    """One answer as the bytes that are sent.
 
-    Between `status_line` and `rest` belongs what the server says of itself, such as the date.
+    The server's own headers, such as the date, are inserted between `status_line` and `rest`. `tell` reports the answer
+    to log and counters, given its duration in seconds. The answer is valid until `until` (monotonic seconds) and while
+    `revision` is the current one.
     """
 
     status_line: bytes
@@ -38,23 +41,29 @@ class Recalled:
     revision: int
 
 
-class Recent:
-    """The answers of one worker process."""
+class RecentAnswers:
+    """The answers that one worker process remembers."""
 
     def __init__(self, revision: Callable[[], int]) -> None:
-        """`revision` changes whenever an answer may have become another."""
+        """`revision` returns a number that changes whenever answers may have changed (`Gateway.revision`)."""
         self._revision = revision
-        self._entries: Lately[Recalled] = Lately(MAX_TOTAL_BYTES // ENTRY_BYTES, MAX_TOTAL_BYTES)
+        self._entries: BoundedMap[RememberedAnswer] = BoundedMap(MAX_TOTAL_BYTES // ENTRY_BYTES, MAX_TOTAL_BYTES)
 
-    def find(self, key: Key, now: float) -> Recalled | None:
-        """The answer to exactly this request, while it holds; `now` is monotonic, in seconds."""
+    def find(self, key: Key, now: float) -> RememberedAnswer | None:
+        """Return the remembered answer to exactly this request if it is still valid, else None.
+
+        `now` is the time in monotonic seconds.
+        """
         found = self._entries.get(key)
         if found is None or found.until < now or found.revision != self._revision():
             return None
         return found
 
     def keep(self, scope: Any, answer: Answer, tell: Callable[[float], None], revision: int) -> None:
-        """Remember what was answered, if it may be said again; `revision` is from before it was decided."""
+        """Remember an answer, if it may be sent again.
+
+        `scope` is the ASGI scope of its request. `revision` is the revision from before the answer was decided.
+        """
         body = answer.body or b""
         if answer.reusable_s <= 0 or not isinstance(body, bytes) or len(body) > MAX_BYTES:
             return
@@ -68,17 +77,20 @@ class Recent:
         if size_bytes > MAX_BYTES:
             return
         until = time.monotonic() + answer.reusable_s
-        self._entries.put(key, Recalled(status_line, rest, tell, until, revision), size_bytes)
+        self._entries.put(key, RememberedAnswer(status_line, rest, tell, until, revision), size_bytes)
 
 
 def size_of(key: Key) -> int:
-    """What an entry takes in memory beside its answer, in bytes."""
+    """Return how many bytes of memory an entry takes in addition to its answer."""
     _, url, _, _, headers = key
     return ENTRY_BYTES + len(url) + sum(len(name) + len(value) + HEADER_BYTES for name, value in headers)
 
 
 def key_of(scope: Any) -> Key:
-    """What `protocol` makes of a request before there is a scope."""
+    """Return the key of a request, given its ASGI scope.
+
+    It must equal the key that protocol.py makes from a parsed head, before there is a scope.
+    """
     query = scope["query_string"]
     url = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
     client = scope["client"]

@@ -1,8 +1,8 @@
 """Run the server: listening sockets, worker processes, and how they stop.
 
-One worker runs in this process; several are forked from it and share its sockets, and this process watches over
-them. SIGTERM stops listening, lets running pulls finish for `server.shutdown_grace`, then exits 0.
-Why uvicorn: docs/dependencies.md.
+A single worker runs in this process. Several workers are forked from it and share its sockets, while this process
+supervises them. On SIGTERM the server stops listening, lets running pulls finish for up to `server.shutdown_grace`, and
+exits with 0. Why uvicorn: docs/dependencies.md.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ import uvloop
 
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
-from hubferry.pull.answer import NOSNIFF
+from hubferry.gateway.answer import NOSNIFF
 from hubferry.server import log
 from hubferry.server.clients import Clients
-from hubferry.server.compose import Keys, build_app, build_client_limits, build_origins, load_tls
+from hubferry.server.compose import Keys, build_app, build_client_limits, build_upstreams, load_tls
 from hubferry.server.key import KeyProblem, load_or_create_key
 from hubferry.server.protocol import BoundedHttpProtocol, check_server
 from hubferry.store.private import close_to_others
@@ -38,18 +38,21 @@ from hubferry.store.private import close_to_others
 BACKLOG = 1024
 KEEP_ALIVE_S = 65  # longer than the 60 s for which nginx keeps a connection to us by default
 RESTART_PAUSE_S = 1.0
-TICK_S = 0.1  # uvicorn's
+TICK_S = 0.1  # the interval at which uvicorn calls `on_tick`
 KEY_BYTES = 32
 COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal, then exit. Raises ConfigError for what keeps it from starting."""
+    """Serve until a signal. With several workers this then exits the process; with one it returns.
+
+    Raises ConfigError when the server cannot start.
+    """
     log.configure(settings.server.log_format, settings.server.log_level)
     check_server()
     allow_descriptors()
-    build_origins(settings)  # what cannot be read stops the start, not a worker
-    # who could read the key is seen before the folder is closed
+    build_upstreams(settings)  # a file that cannot be read must stop the start, and not each worker
+    # the key is loaded before the folder is closed, so that the warning about who could read it is right
     keys = Keys(load_key(settings), secrets.token_bytes(KEY_BYTES))
     close_cache_folder(settings)
     tls = load_tls(settings)
@@ -63,22 +66,26 @@ def serve(settings: Settings) -> None:
 
 
 def allow_descriptors() -> None:
-    """Every client takes up to three descriptors; shells start programs with 1,024 although more are allowed."""
+    """Raise the limit of open descriptors to the highest that is allowed.
+
+    Every client takes up to three descriptors, and shells start programs with a limit of 1,024 although more are
+    allowed.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def close_cache_folder(settings: Settings) -> None:
-    """Have the cache folder closed to other users before anything is kept in it, and log where that is not so."""
+    """Close the cache folder to other users before anything is kept in it, and log when that is not possible."""
     if not settings.cache.enabled and (settings.access.token_key or settings.access.token_key_file):
-        return  # then there is none
+        return  # neither content nor the key is kept there, so there is no such folder
     problem = close_to_others(Path(settings.cache.dir))
     if problem:
         log.logger().warning("cache_folder_open", problem=problem)
 
 
 def load_key(settings: Settings) -> bytes:
-    """The token key, from a file unless it is given itself. Raises ConfigError."""
+    """Return the token key: `access.token_key` itself, or the content of its file. Raises ConfigError."""
     if settings.access.token_key:
         return parse_token_key(settings.access.token_key)
     given = settings.access.token_key_file
@@ -94,11 +101,11 @@ def load_key(settings: Settings) -> bytes:
 
 @contextlib.contextmanager
 def counts_folder(settings: Settings) -> Generator[None, None, None]:
-    """Where several workers put their counts, so that each can tell the sum; also of those that died.
+    """Provide the folder in which several workers put their counts, and remove it at the end.
 
-    In memory where there is such a folder: the files are mapped, and a full disk would kill who writes them.
-    prometheus_client looks for the variable when it is first imported, which each worker does for itself.
-    Raises ConfigError.
+    From it each worker can tell the sum, which includes workers that died. The folder is in memory (/dev/shm) where
+    that exists: the files are mapped, and a full disk would kill a process that writes to them. prometheus_client reads
+    the environment variable when it is first imported, which each worker does for itself. Raises ConfigError.
     """
     os.environ.pop(COUNTS_FOLDER, None)
     os.environ.pop(COUNTS_FOLDER.lower(), None)
@@ -120,7 +127,7 @@ def counts_folder(settings: Settings) -> Generator[None, None, None]:
 
 
 def bind(address: str) -> socket.socket:
-    """A bound socket; `[::]` takes IPv4 as well. Raises ConfigError."""
+    """Return a socket that is bound to an address. `[::]` accepts IPv4 as well. Raises ConfigError."""
     host, port = parse_listen(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = None
@@ -141,7 +148,11 @@ def bind(address: str) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says what it waits for, and after a signal ends with 0 instead of raising it again."""
+    """uvicorn's server with three changes.
+
+    It regularly checks that clients take what they are given, it logs what it waits for when it stops, and after a
+    signal it ends normally instead of raising the signal again.
+    """
 
     def __init__(self, config: uvicorn.Config, count_fills: Callable[[], int], clients: Clients) -> None:
         super().__init__(config)
@@ -149,13 +160,16 @@ class Server(uvicorn.Server):
         self._clients = clients
 
     async def on_tick(self, counter: int) -> bool:
-        """Every TICK_S: see to it that clients take what they are given."""
+        """Check that clients take what they are given. uvicorn calls this every TICK_S."""
         if counter % max(1, round(self._clients.look_s / TICK_S)) == 0:
             self._clients.look(cast("set[BoundedHttpProtocol]", self.server_state.connections))
         return await super().on_tick(counter)
 
     async def _wait_tasks_to_complete(self) -> None:
-        """Idle connections are closed by now, the others are waited for; cancelled when the grace is over."""
+        """Wait for the connections that are not idle; uvicorn has closed the idle ones before.
+
+        uvicorn cancels this when the grace is over.
+        """
         log.logger().info("stopping", **self._under_way(), grace_s=self.config.timeout_graceful_shutdown)
         try:
             await super()._wait_tasks_to_complete()
@@ -169,7 +183,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """SIGTERM and SIGINT ask for the end once; a second one does not wait for running pulls."""
+        """Stop on SIGTERM or SIGINT. A second signal stops without waiting for running pulls."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -183,7 +197,10 @@ def work(
     sockets: list[socket.socket],
     lifeline: int | None = None,
 ) -> None:
-    """Serve in this process until a signal, or until the other end of `lifeline` is closed."""
+    """Serve in this process until a signal, or until the supervisor is gone.
+
+    `lifeline` is the reading end of a pipe that the supervisor holds open; None: there is no supervisor.
+    """
     app = build_app(settings, keys)
     clients = Clients(build_client_limits(settings.server))
     config = uvicorn.Config(
@@ -200,7 +217,7 @@ def work(
         timeout_graceful_shutdown=max(1, round(settings.server.shutdown_grace.seconds)),
     )
     config.load()
-    # a callable is all that is asked of it; TLS is the protocol's own, which so knows a connection from its start
+    # uvicorn only needs a callable here. The protocol does TLS itself, so that it knows of a connection from its start
     config.http_protocol_class = partial(BoundedHttpProtocol, clients=clients, tls=tls)  # type: ignore[assignment]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         server = Server(config, app.count_fills, clients)
@@ -210,7 +227,7 @@ def work(
 
 
 class Supervisor:
-    """Forks worker processes, replaces one that dies, and ends them all on a signal."""
+    """Forks the worker processes, replaces those that die, and ends all of them on a signal."""
 
     def __init__(
         self, settings: Settings, keys: Keys, tls: ssl.SSLContext | None, sockets: list[socket.socket]
@@ -220,18 +237,18 @@ class Supervisor:
         self._tls = tls
         self._sockets = sockets
         self._workers: set[int] = set()
-        self._lifeline = os.pipe()  # nothing is ever written: its end tells a worker that this process is gone
+        self._lifeline = os.pipe()  # nothing is ever written; end of file tells a worker that this process is gone
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT; the exit status, 1 when a worker had to be killed."""
+        """Run until SIGTERM, SIGINT, SIGHUP or SIGQUIT. Return the exit status: 1 when a worker had to be killed."""
         watched = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD}
-        signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # before the first fork, so that none is missed
+        signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # before the first fork, so that no signal is missed
         for _ in range(self._settings.server.workers):
             self._fork(watched)
         while signal.sigwait(watched) is signal.SIGCHLD:
             for status in self._reap():
                 log.logger().error("worker_died", status=status)
-                time.sleep(RESTART_PAUSE_S)  # a worker that cannot start must not take the machine with it
+                time.sleep(RESTART_PAUSE_S)  # a worker that cannot start must not keep the machine busy with restarts
                 self._fork(watched)
         return self._end()
 

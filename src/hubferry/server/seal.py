@@ -1,7 +1,7 @@
-"""The `Sealer` port: tokens as compact JWE (RFC 7516), `dir` with A256GCM, by joserfc.
+"""The `Sealer` port: tokens as compact JWE (RFC 7516) with `dir` and A256GCM, made by the library joserfc.
 
-A grant may carry a user's secret for its upstream, so tokens are encrypted and not only signed. Opened tokens are
-remembered, because a pull sends the same one with every request.
+A grant may contain a user's secret for an upstream, so tokens are encrypted and not only signed. Opened tokens are
+remembered, because a client sends the same token with every request of a pull.
 """
 
 import base64
@@ -12,14 +12,14 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from hubferry.core.access import Grant, claims_of, grant_of
-from hubferry.pull.lately import Lately
+from hubferry.core.bounded import BoundedMap
 
 REMEMBERED = 4096
-REMEMBERED_BYTES = 8 * 2**20  # of tokens and what they say; one may name 16 repositories
-GRANT_BYTES = 1024  # of the objects of one, without its names and text
+REMEMBERED_BYTES = 8 * 2**20  # of tokens and their grants; a grant may name 16 repositories
+GRANT_BYTES = 1024  # of the objects of one grant, without its names and without the token's text
 NAME_BYTES = 64
 HEADER = {"alg": "dir", "enc": "A256GCM", "typ": "hubferry+jwe"}
-# how every token of ours begins; the second part, an encrypted key, is empty
+# every token of ours begins with this; the second part of a JWE, an encrypted key, is empty here
 BEGINNING = base64.urlsafe_b64encode(json.dumps(HEADER, separators=(",", ":")).encode()).rstrip(b"=").decode() + ".."
 MAX_TOKEN = 16 * 1024
 
@@ -29,7 +29,7 @@ class JweSealer:
 
     def __init__(self, key: bytes) -> None:
         self._key = OctKey.import_key(key)
-        self._opened: Lately[Grant] = Lately(REMEMBERED, REMEMBERED_BYTES)
+        self._opened: BoundedMap[Grant] = BoundedMap(REMEMBERED, REMEMBERED_BYTES)
 
     async def seal(self, grant: Grant) -> str:
         """See ports.Sealer."""
@@ -40,7 +40,7 @@ class JweSealer:
         known = self._opened.get(token)
         if known is not None:
             return known
-        # a header of another's making is not read at all: it may be nested deep, or ask for other ways to decrypt
+        # a header that is not ours is not even parsed: it may be deeply nested, or demand other ways to decrypt
         if not token.startswith(BEGINNING) or len(token) > MAX_TOKEN:
             return None
         try:

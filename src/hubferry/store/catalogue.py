@@ -1,6 +1,6 @@
-"""What is kept, as people know it: images, what they consist of, and taking one out.
+"""What is kept, as people know it: images, what they consist of, and how one is removed.
 
-Works beside running servers, which notice within index.REREAD_S. Methods block and raise StoreFailure when the index
+Works beside running servers, which notice within index.REREAD_S. Methods block, and raise StoreFailure when the index
 cannot be used. Not here: limits (ledger.py), damage (verify.py).
 """
 
@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class KeptImage:
-    """A tag, or a manifest that no tag leads to; times in seconds since 1970, None: not known."""
+    """A tag, or a manifest that no tag leads to. Times are in seconds since 1970; None: not known.
+
+    `size_bytes` is what is kept of the image, `used_at` when a part of it was last wanted.
+    """
 
     name: ImageName
     digest: str
@@ -33,8 +36,8 @@ class KeptImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What an image consists of: `depth` 0 is its own manifest; a size of None: it is not kept."""
+class TreeEntry:
+    """A part of an image: a `depth` of 0 is its own manifest, and a size of None means that the part is not kept."""
 
     digest: str
     depth: int
@@ -43,7 +46,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What takes room in a cache folder."""
+    """What takes room in a cache folder.
+
+    `size_bytes` is what the ledger counts; the others are numbers of files: finished, partial, in the quarantine.
+    """
 
     size_bytes: int
     contents: int
@@ -52,7 +58,7 @@ class Totals:
 
 
 class Catalogue:
-    """The images of one cache folder."""
+    """The images of one cache folder: listed, looked into, removed."""
 
     def __init__(self, layout: Layout, transact: Transact, ledger: Ledger) -> None:
         self._layout = layout
@@ -60,11 +66,11 @@ class Catalogue:
         self._ledger = ledger
 
     def images(self) -> list[KeptImage]:
-        """Every image of which anything is kept, by name."""
+        """Return every image that has anything in the cache, sorted by name."""
         return sorted(self._ask(_images), key=lambda image: str(image.name))
 
     def find(self, name: ImageName) -> list[KeptImage]:
-        """The kept images that a name means: all of its repository when it has neither tag nor digest."""
+        """Return the kept images that a name means: all of its repository when it has neither tag nor digest."""
         return [
             image
             for image in self.images()
@@ -72,12 +78,12 @@ class Catalogue:
             and name.reference in ("", image.name.reference, image.digest)
         ]
 
-    def parts(self, digest: str) -> list[Part]:
-        """Everything that a manifest refers to and that is known, itself first; its branches one after the other."""
+    def parts(self, digest: str) -> list[TreeEntry]:
+        """Return a manifest and everything known that it refers to, one branch after the other."""
         return self._ask(lambda db: list(_tree(db, digest, 0, set())))
 
     def totals(self) -> Totals:
-        """How much there is."""
+        """Return how many files of each kind there are, and what they take in bytes."""
 
         def read(db: sqlite3.Connection) -> Totals:
             under_way = db.execute("SELECT count(*) FROM files WHERE name LIKE 'partial/%'").fetchone()[0]
@@ -87,7 +93,7 @@ class Catalogue:
         return self._ask(read)
 
     def remove(self, images: Iterable[KeptImage]) -> Removed:
-        """Forget images and remove what nothing else refers to; whoever reads it now still gets all of it."""
+        """Forget images, and remove what nothing else refers to. Readers that have it open still get all of it."""
 
         def forget(db: sqlite3.Connection) -> set[str]:
             return set().union(*(_forget_image(db, image) for image in images))
@@ -101,12 +107,12 @@ class Catalogue:
         return Removed(len(sizes), sum(sizes.values()))
 
     def prune(self) -> Removed:
-        """Remove what is of no use to anybody: blobs that were begun and that nobody is filling, and the quarantine."""
+        """Remove what is of no use to anybody: partial files that nobody is filling, and the quarantine."""
         removed = Removed()
         gone = []
         for path in self._files(self._layout.partial):
             if is_companion(path.name) or path.name.startswith("."):
-                continue  # it goes with its file, and may have just now
+                continue  # it is removed together with its file, and may be gone already
             size_bytes = path.stat().st_size
             if remove_unless_locked(path):
                 gone.append(f"partial/{path.name}")
@@ -124,6 +130,7 @@ class Catalogue:
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def _ask(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Perform work on the index, and return its result. Raises StoreFailure when the index cannot be used."""
         found = self._transact(read)
         if found is None:
             raise StoreFailure(f"{self._layout.index} cannot be used: is it readable, and is the disk full?")
@@ -131,6 +138,7 @@ class Catalogue:
 
 
 def _images(db: sqlite3.Connection) -> list[KeptImage]:
+    """Return the tags whose manifests are held, and the manifests that no tag, index or list leads to."""
     sql = """
         SELECT upstream, repository, tag, digest, confirmed_at FROM tags
         JOIN manifests USING (upstream, repository, digest)
@@ -158,7 +166,7 @@ def _images(db: sqlite3.Connection) -> list[KeptImage]:
 
 
 def _reach(db: sqlite3.Connection, digests: Iterable[str]) -> set[str]:
-    """The digests and all that they lead to."""
+    """Return the digests and everything that they refer to, directly or through others."""
     found: set[str] = set()
     ahead = list(digests)
     while ahead:
@@ -169,16 +177,17 @@ def _reach(db: sqlite3.Connection, digests: Iterable[str]) -> set[str]:
     return found
 
 
-def _tree(db: sqlite3.Connection, digest: str, depth: int, seen: set[str]) -> Iterable[Part]:
+def _tree(db: sqlite3.Connection, digest: str, depth: int, seen: set[str]) -> Iterable[TreeEntry]:
+    """Yield a manifest and what it refers to, each digest once."""
     seen.add(digest)
-    yield Part(digest, depth, _size(db, digest))
+    yield TreeEntry(digest, depth, _size(db, digest))
     for (child,) in db.execute("SELECT child FROM parts WHERE parent = ?", (digest,)).fetchall():
         if child not in seen:
             yield from _tree(db, child, depth + 1, seen)
 
 
 def _file(db: sqlite3.Connection, name: str) -> tuple[int, float] | None:
-    """Size in bytes and last use of what is kept."""
+    """Return the size in bytes and the last use of what is kept under a name; None: not kept."""
     row: tuple[int, float] | None = db.execute(
         "SELECT size_bytes, used_at FROM files WHERE name = ?", (name,)
     ).fetchone()
@@ -191,7 +200,10 @@ def _size(db: sqlite3.Connection, name: str) -> int | None:
 
 
 def _forget_image(db: sqlite3.Connection, image: KeptImage) -> set[str]:
-    """Strike an image out of its repository; the digests that no repository and no other manifest leads to any more."""
+    """Delete an image from the rows of its repository.
+
+    Returns the digests that no repository and no other manifest refers to any more.
+    """
     place = (image.name.upstream, image.name.repository)
     if not is_digest(image.name.reference):
         sql = "DELETE FROM tags WHERE (upstream, repository, tag) = (?, ?, ?)"
@@ -212,6 +224,7 @@ def _forget_image(db: sqlite3.Connection, image: KeptImage) -> set[str]:
 
 
 def _is_wanted(db: sqlite3.Connection, digest: str, doomed: set[str]) -> bool:
+    """Return whether any repository, or a kept manifest that is not doomed, still refers to a digest."""
     for table in ("manifests", "blobs", "lists"):
         if db.execute(f"SELECT 1 FROM {table} WHERE digest = ? LIMIT 1", (digest,)).fetchone():  # noqa: S608
             return True

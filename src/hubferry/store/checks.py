@@ -1,6 +1,7 @@
 """Hash files that are kept, and put aside what is not what its name says. Blocks.
 
-For `hubferry cache verify`, which hashes everything (verify.py), and for a server that finds a file without its mark.
+Used by `hubferry cache verify`, which hashes everything (verify.py), and by a server that finds a file without its mark
+(mark.py).
 """
 
 import contextlib
@@ -16,13 +17,13 @@ from hubferry.store.ledger import Ledger
 from hubferry.store.mark import is_marked, set_mark
 
 PIECE_BYTES = 2**20
-MAX_CHANGES = 3  # how often a file may change under its check
+MAX_CHANGES = 3  # how often a check is begun again because the file changed meanwhile
 
 
 def find_problem(name: str, descriptor: int, hashed: Callable[[int], None] = lambda _: None) -> str:
-    """Why an open file is not what its digest says; empty when it is. `hashed` is told of every so many bytes.
+    """Return why an open file is not what its digest says; empty when it is.
 
-    Raises OSError.
+    `hashed` is called with the size of each piece in bytes. Raises OSError.
     """
     if not is_digest(name):
         return "its name is no digest"
@@ -37,7 +38,7 @@ def find_problem(name: str, descriptor: int, hashed: Callable[[int], None] = lam
 
 
 def check_file(name: str, descriptor: int, hashed: Callable[[int], None] = lambda _: None) -> str:
-    """As `find_problem`, and mark an unmarked file that has none. Raises OSError."""
+    """Check a file as `find_problem` does, and mark it when it is right and has no mark. Raises OSError."""
     for _ in range(MAX_CHANGES):
         before = os.fstat(descriptor)
         problem = find_problem(name, descriptor, hashed)
@@ -45,16 +46,16 @@ def check_file(name: str, descriptor: int, hashed: Callable[[int], None] = lambd
             return problem
         after = os.fstat(descriptor)
         if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
-            with contextlib.suppress(OSError):  # a read-only folder: it is hashed again by the next process
+            with contextlib.suppress(OSError):  # in a read-only folder the next process hashes it again
                 set_mark(descriptor, name)
             return ""
     return "it is being written to"
 
 
 def put_aside(layout: Layout, ledger: Ledger | None, name: str, path: Path, descriptor: int) -> bool:
-    """Move a damaged file to the quarantine, or remove it; whether it was there, and not another by its name.
+    """Move a damaged file to the quarantine, or remove it when it cannot be moved.
 
-    Raises StoreFailure.
+    Returns whether the file was there; False when it is gone, or when another one has its name. Raises StoreFailure.
     """
     try:
         if not os.path.samestat(path.stat(), os.fstat(descriptor)):

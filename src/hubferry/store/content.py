@@ -1,17 +1,19 @@
 """The `ContentStore` port: one file for each digest, complete or not there.
 
 A file gets its final name only after its bytes were verified by the caller, written and synced; then its folder is
-synced. Small content (manifests) is remembered in memory as well, up to a bound, because a tag is asked for far more
-often than it changes; what was removed from the disk is forgotten within RECHECK_S. The digests of blobs are asked for
-here too, by whoever likes to: a file longer than the reader's limit is not read, and one that many ask for is read
-once. Not here: blobs under way.
+synced. Small content (manifests) is kept in memory as well, up to MEMORY_BYTES, because a tag is asked for far more
+often than it changes. What was removed from the disk is forgotten within RECHECK_S. A client may ask for the digest of
+a blob here too: a file longer than the reader's limit is not read, and one that many ask for is read once.
+Not here: partial files (partial.py).
 """
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -24,14 +26,14 @@ from hubferry.store.ledger import Ledger
 from hubferry.store.mark import set_mark
 
 MEMORY_BYTES = 32 * 2**20
-RECHECK_S = 2.0
+RECHECK_S = 2.0  # how long content in memory is given without looking whether its file is still there
 
 
 class FileStore:
-    """Content under one folder."""
+    """The content of one cache folder, read and written whole."""
 
     def __init__(self, folder: Path, ledger: Ledger | None = None) -> None:
-        """Without a ledger nothing is counted, and nothing ever removed."""
+        """Without a ledger nothing is counted, and nothing is ever removed."""
         self._layout = Layout(folder)
         self._ledger = ledger
         self._memory: OrderedDict[str, _Remembered] = OrderedDict()
@@ -47,7 +49,8 @@ class FileStore:
                 return known.content
             if await asyncio.to_thread(self._layout.content(digest).exists):
                 known.seen_at = time.monotonic()
-                self._memory.move_to_end(digest)
+                if digest in self._memory:  # it may have made way for other content meanwhile
+                    self._memory.move_to_end(digest)
                 return known.content
             self._drop(digest)
         key = (digest, limit_bytes)
@@ -72,7 +75,10 @@ class FileStore:
         self._remember(digest, content)
 
     def _read(self, digest: str, limit_bytes: int) -> bytes | None:
-        """The content of a file; one that was altered on the disk is removed, as if it had never been there."""
+        """Return the content of a file; None when it is not there, cannot be read or is too long. Blocks.
+
+        A file that was altered on the disk is removed, as if it had never been there.
+        """
         path = self._layout.content(digest)
         with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
             before = os.fstat(file.fileno())
@@ -82,13 +88,14 @@ class FileStore:
             algorithm, _, encoded = digest.partition(":")
             if hashlib.new(algorithm, content).hexdigest() == encoded:
                 return content
-            if os.path.samestat(path.stat(), before):  # else it was removed meanwhile, and that may be another
+            if os.path.samestat(path.stat(), before):  # otherwise it was removed, and this may be another file
                 path.unlink()
                 if self._ledger is not None:
                     self._ledger.forget([digest])
         return None
 
     def _write(self, digest: str, content: bytes) -> None:
+        """Count content in the ledger and write it. Blocks. Raises StoreFailure."""
         if self._ledger is not None:
             self._ledger.reserve(digest, len(content))
         path = self._layout.content(digest)
@@ -102,6 +109,7 @@ class FileStore:
             self._ledger.note_parts(digest, content)
 
     def _remember(self, digest: str, content: bytes) -> None:
+        """Keep small content in memory, in place of what was asked for longest ago."""
         if digest in self._memory or len(content) > MEMORY_BYTES // 8:
             return
         self._memory[digest] = _Remembered(content, time.monotonic())
@@ -126,7 +134,7 @@ class _Remembered:
 def write_durably(path: Path, content: bytes, digest: str) -> None:
     """Write verified content so that after a crash it is either whole under its name or not there. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # no process id: in containers two servers of one folder have the same, and so has the next one
+    # not a process id: in containers two servers of one folder may have the same one, and so may the next server
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -141,6 +149,22 @@ def write_durably(path: Path, content: bytes, digest: str) -> None:
             draft.unlink()
         raise
     sync_folder(path.parent)
+
+
+def close_file(descriptor: int) -> None:
+    """Close a file, and release its lock at once.
+
+    A file that was removed is closed on a thread, because that is when its bytes are freed: 0.2 s for a GB.
+    """
+    if os.fstat(descriptor).st_nlink:
+        os.close(descriptor)
+    else:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        try:
+            threading.Thread(target=os.close, args=(descriptor,), name="close").start()
+        except RuntimeError:  # there are as many threads as the machine allows
+            os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,8 +1,7 @@
-"""What goes on beside the requests: the account is compared with the disk, last uses are written down, and what is
-read by somebody who takes nothing of it is let go of.
+"""What goes on beside the requests: the ledger is compared with the disk, and last uses are written down.
 
-An account that was lost, or that a crash left behind, is put right from what is on the disk. Goes shelf by shelf, with
-pauses: a million files take a while, and nobody waits for it.
+A ledger that was lost, or that a crash left behind, is put right from what is on the disk. This goes folder by folder,
+with pauses: a million files take a while, and nobody waits for it. Drafts that a killed process left are removed too.
 """
 
 import contextlib
@@ -17,21 +16,24 @@ from pathlib import Path
 
 from hubferry.core.manifest import MAX_BYTES
 from hubferry.core.reference import is_digest
-from hubferry.core.room import decide_reserved
+from hubferry.core.reservation import decide_reserved
 from hubferry.store.layout import BLOCK_BYTES, Layout, front, is_companion, occupied_bytes, sidecar
 from hubferry.store.ledger import Ledger, Transact, forget_rows, put_row
 from hubferry.store.partial import expected_bytes
 from hubferry.store.schema import is_counted, note_counted
 
-FLUSH_S = 5.0  # also how long a reader may take too little before it counts as none
-SETTLED_S = 60.0  # a row is there before its file
+FLUSH_S = 5.0  # how often last uses are written down
+SETTLED_S = 60.0  # a row is there before its file: one that is younger may still wait for it
 DRAFT_S = 600.0  # a draft is written in a moment: one that is older was left by a process that was killed
-SWEEP_S = 3600.0
-PAUSE_S = 0.005  # others want the interpreter and the disk as well
+SWEEP_S = 3600.0  # how often such drafts are removed
+PAUSE_S = 0.005  # after each folder that was put right: others want the interpreter and the disk as well
 
 
 class Housekeeping:
-    """A thread of one process; processes that share a folder take turns in counting, and one of them is enough."""
+    """The housekeeping thread of one process.
+
+    Of the processes that share a folder, one counts at a time, and one is enough.
+    """
 
     def __init__(
         self, layout: Layout, ledger: Ledger, transact: Transact, *, now: Callable[[], float] = time.time
@@ -44,11 +46,11 @@ class Housekeeping:
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
-        """Begin, until `close`."""
+        """Start the thread, which runs until `close`."""
         self._thread.start()
 
     def close(self) -> None:
-        """End, and write down what was wanted. Blocks."""
+        """End the thread, and write down the last uses. Blocks."""
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -62,12 +64,11 @@ class Housekeeping:
                 self.remove_drafts()
                 swept_at = time.monotonic()
             self._ledger.flush()
-            self._ledger.pins.release_unused()
             if self._transact(is_counted) is False:  # the index was lost meanwhile
                 self.count()
 
     def count(self) -> None:
-        """Put the account right; then remove what is more than allowed."""
+        """Put the ledger right, then remove what is more than allowed. Does nothing while another process does it."""
         with self._alone() as is_alone:
             if not is_alone:
                 return
@@ -83,7 +84,7 @@ class Housekeeping:
         self._ledger.shrink()
 
     def remove_drafts(self) -> None:
-        """Remove what was being written when a process was killed: it is not counted, and nobody looks for it."""
+        """Remove drafts of processes that were killed: they are not counted, and nobody looks for them."""
         oldest = self._now() - DRAFT_S
         for folder in (self._layout.partial, *(shelf for _, shelf in self._layout.shelves())):
             if self._over.is_set():
@@ -96,6 +97,12 @@ class Housekeeping:
                                 Path(entry.path).unlink()
 
     def _compare(self, prefix: str, found: dict[str, "_Found"]) -> None:
+        """Put right the rows whose names begin with `prefix`, given the files that were found there.
+
+        Rows without a file are deleted unless they are young. Files without a row, and content of another size, are
+        counted.
+        """
+
         def rows(db: sqlite3.Connection) -> dict[str, tuple[int, float]]:
             sql = "SELECT name, size_bytes, used_at FROM files WHERE name >= ? AND name < ?"
             return {name: (size, used) for name, size, used in db.execute(sql, (prefix, prefix + "\U0010ffff"))}
@@ -104,7 +111,7 @@ class Housekeeping:
         settled = self._now() - SETTLED_S
         missing = [name for name, (_, used_at) in known.items() if name not in found and used_at < settled]
         missing = [name for name in missing if not self._layout.file(name).exists()]
-        # a blob under way is counted with the room that it was given
+        # only of content is the size compared: a partial file is counted with the room that it was given
         wrong = {
             name: seen
             for name, seen in found.items()
@@ -125,25 +132,29 @@ class Housekeeping:
         time.sleep(PAUSE_S)
 
     def _grown(self, name: str, seen: "_Found") -> "_Found":
-        """A file under way with the room that whoever writes it may have been given before the index was lost."""
+        """Return a partial file with the room that its writer may have been given before the index was lost."""
         path = self._layout.file(name)
         if not sidecar(path).exists():
-            return seen  # nothing was written yet, or nobody will go on with it
+            return seen  # nothing was written yet, or nobody will continue it
         expected = expected_bytes(path)
-        # of what nobody said how long it will be, what is there: whoever writes it counts more as it comes
+        # when it is not known how long it will be, only what is there: its writer reserves more as bytes arrive
         ahead_bytes = 0 if expected is None else decide_reserved(seen.length_bytes, expected)
         length_bytes = max(seen.length_bytes, ahead_bytes)
         companions = 1 + front(path).exists()
         return replace(seen, length_bytes=length_bytes + companions * BLOCK_BYTES)
 
     def _learn_parts(self, digest: str) -> None:
-        """After the index was lost: is this a manifest, and of what? Its digest was verified when it was kept."""
+        """Note what a kept file refers to when it is a manifest; needed after the index was lost.
+
+        Its digest was verified when it was kept.
+        """
         with contextlib.suppress(OSError), self._layout.content(digest).open("rb") as file:
             if file.read(1) == b"{":
                 self._ledger.note_parts(digest, b"{" + file.read())
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[bool]:
+        """Hold the lock of the process that counts; yields whether this process got it."""
         try:
             descriptor = os.open(
                 self._layout.folder / "count.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
@@ -163,18 +174,19 @@ class Housekeeping:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file as it is on the disk."""
+    """A file as it is on the disk: its length in bytes, and when it was changed in seconds since 1970."""
 
     length_bytes: int
     changed_at: float
 
     @property
     def occupied_bytes(self) -> int:
+        """What it takes on the disk, in whole blocks."""
         return occupied_bytes(self.length_bytes)
 
 
 def _listed(folder: Path, prefix: str) -> dict[str, _Found]:
-    """The files in a folder, but for drafts, each under `prefix` and its name."""
+    """Return the files in a folder, except drafts, each under `prefix` and its name."""
     found = {}
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

@@ -1,9 +1,9 @@
-"""The `Index` port on SQLite, with what was asked lately in memory.
+"""The `BlobIndex` port on SQLite, with recent answers in memory.
 
-One connection on one thread; write-ahead logging lets several worker processes share the file. Another process's
-changes are seen within REREAD_S, because what memory says is only believed for that long; a tag's age counts from its
-upstream's confirmation in either. A file that is no database is set aside and begun anew: nothing in it is needed.
-Not here: who may have what is kept (right_rows.py).
+There is one connection, on one thread; write-ahead logging lets several worker processes share the file. Another
+process's changes are seen within REREAD_S, because what is in memory is only believed for that long. The age of a tag
+counts from its upstream's confirmation either way. A file that is no database is set aside and another one is begun:
+nothing in it is needed. Not here: who may have what is kept (right_rows.py).
 """
 
 import asyncio
@@ -18,25 +18,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hubferry.ports import Described, EventLog, ListEntry, Metrics, Repository, TagEntry, Uncounted
+from hubferry.ports import UNCOUNTED, EventLog, ListEntry, ManifestInfo, Metrics, Repository, TagEntry
 from hubferry.store.layout import Layout
 from hubferry.store.right_rows import RightRows, tidy
 from hubferry.store.schema import connect
 
-REREAD_S = 2.0
-REMEMBERED = 20_000
+REREAD_S = 2.0  # how long an answer in memory is believed
+REMEMBERED = 20_000  # how many answers are in memory
 TIDY_AFTER = 256  # writes of this process, after which rows that mean nothing any more are removed
-MAX_LISTS = 64  # pages and filters, which clients may make up, of one subject or of the tags of one repository
+# how many pages and filtered lists, which clients may make up, are kept of one subject or of the tags of one repository
+MAX_LISTS = 64
 T = TypeVar("T")
 
 
 class SqliteIndex:
-    """An index in `folder`/index.sqlite3."""
+    """The index in `folder`/index.sqlite3, for one event loop; opened at its first use."""
 
-    def __init__(self, folder: Path, log: EventLog, metrics: Metrics | None = None) -> None:
+    def __init__(self, folder: Path, log: EventLog, metrics: Metrics = UNCOUNTED) -> None:
         self._layout = Layout(folder)
         self._log = log
-        self._metrics = metrics or Uncounted()
+        self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
@@ -49,18 +50,18 @@ class SqliteIndex:
         return await self._ask((repository, tag), lambda db: _tag(db, repository, tag))
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
-        """See ports.Index; of tags of which nothing is kept, those confirmed longest ago are forgotten."""
+        """See ports.Index. Tags whose manifest is not kept are bounded: those confirmed longest ago are forgotten."""
         self._remember((repository, tag), entry)
         self._remember((repository, entry.manifest.digest, "tagged"), True)
         place, manifest = (repository.upstream, repository.name), entry.manifest
         row = (*place, tag, manifest.digest, entry.confirmed_at, manifest.media_type, manifest.size_bytes)
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?, ?)", row))
 
-    async def manifest(self, repository: Repository, digest: str) -> Described | None:
+    async def manifest(self, repository: Repository, digest: str) -> ManifestInfo | None:
         """See ports.Index."""
         return await self._ask((repository, digest), lambda db: _manifest(db, repository, digest))
 
-    async def put_manifest(self, repository: Repository, manifest: Described) -> None:
+    async def put_manifest(self, repository: Repository, manifest: ManifestInfo) -> None:
         """See ports.Index."""
         self._remember((repository, manifest.digest), replace(manifest, is_held=True))
         await self._write(lambda db: _put_manifest(db, repository, manifest))
@@ -127,7 +128,7 @@ class SqliteIndex:
         await self._write(lambda db: db.execute(sql, row))
 
     async def put_list(self, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:
-        """See ports.BlobIndex; beyond MAX_LISTS of a subject the one that was confirmed longest ago is forgotten."""
+        """See ports.BlobIndex. Beyond MAX_LISTS of a subject the one that was confirmed longest ago is forgotten."""
         self._remember((repository, name, "list"), entry)
         await self._write(lambda db: _put_list(db, repository, name, subject, entry))
 
@@ -136,10 +137,10 @@ class SqliteIndex:
         return await self._rights.find((repository, about, who))
 
     async def put_right(
-        self, repository: Repository, about: str, who: str, proven_at: float, *, is_empty: bool = False
+        self, repository: Repository, about: str, who: str, proven_at: float, *, even_if_nothing_kept: bool = False
     ) -> None:
         """See ports.Index."""
-        await self._rights.put((repository, about, who), proven_at, is_empty=is_empty)
+        await self._rights.put((repository, about, who), proven_at, even_if_nothing_kept=even_if_nothing_kept)
         await self._tidy_at_times()
 
     async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
@@ -155,26 +156,28 @@ class SqliteIndex:
         return self._rights.withdrawals.number()
 
     async def close(self) -> None:
-        """Finish what is being written and close the file."""
+        """Finish what is being written, and close the file."""
         await asyncio.to_thread(self.shut)
 
     def shut(self) -> None:
-        """The same, blocking."""
+        """Finish what is being written, and close the file. Blocks; `close` does the same without blocking."""
         self._thread.submit(self._close).result()
         self._thread.shutdown()
 
     async def _ask(self, key: Any, read: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Return the answer in memory when it is recent, otherwise what `read` finds in the file."""
         known = self._recent.get(key)
         if known is not None and time.monotonic() - known[0] < REREAD_S:
             return known[1]  # type: ignore[no-any-return]
         found = await self._guarded(read)
         newer = self._recent.get(key)
-        if newer is not None and newer is not known:  # it was written while the file was read
+        if newer is not None and newer is not known:  # it was changed while the file was read
             return newer[1]  # type: ignore[no-any-return]
         self._remember(key, found)
         return found
 
     def _is_remembered(self, key: Any, value: Any) -> bool:
+        """Return whether memory holds exactly this value, and recently enough to be believed."""
         known = self._recent.get(key)
         return known is not None and known[1] == value and time.monotonic() - known[0] < REREAD_S
 
@@ -189,23 +192,31 @@ class SqliteIndex:
         await self._tidy_at_times()
 
     async def _tidy_at_times(self) -> None:
+        """Count a write, and remove rows that mean nothing any more after every TIDY_AFTER of them."""
         self._writes += 1
         if self._writes % TIDY_AFTER == 0:
             await self._guarded(tidy)
 
     def transact(self, work: Callable[[sqlite3.Connection], T], /) -> T | None:
-        """Perform work in one transaction, blocking, from any thread but the index's own; None when that failed."""
+        """Perform work in one transaction, and return its result; None when that failed.
+
+        Blocks. From any thread but the index's own.
+        """
         return self._thread.submit(self._attempt, work).result()
 
     async def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Perform work in one transaction on the index's thread; None when that failed."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._attempt, work)
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """On the thread."""
+        """On the index's thread: perform work in one transaction; a failure is logged, and the result is None.
+
+        A file that is no database is set aside.
+        """
         try:
             with self._open() as db:
                 found = work(db)
-                if isinstance(found, sqlite3.Cursor):  # destroyed by another thread it would reset a statement of ours
+                if isinstance(found, sqlite3.Cursor):  # destroyed on another thread, it would reset a statement of ours
                     found.close()
                     return None
                 return found
@@ -218,6 +229,7 @@ class SqliteIndex:
             return None
 
     def _open(self) -> sqlite3.Connection:
+        """Return the connection, opened anew when there is none or when its file is no longer in place."""
         if self._connection is not None and not self._is_in_place():
             self._close()
         if self._connection is None:
@@ -230,13 +242,14 @@ class SqliteIndex:
         return self._connection
 
     def _is_in_place(self) -> bool:
-        """Whether the open file is still the one that others would open: the folder may have been removed."""
+        """Return whether the open file is still the one that others would open: the folder may have been removed."""
         try:
             return self._file is not None and os.path.samestat(self._file, self._layout.index.stat())
         except OSError:
             return False
 
     def _set_aside(self) -> None:
+        """Close the file and rename it, so that another one is begun."""
         self._close()
         with contextlib.suppress(OSError):
             self._layout.index.rename(self._layout.index.with_suffix(".broken"))
@@ -248,10 +261,10 @@ class SqliteIndex:
         self._rights.withdrawals.close()
 
 
-def _manifest(db: sqlite3.Connection, repository: Repository, digest: str) -> Described | None:
+def _manifest(db: sqlite3.Connection, repository: Repository, digest: str) -> ManifestInfo | None:
     sql = "SELECT media_type, size_bytes FROM manifests WHERE upstream = ? AND repository = ? AND digest = ?"
     row = db.execute(sql, (repository.upstream, repository.name, digest)).fetchone()
-    return row and Described(digest, row[0], row[1], is_held=True)
+    return row and ManifestInfo(digest, row[0], row[1], is_held=True)
 
 
 def _blob(db: sqlite3.Connection, repository: Repository, digest: str) -> int | None:
@@ -273,7 +286,7 @@ def _put_list(db: sqlite3.Connection, repository: Repository, name: str, subject
     place = (repository.upstream, repository.name)
     row = (*place, name, subject, entry.digest, entry.confirmed_at, entry.media_type, entry.filters, entry.next_last)
     db.execute("INSERT OR REPLACE INTO lists VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    # only what has a query: of that there may be any number, and it must not push out the whole list
+    # only lists with a query: there may be any number of those, and they must not push out the whole list
     sql = """
         DELETE FROM lists WHERE (upstream, repository, subject) = (:upstream, :repository, :subject) AND name IN (
             SELECT name FROM lists WHERE (upstream, repository, subject) = (:upstream, :repository, :subject)
@@ -284,17 +297,17 @@ def _put_list(db: sqlite3.Connection, repository: Repository, name: str, subject
     db.execute(sql, named)
 
 
-def _put_manifest(db: sqlite3.Connection, repository: Repository, manifest: Described) -> None:
+def _put_manifest(db: sqlite3.Connection, repository: Repository, manifest: ManifestInfo) -> None:
     row = (repository.upstream, repository.name, manifest.digest, manifest.media_type, manifest.size_bytes)
     db.execute("INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _tag(db: sqlite3.Connection, repository: Repository, tag: str) -> TagEntry | None:
-    # what is known of a manifest's bytes goes before what a HEAD said of it
+    # what is known from a manifest's bytes takes precedence over what a HEAD said of it
     sql = """
         SELECT t.digest, ifnull(m.media_type, t.media_type), ifnull(m.size_bytes, t.size_bytes), m.digest IS NOT NULL,
         confirmed_at FROM tags AS t LEFT JOIN manifests AS m USING (upstream, repository, digest)
         WHERE (upstream, repository, tag) = (?, ?, ?)
     """
     row = db.execute(sql, (repository.upstream, repository.name, tag)).fetchone()
-    return row and TagEntry(Described(row[0], row[1], row[2], is_held=bool(row[3])), row[4])
+    return row and TagEntry(ManifestInfo(row[0], row[1], row[2], is_held=bool(row[3])), row[4])

@@ -1,17 +1,17 @@
-"""What is kept, how large it is, when it was last wanted, and what must go to make room.
+"""The ledger: what is kept, how large it is, when it was last wanted, and what must go to make room.
 
-One row for each file that takes room: content under its digest, a blob under way under `partial/FILE` and with the
-room that it was given so far, which grows as its bytes arrive (core/room.py). A row is there before its bytes are, so
-that the sum is never less than what is on the disk; a crash in between leaves a row without a file, or one under its
-old name, which the next count puts right.
+It has one row for each file that takes room: content under its digest, a partial file under `partial/FILE`. A partial
+file is counted with the room that it was given so far, which grows as its bytes arrive (core/reservation.py). A row is
+there before its bytes are, so that the sum is never less than what is on the disk. A crash in between leaves a row
+without a file, or one under its old name, which the next count puts right.
 
-Least recently wanted goes first. Whoever wants a manifest wants what it refers to, down to the layers: a node that only
-asks whether its image changed keeps the whole of it. What is being read or written holds a lock on its file and stays;
-a reader that takes next to nothing loses its lock (pins.py), and what is removed then is cut to nothing, so that its
-room is free although somebody has it open. Methods block, and are meant for threads, but for `touch`.
+What was wanted longest ago goes first. To want a manifest is to want what it refers to, down to the layers: a node
+that only asks whether its image has changed keeps the whole of it. A file that is being read or written is locked and
+stays. That nobody holds a lock for nothing is the server's task: it cuts off clients that take nothing
+(core/client_rate.py). Methods block and are meant for threads, except `touch`.
 
-Not here: the connection (index.py), the files' own making (content.py, partial.py), comparing rows with the disk
-(housekeeping.py).
+Not here: the connection to the index (index.py), how the files are made (content.py, partial.py), comparing rows with
+the disk (housekeeping.py).
 """
 
 import contextlib
@@ -30,31 +30,30 @@ from hubferry.core.reference import is_digest
 from hubferry.core.values import Size
 from hubferry.ports import LargerThanCache, NoRoom, StoreFailure
 from hubferry.store.layout import Layout, front, occupied_bytes, sidecar
-from hubferry.store.pins import Pins
 from hubferry.store.schema import is_counted, total_bytes
 
-# where a name stands that is no longer kept
+# the tables and columns that are cleared of a name that is no longer kept
 FORGOTTEN = (
     ("files", "name"), ("parts", "parent"), ("blobs", "digest"), ("manifests", "digest"), ("tags", "digest"),
     ("lists", "digest"), ("lists", "subject"),
 )  # fmt: skip
-VICTIMS = 64  # looked at together
-MAX_LOOKS = 4096  # at files that might be removed, to find out whether there can be room
-DEPTH = 2  # from what is wanted down to what goes with it: index, image, layers; or list, signature, its blobs
+VICTIMS = 64  # how many files that might be removed are read from the index together
+MAX_LOOKS = 4096  # how many of them are looked at, at most, to find out whether there can be room
+DEPTH = 2  # levels from what is wanted to what is kept with it: index, image, layers; or list, signature, its blobs
 
 T = TypeVar("T")
 
 
 class Transact(Protocol):
-    """Performs work on the index in one transaction, blocking; None when the index cannot be used."""
+    """Performs work on the index in one transaction. Blocks. Returns None when the index cannot be used."""
 
     def __call__(self, work: Callable[[sqlite3.Connection], T], /) -> T | None:
-        """Begin, work, commit."""
+        """Begin a transaction, call `work`, commit, and return what `work` returned."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much may be kept, and what is always left free on the disk, in bytes."""
+class CacheLimits:
+    """How much may be kept, and how much is always left free on the disk, in bytes."""
 
     max_size_bytes: int
     min_free_bytes: int
@@ -62,7 +61,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What an eviction or a clean-up removed."""
+    """What an eviction or a clean-up removed: how many files, and their size in bytes."""
 
     files: int = 0
     size_bytes: int = 0
@@ -78,35 +77,34 @@ class Ledger:
         self,
         layout: Layout,
         transact: Transact,
-        limits: Limits,
+        limits: CacheLimits,
         *,
         now: Callable[[], float] = time.time,
         evicted: Callable[[Removed], None] = lambda _: None,
     ) -> None:
-        """`evicted` is told what had to go."""
+        """`evicted` is called with what had to go."""
         self._layout = layout
         self._transact = transact
         self._limits = limits
         self._now = now
         self._evicted = evicted
-        self.pins = Pins()
         self._lock = threading.Lock()  # guards the next line
         self._wanted: dict[str, float] = {}
 
     def touch(self, name: str) -> None:
-        """Note that something is wanted now. Does not block: it is written down by `flush`."""
+        """Note that something is wanted now. Does not block: `flush` writes it down."""
         with self._lock:
             self._wanted[name] = self._now()
 
     def flush(self) -> None:
-        """Write down what was wanted since the last time."""
+        """Write down what was wanted since the last flush."""
         with self._lock:
             wanted, self._wanted = self._wanted, {}
         if wanted:
             self._transact(lambda db: _note_wanted(db, wanted))
 
     def check_room(self, name: str, length_bytes: int) -> None:
-        """Find out whether there can be room for a file that will be so long; removes nothing.
+        """Find out whether there can be room for a file of `length_bytes`. Removes nothing.
 
         Raises NoRoom when there cannot be, even without all that is not in use, and StoreFailure.
         """
@@ -119,7 +117,7 @@ class Ledger:
             raise self._full(wanted)
 
     def reserve(self, name: str, length_bytes: int) -> None:
-        """Make room for a file that will be so long, and count it from now on. Raises StoreFailure, NoRoom.
+        """Make room for a file of `length_bytes`, and count it from now on. Raises StoreFailure, NoRoom.
 
         A file that is counted already is counted with its new length.
         """
@@ -136,7 +134,10 @@ class Ledger:
                 raise self._full(wanted)
 
     def _fitting(self, length_bytes: int) -> int:
-        """What a file of that length takes. Raises NoRoom when that is more than everything may take."""
+        """Return what a file of that length takes on the disk.
+
+        Raises LargerThanCache when that is more than everything together may take.
+        """
         wanted = occupied_bytes(length_bytes)
         if wanted > self._limits.max_size_bytes:
             allowed = Size(self._limits.max_size_bytes)
@@ -154,7 +155,10 @@ class Ledger:
         )
 
     def _can_go(self, size_bytes: int, *, spare: str) -> bool:
-        """Whether so much is not in use, as far as MAX_LOOKS files tell."""
+        """Return whether `size_bytes` of files are not in use.
+
+        True as well when MAX_LOOKS files are too few to tell.
+        """
         coldest = self._transact(lambda db: _coldest(db, MAX_LOOKS, None)) or []
         for name, size in coldest:
             if name != spare and not is_locked(self._layout.file(name), alone=not is_digest(name)):
@@ -164,14 +168,17 @@ class Ledger:
         return len(coldest) == MAX_LOOKS
 
     def _excess_bytes(self, db: sqlite3.Connection, name: str, wanted_bytes: int) -> int:
-        """How much has to go before a file fits. Raises NoRoom while nobody knows what is there."""
+        """Return how much has to go before a file fits within max_size.
+
+        Raises NoRoom while nobody knows what is there.
+        """
         if not is_counted(db):
             raise NoRoom("what is kept is still being counted, because its index was lost")
         row = db.execute("SELECT size_bytes FROM files WHERE name = ?", (name,)).fetchone()
         return total_bytes(db) - (int(row[0]) if row else 0) + wanted_bytes - self._limits.max_size_bytes
 
     def _try_reserve(self, db: sqlite3.Connection, name: str, wanted_bytes: int) -> int:
-        """Count it when it fits; by how much it does not."""
+        """Count a file when it fits, and return by how many bytes it does not fit (0 or less: it fits)."""
         db.execute("BEGIN IMMEDIATE")
         excess = self._excess_bytes(db, name, wanted_bytes)
         if excess <= 0:
@@ -179,7 +186,7 @@ class Ledger:
         return excess
 
     def _make_free(self, name: str, wanted_bytes: int) -> None:
-        """Leave min_free on the disk, by removing what is not wanted if need be."""
+        """Leave min_free on the disk, by removing what was wanted longest ago if need be. Raises NoRoom."""
         while (missing := self._missing_bytes(name, wanted_bytes)) > 0:
             if not self.make_room(missing, spare=name).files:
                 raise NoRoom(
@@ -188,13 +195,14 @@ class Ledger:
                 )
 
     def _missing_bytes(self, name: str, wanted_bytes: int) -> int:
-        """How much the disk lacks for a file that will take so much, and min_free."""
+        """Return how much the disk lacks for a file that will take `wanted_bytes`, and for min_free."""
         held_bytes = 0
         with contextlib.suppress(OSError):
             held_bytes = self._layout.file(name).stat().st_blocks * 512
         return wanted_bytes - held_bytes + self._limits.min_free_bytes - self._free_bytes()
 
     def _free_bytes(self) -> int:
+        """Return how much is free on the disk. Raises StoreFailure."""
         try:
             self._layout.folder.mkdir(parents=True, exist_ok=True)
             stat = os.statvfs(self._layout.folder)
@@ -202,8 +210,8 @@ class Ledger:
             raise StoreFailure(f"{self._layout.folder} cannot be used: {error.strerror}") from None
         return stat.f_bavail * stat.f_frsize
 
-    def settle(self, name: str, digest: str, length_bytes: int) -> None:
-        """A file that was reserved as `name` is content now."""
+    def rename(self, name: str, digest: str, length_bytes: int) -> None:
+        """Count a partial file that was reserved as `name` as content, under its digest."""
 
         def write(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM files WHERE name = ?", (name,))
@@ -211,20 +219,16 @@ class Ledger:
 
         self._transact(write)
 
-    def release(self, name: str) -> None:
-        """A file that was reserved is gone."""
-        self._transact(lambda db: db.execute("DELETE FROM files WHERE name = ?", (name,)))
-
     def note_parts(self, digest: str, manifest: bytes) -> None:
-        """Remember what a manifest that is kept refers to."""
+        """Remember what a kept manifest refers to."""
         rows = [(digest, part) for part in parts_of(manifest)]
         if rows:
             self._transact(lambda db: db.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?)", rows))
 
     def make_room(self, size_bytes: int, *, spare: str = "", unused_since: float | None = None) -> Removed:
-        """Remove what was wanted longest ago until so many bytes are gone, or nothing is left that can go.
+        """Remove what was wanted longest ago until `size_bytes` are gone, or until nothing is left that may go.
 
-        `spare` stays; `unused_since` (seconds since 1970) keeps whatever was wanted later.
+        `spare` stays. `unused_since` (seconds since 1970) keeps whatever was wanted later. Returns what was removed.
         """
         self.flush()
         removed = Removed()
@@ -249,24 +253,24 @@ class Ledger:
         return removed
 
     def shrink(self) -> Removed:
-        """Remove what is more than allowed, which is what a lower max_size makes of some."""
+        """Remove what exceeds max_size, such as after that was lowered, and return what was removed."""
         excess = self._transact(lambda db: total_bytes(db) - self._limits.max_size_bytes)
         return self.make_room(excess) if excess is not None and excess > 0 else Removed()
 
     def remove_file(self, name: str) -> bool:
-        """Whether the file of a name is gone now; not when it is being read or written."""
+        """Remove the file of a name, and return whether it is gone; not when it is being read or written."""
         return remove_unless_locked(self._layout.file(name))
 
     def forget(self, names: Sequence[str]) -> None:
-        """Strike out files that are gone, and what is known only for their sake."""
+        """Delete the rows of files that are gone, and what is known only for their sake."""
         if names:
             self._transact(lambda db: forget_rows(db, names))
 
 
 def remove_unless_locked(path: Path) -> bool:
-    """Remove a file, with what stands beside it; False when somebody holds a lock on it or it cannot be.
+    """Remove a file with its companions, and return whether it is gone.
 
-    Its bytes are freed also when somebody without a lock has it open: a reader that takes nothing of it.
+    It stays when somebody holds a lock on it, or when it cannot be removed.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -279,7 +283,6 @@ def remove_unless_locked(path: Path) -> bool:
         sidecar(path).unlink(missing_ok=True)
         front(path).unlink(missing_ok=True)
         path.unlink()
-        os.ftruncate(descriptor, 0)
     except OSError:
         return not path.exists()
     else:
@@ -289,10 +292,11 @@ def remove_unless_locked(path: Path) -> bool:
 
 
 def is_locked(path: Path, *, alone: bool) -> bool:
-    """Whether a file cannot be removed because of a lock on it; one that is gone is not locked.
+    """Return whether a lock keeps a file from being removed; one that is gone is not locked.
 
-    `alone`: only whoever is alone with a file locks it. It is not locked alone here then: whoever begins to write it at
-    this moment would take that for somebody who does.
+    `alone` says that only exclusive locks are held on the file, as on partial files. It is then tested with a shared
+    lock, which is enough to find an exclusive one, and which another test at the same moment does not take for a
+    writer's.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -309,12 +313,16 @@ def is_locked(path: Path, *, alone: bool) -> bool:
 
 
 def _coldest(db: sqlite3.Connection, count: int, unused_since: float | None) -> list[tuple[str, int]]:
+    """Return the names and sizes of the files that were wanted longest ago."""
     sql = "SELECT name, size_bytes FROM files WHERE used_at < ? ORDER BY used_at LIMIT ?"
     return db.execute(sql, (float("inf") if unused_since is None else unused_since, count)).fetchall()
 
 
 def put_row(db: sqlite3.Connection, name: str, size_bytes: int, used_at: float) -> None:
-    """Count a file, or count it anew; sizes in bytes, times in seconds since 1970."""
+    """Count a file, or count it anew. Sizes are in bytes, times in seconds since 1970.
+
+    The last use of a file that is counted already only becomes later.
+    """
     sql = (
         "INSERT INTO files VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
         "SET size_bytes = excluded.size_bytes, used_at = max(used_at, excluded.used_at)"
@@ -323,7 +331,10 @@ def put_row(db: sqlite3.Connection, name: str, size_bytes: int, used_at: float) 
 
 
 def _note_wanted(db: sqlite3.Connection, wanted: Mapping[str, float]) -> None:
-    """With what each refers to: the manifests of an index, the layers of a manifest."""
+    """Write down the last use of files, and of what they refer to.
+
+    That is the manifests of an index, and the layers of a manifest.
+    """
     sql = f"""
         UPDATE files SET used_at = max(used_at, :at) WHERE name IN (
             WITH RECURSIVE needed (digest, depth) AS (
@@ -336,7 +347,7 @@ def _note_wanted(db: sqlite3.Connection, wanted: Mapping[str, float]) -> None:
 
 
 def forget_rows(db: sqlite3.Connection, names: Sequence[str]) -> None:
-    """Strike out files that are gone, and what is known only for their sake."""
+    """Delete the rows of files that are gone, and what is known only for their sake."""
     rows = [(name,) for name in names]
     for table, column in FORGOTTEN:
         db.executemany(f"DELETE FROM {table} WHERE {column} = ?", rows)  # noqa: S608 - the names are ours

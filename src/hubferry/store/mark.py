@@ -1,9 +1,10 @@
-"""The mark of a file that was verified: the fraction of a second of its modification time, made of its digest.
+"""The mark of a file that was verified: the fraction of a second of its modification time, made from its digest.
 
-Whoever writes to the file later, cuts it, or puts another in its place gives it another time and so takes the mark
-away: what has none is hashed before it is served (checks.py). It needs no index, survives `cp -p` and costs nothing to
-look at. It is no protection from somebody who forges it, nor from a disk that changes bytes by itself: that is what
-`hubferry cache verify` is for. A file system without nanoseconds has no marks: there each process hashes a file once.
+Whoever writes to the file later, cuts it, or puts another in its place gives it another time and so removes the mark. A
+file without a mark is hashed before it is served (checks.py). The mark needs no index, survives `cp -p` and costs
+nothing to look at. It does not protect from somebody who forges it, nor from a disk that changes bytes by itself:
+`hubferry cache verify` is for those. A file system without nanoseconds has no marks: there each process hashes a file
+once.
 """
 
 import os
@@ -19,7 +20,7 @@ def set_mark(descriptor: int, digest: str) -> None:
 
 
 def is_marked(stat: os.stat_result, digest: str) -> bool:
-    """Whether the file was not written to since it was verified."""
+    """Return whether the file has not been written to since it was verified."""
     return stat.st_mtime_ns % SECOND_NS == _fraction_ns(digest)
 
 

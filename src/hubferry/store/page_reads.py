@@ -1,9 +1,9 @@
-"""Read from an event loop what needs no waiting for a disk.
+"""Read on the event loop what needs no waiting for a disk.
 
-What lies in the page cache is read at once; anything else is for a thread. Whether it lies there is asked of the last
-byte wanted (RWF_NOWAIT): pages are read ahead in order, so those before it mostly do as well, and reading all of it
-into a buffer of ours under RWF_NOWAIT would cost a copy (measured: 8 GB/s against 1.7). A file system that does not
-know the question (RWF_NOWAIT is Linux, and not every file system's) is always read on a thread.
+What lies in the page cache is read at once; anything else is read on a thread. To find out, the last byte wanted is
+read with RWF_NOWAIT: pages are read ahead in order, so that the bytes before it mostly lie there as well. Reading all
+of them into a buffer of ours under RWF_NOWAIT would cost a copy (measured: 8 GB/s against 1.7). Where RWF_NOWAIT is not
+known (it is Linux only, and not for every file system) everything is read on a thread.
 """
 
 import errno
@@ -14,14 +14,14 @@ _UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 class PageReads:
-    """Reads of files whose pages may be cached; one for each folder, because that is what decides support."""
+    """Reads of files whose pages may be cached; one for each folder, because its file system decides what works."""
 
     def __init__(self) -> None:
         self._probe = bytearray(1)
         self._can_ask = _NOWAIT is not None
 
     def read_cached(self, descriptor: int, offset: int, size_bytes: int) -> bytes | None:
-        """Up to `size_bytes` at once, empty at the end of the file; None when a disk must be waited for.
+        """Return up to `size_bytes`, empty at the end of the file; None when the last of them is not in the page cache.
 
         Raises OSError.
         """
@@ -30,7 +30,7 @@ class PageReads:
         return None
 
     def is_cached(self, descriptor: int, last: int) -> bool:
-        """Whether the byte at `last`, and so what is read before it, needs no waiting. Raises OSError."""
+        """Return whether the byte at `last`, and so most of what is before it, needs no waiting. Raises OSError."""
         if not self._can_ask:
             return False
         try:

@@ -1,7 +1,7 @@
-"""A cache folder is its owner's alone: nobody else on the machine reads private images in it, or puts anything there.
+"""A cache folder is its owner's alone: no other user of the machine reads private images in it, or puts anything there.
 
-Together with a umask of 077 (cli), which holds for what is made later. What cannot be so is told, not hidden: file
-systems without modes (vfat, CIFS) and folders that belong to somebody else are used all the same.
+A umask of 077 (cli) does the same for what is made later. What cannot be closed is reported, not hidden: file systems
+without modes (vfat, CIFS) and folders that belong to somebody else are used all the same.
 """
 
 import contextlib
@@ -18,10 +18,11 @@ _OURS_BEGIN = ("index.", "token.key", ".token.key", "count.lock", "warm.lock")
 
 
 def close_to_others(folder: Path) -> str:
-    """Make a cache folder, or take everybody else's rights from one that is there.
+    """Create a cache folder, or take everybody else's rights from one that exists.
 
-    Returns what an operator has to know of it: that others can still reach it or could until now; empty: nothing.
-    A folder that holds other things than hubferry's keeps its mode, only what is hubferry's in it is closed.
+    Returns what an operator has to know: that others can still reach it, or could until now; empty when there is
+    nothing. A folder that holds other things than hubferry's keeps its mode, and only what is hubferry's in it is
+    closed.
     """
     try:
         if not folder.exists():
@@ -29,7 +30,7 @@ def close_to_others(folder: Path) -> str:
         before = folder.stat()
         names = [path.name for path in folder.iterdir()]
     except OSError:
-        return ""  # whoever needs it says so
+        return ""  # whoever uses the folder later reports that
     if before.st_mode & FOR_OTHERS and all(_is_ours(name) for name in names):
         with contextlib.suppress(OSError):
             folder.chmod(stat.S_IRWXU)
@@ -61,11 +62,12 @@ def close_to_others(folder: Path) -> str:
 
 
 def _is_ours(name: str) -> bool:
+    """Return whether a name in the folder is one that hubferry gives, or lost+found."""
     return name in _OURS or name.startswith(_OURS_BEGIN)
 
 
 def _closed(path: Path) -> bool:
-    """Take others' rights from an entry; whether they have none now. Somebody else's link is removed."""
+    """Take others' rights from an entry, and return whether they have none now. Somebody else's link is removed."""
     with contextlib.suppress(OSError):
         seen = path.lstat()
         if stat.S_ISLNK(seen.st_mode):

@@ -1,9 +1,9 @@
 """Rights as the index keeps them: one row for each repository, kind of right and caller, shared by all processes.
 
-A right is one while it was proven later than it was withdrawn, so that the answer to a question that was asked before a
-withdrawal does not undo it. What is remembered of rights is forgotten as soon as any process withdraws one
-(withdrawals.py). Rows are written only where something of the repository is kept; what is proven of others is in
-memory, for one process. Not here: what rights there are, and what they mean (pull/rights.py).
+A right is valid while it was proven later than it was withdrawn, so that the answer to a question that was asked before
+a withdrawal does not undo it. What is in memory about rights is forgotten as soon as any process withdraws one
+(withdrawals.py). Rows are written only where something of the repository is kept; what is proven of other repositories
+is in memory, for one process. Not here: what rights there are, and what they mean (pull/rights.py).
 """
 
 import sqlite3
@@ -17,9 +17,9 @@ from hubferry.store.layout import Layout
 from hubferry.store.withdrawals import Withdrawals
 
 REMEMBERED = 20_000
-MAX_TAGS_ALONE = 10_000  # tags of which only a HEAD told, and nothing is kept
-OLD_S = 600.0  # longer than the right of a login lasts, or a question
-KEPT = ("manifests", "tags", "blobs", "lists")  # where something of a repository stands
+MAX_TAGS_ALONE = 10_000  # tags that are known from a HEAD only, without a manifest that is kept
+OLD_S = 600.0  # longer than the right of a login lasts, or a question takes
+KEPT = ("manifests", "tags", "blobs", "lists")  # the tables that say what is kept of a repository
 
 T = TypeVar("T")
 Key = tuple[Repository, str, str]
@@ -27,36 +27,43 @@ Key = tuple[Repository, str, str]
 
 
 class Perform(Protocol):
-    """Performs work on the index in one transaction, on its thread; None when the index cannot be used."""
+    """Performs work on the index in one transaction, on its thread. Gives None when the index cannot be used."""
 
     def __call__(self, work: Callable[[sqlite3.Connection], T], /) -> Awaitable[T | None]:
-        """Begin, work, commit."""
+        """Begin a transaction, call `work`, commit, and give what `work` returned."""
 
 
 class RightRows:
-    """The rights in one index."""
+    """The rights in one index, with recent answers in memory."""
 
     def __init__(self, layout: Layout, perform: Perform, reread_s: float) -> None:
         """`reread_s` is how long memory is believed when nothing was withdrawn."""
         self._perform = perform
         self._reread_s = reread_s
         self._known: OrderedDict[Key, tuple[float, float | None]] = OrderedDict()
-        self._unwritten: OrderedDict[Key, float] = OrderedDict()  # nothing of their repositories is kept
+        self._unwritten: OrderedDict[Key, float] = OrderedDict()  # rights to repositories with nothing in the cache
         self._known_as_of = 0
         self.withdrawals = Withdrawals(layout.withdrawals)
 
     async def find(self, key: Key) -> float | None:
-        """When it was last proven, in seconds since 1970; None: there is no such right."""
+        """Return when a right was last proven, in seconds since 1970; None: there is no such right."""
         as_of = self._forget_withdrawn()
         known = self._known.get(key)
         if known is None or time.monotonic() - known[0] >= self._reread_s:
             known = self._remember(key, await self._perform(lambda db: _find(db, key)), as_of)
         return self._unwritten.get(key) if known[1] is None else known[1]
 
-    async def put(self, key: Key, proven_at: float, *, is_empty: bool) -> None:
-        """Note when it was proven; written down where something of the repository is kept, or with `is_empty`."""
+    async def put(self, key: Key, proven_at: float, *, even_if_nothing_kept: bool) -> None:
+        """Note when a right was proven, in seconds since 1970.
+
+        It is written down where something of the repository is kept, or with `even_if_nothing_kept`; otherwise it is
+        only in memory.
+        """
         as_of = self._forget_withdrawn()
-        there_is_a_row, valid_at = await self._perform(lambda db: _put(db, key, proven_at, is_empty)) or (False, None)
+        there_is_a_row, valid_at = await self._perform(lambda db: _put(db, key, proven_at, even_if_nothing_kept)) or (
+            False,
+            None,
+        )
         if there_is_a_row:
             self._unwritten.pop(key, None)
         elif as_of == self.withdrawals.number():
@@ -64,7 +71,7 @@ class RightRows:
         self._remember(key, valid_at, as_of)
 
     async def withdraw(self, key: Key) -> bool:
-        """Withdraw it in every process; whether there was such a right."""
+        """Withdraw a right in every process, and return whether there was such a right."""
         was_unwritten = self._unwritten.pop(key, None) is not None
         was_written = await self._perform(lambda db: _withdraw(db, key, time.time()))
         if was_written:
@@ -73,7 +80,7 @@ class RightRows:
         return was_unwritten or bool(was_written)
 
     async def forget(self, key: Key, *, only_empty: bool) -> None:
-        """Remove its row; with `only_empty` only where nothing of its repository is kept."""
+        """Remove the row of a right; with `only_empty` only where nothing of its repository is kept."""
         sql = "DELETE FROM rights WHERE (upstream, repository, about, who) = (?, ?, ?, ?)"
 
         def remove(db: sqlite3.Connection) -> None:
@@ -84,7 +91,7 @@ class RightRows:
         self._known.pop(key, None)
 
     def _forget_withdrawn(self) -> int:
-        """Believe nothing that was remembered before any right was withdrawn; the number of that withdrawal."""
+        """Clear memory when any right was withdrawn since it was filled; return the number of the latest withdrawal."""
         number = self.withdrawals.number()
         if number != self._known_as_of:
             self._known.clear()
@@ -93,13 +100,15 @@ class RightRows:
         return number
 
     def _remember(self, key: Key, proven_at: float | None, as_of: int) -> tuple[float, float | None]:
+        """Remember what the index said, unless a right was withdrawn meanwhile."""
         found = (time.monotonic(), proven_at)
-        if as_of == self.withdrawals.number():  # else it may have been read before that
+        if as_of == self.withdrawals.number():  # otherwise it may have been read before the withdrawal
             _put_last(self._known, key, found)
         return found
 
 
 def _put_last(kept: "OrderedDict[Key, T]", key: Key, value: T) -> None:
+    """Put an entry at the end, and drop the first one when there are too many."""
     kept[key] = value
     kept.move_to_end(key)
     if len(kept) > REMEMBERED:
@@ -120,11 +129,14 @@ def _find(db: sqlite3.Connection, key: Key) -> float | None:
     return None if row is None else float(row[0])
 
 
-def _put(db: sqlite3.Connection, key: Key, proven_at: float, is_empty: bool) -> tuple[bool, float | None]:
-    """Whether there is a row now, and when the right was last proven if it is one."""
+def _put(db: sqlite3.Connection, key: Key, proven_at: float, even_if_nothing_kept: bool) -> tuple[bool, float | None]:
+    """Write a right down where it may be; return whether there is a row now, and when the right was last proven.
+
+    The time is None when the row is of a right that is withdrawn.
+    """
     place = _row(key)[:2]
-    if is_empty or _keeps_anything(db, place):
-        # what lies ahead of the clock was noted before that was set back, and would outlast every later answer
+    if even_if_nothing_kept or _keeps_anything(db, place):
+        # a time ahead of the clock was noted before the clock was set back, and would outlast every later answer
         sql = """
             INSERT INTO rights VALUES (:upstream, :repository, :about, :who, :proven_at, 0)
             ON CONFLICT (upstream, repository, about, who) DO UPDATE SET
@@ -138,7 +150,7 @@ def _put(db: sqlite3.Connection, key: Key, proven_at: float, is_empty: bool) -> 
 
 
 def _keeps_anything(db: sqlite3.Connection, place: tuple[str, str]) -> bool:
-    """Whether anything of a repository is kept, noted or on its way."""
+    """Return whether anything of a repository is kept, known or being fetched."""
     each = [f"SELECT 1 FROM {table} WHERE (upstream, repository) = (?, ?) LIMIT 1" for table in KEPT]  # noqa: S608
     begun = "SELECT 1 FROM rights WHERE (upstream, repository) = (?, ?) AND about BETWEEN 'begun ' AND 'begun~' LIMIT 1"
     each.append(begun)
@@ -146,6 +158,7 @@ def _keeps_anything(db: sqlite3.Connection, place: tuple[str, str]) -> bool:
 
 
 def _withdraw(db: sqlite3.Connection, key: Key, now: float) -> bool:
+    """Mark a right as withdrawn, and return whether it was valid until now."""
     sql = (
         "UPDATE rights SET withdrawn_at = max(?, proven_at) "
         "WHERE (upstream, repository, about, who) = (?, ?, ?, ?) AND proven_at > withdrawn_at"
@@ -154,9 +167,11 @@ def _withdraw(db: sqlite3.Connection, key: Key, now: float) -> bool:
 
 
 def tidy(db: sqlite3.Connection) -> None:
-    """Remove rights of logins that are over and of repositories of which nothing is kept, and tags beyond a bound.
+    """Remove rows that mean nothing any more, and tags beyond a bound.
 
-    The latter are those of which nothing is kept but what a HEAD said: of these MAX_TAGS_ALONE stay.
+    The rows are rights of logins that are over, rights to repositories that have nothing in the cache, notes of a fetch
+    that was begun long ago, and notes of an absent tag that was confirmed since or is no longer known. Tags without a
+    kept manifest are known from a HEAD only: MAX_TAGS_ALONE of them stay.
     """
     old = time.time() - OLD_S
     db.execute("DELETE FROM rights WHERE who != '' AND max(proven_at, withdrawn_at) < ?", (old,))
@@ -164,7 +179,7 @@ def tidy(db: sqlite3.Connection) -> None:
     kept = " OR ".join(f"EXISTS (SELECT 1 FROM {table} {of_place})" for table in KEPT)  # noqa: S608
     db.execute(f"DELETE FROM rights WHERE max(proven_at, withdrawn_at) < ? AND NOT ({kept})", (old,))  # noqa: S608
     db.execute("DELETE FROM rights WHERE about LIKE 'begun %' AND proven_at < ?", (old,))
-    # about tags that were confirmed since, or are no longer kept
+    # absences of tags that were confirmed since, or that are no longer known
     sql = """
         DELETE FROM rights WHERE about LIKE 'absent %' AND NOT EXISTS (
             SELECT 1 FROM tags WHERE (upstream, repository) = (rights.upstream, rights.repository)

@@ -1,9 +1,9 @@
 """The tables of the index file, and how it is opened.
 
-`files` is the account of what takes room (ledger.py), with its sum kept by triggers, because a million rows cannot be
-added up for every blob. `parts` says what a manifest refers to. `manifests` and `blobs` are what each repository is
-proven to hold, `tags` and `lists` what upstreams said, `rights` who may have it: a right is one while `proven_at` is
-later than `withdrawn_at` (index.py; docs/design.md, "Rights").
+`files` is the ledger of what takes room (ledger.py). Triggers keep its sum, because a million rows cannot be added up
+for every blob. `parts` says what a manifest refers to. `manifests` and `blobs` are what each repository is proven to
+hold, `tags` and `lists` are what upstreams said, and `rights` says who may have it: a right is valid while `proven_at`
+is later than `withdrawn_at` (right_rows.py; docs/design.md, "Rights").
 """
 
 import sqlite3
@@ -11,7 +11,7 @@ import sqlite3
 from hubferry.store.layout import Layout
 
 VERSION = 3  # 2: lists, parts_by_child; 3: rights in place of public, tags that need no manifest
-OLDER = (0, 1, 2)  # what is made the latest by adding what it lacks; 0 is an empty file
+OLDER = (0, 1, 2)  # versions that are brought up to date by adding what they lack; 0 is an empty file
 BUSY_S = 5.0  # how long another process may hold the file
 
 _TABLES = """
@@ -67,9 +67,9 @@ CREATE TRIGGER IF NOT EXISTS file_removed AFTER DELETE ON files BEGIN
 END;
 """
 
-# Until version 3 a HEAD was proof that a repository holds something, whoever's bytes were here. What only one upstream
-# was ever noted for, and is here, came from that one; of anything else it has to be proven again. What was public is
-# asked about before it is given again, but while the upstream is away.
+# Until version 3 a HEAD was proof that a repository holds something, no matter whose bytes were here. What is here, and
+# was noted for one upstream only, came from that one; anything else has to be proven again. The upstream is asked about
+# what was public before that is given again, except while the upstream is away.
 _TO_3 = (
     "ALTER TABLE tags ADD COLUMN media_type TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE tags ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0",
@@ -105,7 +105,10 @@ _TO_3 = (
 
 
 def connect(layout: Layout) -> sqlite3.Connection:
-    """A connection to a cache folder's index, with every table in place; for one thread. Raises sqlite3.Error."""
+    """Return a connection to a cache folder's index, with every table in place; for one thread.
+
+    An older file is brought up to date first. Raises sqlite3.Error.
+    """
     connection = sqlite3.connect(layout.index, timeout=BUSY_S)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -115,7 +118,7 @@ def connect(layout: Layout) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f"it was written by another version ({version})")
         if version != VERSION:
             connection.executescript(_TABLES)
-            connection.execute("BEGIN IMMEDIATE")  # another process may be at it
+            connection.execute("BEGIN IMMEDIATE")  # another process may be doing the same
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version in (1, 2):
                 for step in _TO_3:
@@ -131,15 +134,15 @@ def connect(layout: Layout) -> sqlite3.Connection:
 
 
 def is_counted(connection: sqlite3.Connection) -> bool:
-    """Whether `files` was once compared with what is on the disk."""
+    """Return whether `files` was ever compared with what is on the disk."""
     return connection.execute("SELECT 1 FROM facts WHERE name = 'counted'").fetchone() is not None
 
 
 def note_counted(connection: sqlite3.Connection) -> None:
-    """It was."""
+    """Record that `files` was compared with what is on the disk."""
     connection.execute("INSERT OR REPLACE INTO facts VALUES ('counted', 1)")
 
 
 def total_bytes(connection: sqlite3.Connection) -> int:
-    """The sum of all sizes in `files`."""
+    """Return the sum of all sizes in `files`."""
     return int(connection.execute("SELECT value FROM facts WHERE name = 'total_bytes'").fetchone()[0])

@@ -1,6 +1,6 @@
-"""Hash everything that is kept, and put aside what is not what its name says.
+"""Hash everything that is kept, and put aside what is not what its name says. Blocks.
 
-A file that disappears meanwhile was removed by somebody, which is no damage. Blocks.
+A file that disappears meanwhile was removed by somebody, which is no damage.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from hubferry.store.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One file; `problem` is empty when it is what it should be."""
+    """What was found about one file; `problem` is empty when it is what its name says."""
 
     name: str
     size_bytes: int
@@ -25,7 +25,7 @@ class Checked:
 
 
 def kept_files(layout: Layout) -> Iterator[tuple[str, Path, int]]:
-    """Everything with a final name: its digest, or what stands where one should; path; size in bytes."""
+    """Yield everything with a final name: its digest, or what stands where one should; path; size in bytes."""
     for prefix, shelf in layout.shelves():
         with contextlib.suppress(FileNotFoundError), os.scandir(shelf) as entries:
             for entry in sorted(entries, key=lambda found: found.name):
@@ -36,9 +36,10 @@ def kept_files(layout: Layout) -> Iterator[tuple[str, Path, int]]:
 
 
 def check(layout: Layout, ledger: Ledger, hashed: Callable[[int], None]) -> Iterator[Checked]:
-    """Check one file after the other; `hashed` is told of every so many bytes.
+    """Check one file after the other, and yield what was found; `hashed` is called with the size of each piece.
 
-    What is damaged is moved to the quarantine before it is yielded. Raises StoreFailure when it cannot be.
+    What is damaged is moved to the quarantine before it is yielded. Raises StoreFailure when it cannot be, or when a
+    file cannot be opened.
     """
     for name, path, size_bytes in kept_files(layout):
         try:
@@ -54,6 +55,7 @@ def check(layout: Layout, ledger: Ledger, hashed: Callable[[int], None]) -> Iter
 
 
 def _problem(name: str, descriptor: int, hashed: Callable[[int], None]) -> str:
+    """Return what is wrong with a file; empty when nothing is. One that cannot be read is damaged too."""
     try:
         return check_file(name, descriptor, hashed)
     except OSError as error:

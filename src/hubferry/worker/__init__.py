@@ -1,1 +1,1 @@
-"""The Worker shell: the same core on Cloudflare Workers, see docs/worker.md."""
+"""The Worker shell: the same gateway on Cloudflare Workers. See docs/worker.md."""

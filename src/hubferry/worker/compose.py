@@ -1,70 +1,73 @@
-"""The composition root: a Worker's variables -> a shell with every part in place."""
+"""The composition root of the Worker: its variables -> a shell with every part in place."""
 
 from typing import Any
 
 import js
 
+from hubferry.clock import SystemClock
 from hubferry.core.access import Credential, Identities
+from hubferry.core.freshness import timing_of
 from hubferry.core.redirect import trust_of
 from hubferry.core.routing import table_of
 from hubferry.core.settings import CacheSettings, UpstreamSettings
 from hubferry.core.values import parse_token_key
-from hubferry.pages.home import HomePage
-from hubferry.pull import Gateway, PassingKeep
-from hubferry.pull.checked_manifests import CheckedManifests
-from hubferry.pull.fetch import Patience
-from hubferry.pull.flights import SoloFlights
-from hubferry.pull.kept_manifests import timing_of
-from hubferry.pull.system_clock import SystemClock
-from hubferry.pull.target import Origin
+from hubferry.gateway.build import ShellParts, build_gateway
+from hubferry.pages.site import Site
+from hubferry.pull.build import PassThroughCache
+from hubferry.remote.fetch import Patience
+from hubferry.remote.single_flight import NoSharing
+from hubferry.remote.target import Upstream
 from hubferry.worker.domains import registrable_domain
 from hubferry.worker.edge_cache import EdgeBlobs, EdgeCache, EdgeIndex, EdgeStore
 from hubferry.worker.log import Events
 from hubferry.worker.seal import WebCryptoSealer
 from hubferry.worker.settings import read_settings
 from hubferry.worker.shell import Shell
-from hubferry.worker.upstream import FetchUpstream
+from hubferry.worker.transport import FetchTransport
 
 
 def build_shell(env: Any) -> Shell:
-    """The shell of one isolate. Raises ConfigError."""
+    """Return the shell of one isolate. Raises ConfigError for variables that cannot be used."""
     settings = read_settings(read_bindings(env))
-    upstream = FetchUpstream(settings.upstreams)
     table = table_of(settings)
-    gateway = Gateway(
-        settings,
-        table,
-        [_origin(name, known) for name, known in settings.upstreams.items()],
-        upstream=upstream,
-        manifests=CheckedManifests(upstream),
+    parts = ShellParts(
+        transport=FetchTransport(settings.upstreams),
         sealer=WebCryptoSealer(parse_token_key(settings.access.token_key)),
         clock=SystemClock(),
         log=Events(),
         registrable_domain=registrable_domain,
-        keep=_build_keep(settings.cache),
+        cache=_build_cache(settings.cache),
         identities=Identities(parse_token_key(settings.access.token_key)),  # never leaves the isolate
-        flights=SoloFlights,
+        single_flight=NoSharing(),
         patience=PATIENCE,
     )
-    return Shell(gateway, HomePage(table, settings.server.public_url), log_level=settings.server.log_level)
+    upstreams = [_upstream(name, known) for name, known in settings.upstreams.items()]
+    gateway = build_gateway(settings, table, upstreams, parts)
+    return Shell(gateway, Site(table, settings.server.public_url), log_level=settings.server.log_level)
 
 
-def _build_keep(settings: CacheSettings) -> PassingKeep | None:
+def _build_cache(settings: CacheSettings) -> PassThroughCache | None:
     if not settings.enabled:
         return None
     cache = EdgeCache()
-    return PassingKeep(EdgeIndex(cache, timing_of(settings)), EdgeStore(cache), EdgeBlobs(cache))
+    return PassThroughCache(
+        EdgeIndex(cache, timing_of(settings)), EdgeStore(cache), EdgeBlobs(cache, settings.max_copied.size_bytes)
+    )
 
 
-# here nobody goes on asking when whoever asked has stopped waiting: then no slow upstream would ever be heard
+# No limit on waiting for an upstream when kept content could answer instead. On a Worker a request to an upstream does
+# not go on after its client was answered, so with a limit a slow upstream would never get to answer at all.
 PATIENCE = Patience(covered_s=None, probe_s=None)
 
 
 def read_bindings(env: Any) -> dict[str, object]:
-    """A Worker's variables, secrets and other bindings; the SDK's wrapper does not list them."""
+    """Return a Worker's variables, secrets and other bindings by name.
+
+    They are read from the JavaScript object, because the SDK's wrapper cannot list them.
+    """
     return {str(pair[0]): pair[1] for pair in js.Object.entries(env._env)}  # noqa: SLF001
 
 
-def _origin(name: str, upstream: UpstreamSettings) -> Origin:
+def _upstream(name: str, upstream: UpstreamSettings) -> Upstream:
     accounts = (Credential(upstream.username, upstream.password),) if upstream.username else ()
-    return Origin(name, upstream, trust_of(upstream), accounts)
+    return Upstream(name, upstream, trust_of(upstream), accounts)

@@ -1,7 +1,7 @@
-"""Which host names belong together, where there is no room for the Public Suffix List.
+"""The registrable domains of a few registries, in place of the Public Suffix List.
 
-Reading that list costs more than a request may on the free plan. Of the registries that hubferry knows only those
-below have their token service on another host of the same domain; for others there is `realm_hosts`.
+Reading that list takes more CPU time than a request may use on the free plan. Of the registries that hubferry knows,
+only those below have their token service on another host of the same domain. For others there is `realm_hosts`.
 """
 
 KNOWN = ("docker.io", "docker.com", "gitlab.com")

@@ -1,9 +1,12 @@
 """What a Worker keeps: the ports `Index`, `ContentStore` and `BlobCache` over the Cache API of its data centre.
 
-Keys are URLs below a path of the host name that a request came for, as the platform wants it; nothing is ever fetched
-from them. A blob is there for others once its copy was hashed. What was put cannot be renamed, and may be gone before
-what was put with it: so each copy has a key of its own, and a marker names the copy that was found right. Entries go
-when the data centre needs room, or when they are old; every part of it may be missing at any time.
+Keys are URLs below PATH on the host name of the request, because the platform demands that; nothing is ever fetched
+from these URLs. Entries disappear when the data centre needs room or when they are too old, so any of them may be
+missing at any time.
+
+A blob becomes visible to others only after its copy was read back and hashed. An entry cannot be renamed, and may
+disappear before another entry that was put together with it. So each copy has a key of its own, and a separate marker
+names the copy that was verified.
 """
 
 import asyncio
@@ -19,39 +22,93 @@ from urllib.parse import quote
 import js
 from pyodide.ffi import JsException, to_js
 
+from hubferry.core.freshness import Timing
 from hubferry.core.manifest import MAX_BYTES
-from hubferry.ports import Body, CachedBlob, Described, Repository, TagEntry
-from hubferry.pull.kept_manifests import Timing
-from hubferry.pull.rights import RIGHT_S
+from hubferry.core.rights import RIGHT_S
+from hubferry.ports import Body, CachedBlob, ManifestInfo, Repository, TagEntry
 from hubferry.worker.log import Events
 from hubferry.worker.messages import js_object
-from hubferry.worker.upstream import StreamBody
+from hubferry.worker.settings import MAX_COPIED_BYTES
+from hubferry.worker.transport import StreamBody
 
 PATH = "/.hubferry"
-COPYING_BYTES = 64 * 2**20  # at a time in one isolate: what a slow client has not read yet waits in memory
-COPYING_S = 600.0  # a copy whose request was ended by the platform does not say so
+COPYING_S = 600.0  # a copy counts for no longer: when the platform ends its request, nobody notices
 NAME_BYTES = 8
+PIECE_BYTES = 256 * 1024  # how much is hashed at a time
 DIGESTS = {"sha256": "SHA-256", "sha512": "SHA-512"}  # as the runtime names them
 CONTENT_S = 7 * 86400
 MAX_REMEMBERED = 10_000
+MEMORY_BYTES = 4 * 2**20  # of small entries in one isolate
+SMALL_BYTES = 64 * 1024
+MEMORY_S = 60.0  # for an entry that was read from the cache, which does not say how old it is
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """The request that is being answered: the runtime's `ctx`, told of what goes on afterwards, and its host name."""
+class CurrentRequest:
+    """The request that is being answered.
+
+    `ctx` is the runtime's context, whose `waitUntil` allows work to go on after the answer. `host` is the host name of
+    the request.
+    """
 
     ctx: Any
     host: str
 
 
-under_way: ContextVar[UnderWay] = ContextVar("under_way")
+current_request: ContextVar[CurrentRequest] = ContextVar("current_request")
+
+
+class Memory:
+    """Small entries that this isolate has put or read lately, in memory.
+
+    Reading one from the data centre's cache costs half a millisecond. Keys are URLs, as in that cache, so entries of
+    different host names are separate.
+    """
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._size_bytes = 0
+
+    def get(self, key: str) -> bytes | None:
+        """Return an entry that has not expired, or None."""
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        if time.monotonic() >= found[0]:
+            self.drop(key)
+            return None
+        self._entries.move_to_end(key)
+        return found[1]
+
+    def put(self, key: str, content: bytes, seconds: float) -> None:
+        """Remember an entry for that many seconds.
+
+        When all entries take more than MEMORY_BYTES, those that were not used for the longest time are dropped. An
+        entry of more than SMALL_BYTES is not remembered.
+        """
+        self.drop(key)
+        if len(content) > SMALL_BYTES:
+            return
+        self._entries[key] = (time.monotonic() + seconds, content)
+        self._size_bytes += len(key) + len(content)
+        while self._size_bytes > MEMORY_BYTES:
+            self.drop(next(iter(self._entries)))
+
+    def drop(self, key: str) -> None:
+        """Remove an entry from this memory, if there is one."""
+        found = self._entries.pop(key, None)
+        if found is not None:
+            self._size_bytes -= len(key) + len(found[1])
 
 
 class EdgeCache:
-    """Entries by key."""
+    """The cache of the data centre: entries by key, with `Memory` in front of it."""
+
+    def __init__(self) -> None:
+        self._memory = Memory()
 
     async def match(self, key: str) -> Any:
-        """The `Response` that was put there, or None."""
+        """Return the JavaScript `Response` that was put under a key, or None."""
         try:
             found = await js.caches.default.match(_url(key))
         except JsException:
@@ -59,7 +116,10 @@ class EdgeCache:
         return found or None
 
     async def put(self, key: str, body: Any, seconds: float, size_bytes: int) -> bool:
-        """Keep a body (bytes or a stream) for so long; whether that was done. Takes the stream."""
+        """Keep a body for that many seconds. Return whether that was done.
+
+        `body` is bytes or a stream of the runtime, which is used up.
+        """
         headers = {
             "cache-control": f"public, max-age={int(seconds)}",
             "content-type": "application/octet-stream",
@@ -71,26 +131,35 @@ class EdgeCache:
         except JsException as error:
             Events().warning("store_failed", {"problem": str(error)[:200]})
             return False
+        if isinstance(body, bytes):
+            self._memory.put(_url(key), body, seconds)
         return True
 
     async def drop(self, key: str) -> None:
-        """Forget an entry."""
+        """Delete an entry from memory and from the cache, if there is one."""
+        self._memory.drop(_url(key))
         with contextlib.suppress(JsException):
             await js.caches.default.delete(_url(key))
 
     async def read(self, key: str) -> bytes | None:
-        """The bytes of a small entry."""
+        """Return the bytes of an entry, or None when there is none or it cannot be read."""
+        content = self._memory.get(_url(key))
+        if content is not None:
+            return content
         found = await self.match(key)
         if found is None:
             return None
         try:
-            return bytes((await found.arrayBuffer()).to_bytes())
+            content = bytes((await found.arrayBuffer()).to_bytes())
         except JsException:
             return None
+        if self._memory.get(_url(key)) is None:  # a newer value may have been put in the meantime
+            self._memory.put(_url(key), content, MEMORY_S)
+        return content
 
 
 class EdgeIndex:
-    """The `Index` port. Tags last as long as they may answer; who may have what is this isolate's knowledge."""
+    """The `Index` port. Tags are kept for as long as they may answer; rights are known to this isolate only."""
 
     def __init__(self, cache: EdgeCache, timing: Timing) -> None:
         self._cache = cache
@@ -111,17 +180,17 @@ class EdgeIndex:
             said = {**_said(entry.manifest), "confirmed_at": entry.confirmed_at}
             await self._write(_key("tag", repository, tag), said, ttl_s)
 
-    async def manifest(self, repository: Repository, digest: str) -> Described | None:
+    async def manifest(self, repository: Repository, digest: str) -> ManifestInfo | None:
         """See ports.Index."""
         found = await self._read(_key("manifest", repository, digest))
         return None if found is None else _described(found)
 
-    async def put_manifest(self, repository: Repository, manifest: Described) -> None:
+    async def put_manifest(self, repository: Repository, manifest: ManifestInfo) -> None:
         """See ports.Index."""
         await self._write(_key("manifest", repository, manifest.digest), _said(manifest), CONTENT_S)
 
     async def right(self, repository: Repository, about: str, who: str) -> float | None:
-        """See ports.Index; what was not confirmed within the last minutes has to be again."""
+        """See ports.Index. A right that was proven more than RIGHT_S ago has to be proven again."""
         proven_at = self._rights.get((repository, about, who))
         return proven_at if proven_at is not None and time.time() - proven_at < RIGHT_S else None
 
@@ -132,16 +201,16 @@ class EdgeIndex:
         who: str,
         proven_at: float,
         *,
-        is_empty: bool = False,  # noqa: ARG002
+        even_if_nothing_kept: bool = False,  # noqa: ARG002
     ) -> None:
-        """See ports.Index; in memory, where nothing has to be kept of the repository."""
+        """See ports.Index. Rights are in memory; a withdrawal is not remembered, so that any later proof counts."""
         self._rights[repository, about, who] = proven_at
         self._rights.move_to_end((repository, about, who))
         if len(self._rights) > MAX_REMEMBERED:
             self._rights.popitem(last=False)
 
     async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
-        """See ports.Index; for this isolate."""
+        """See ports.Index. The right is withdrawn in this isolate only."""
         return self._rights.pop((repository, about, who), None) is not None
 
     async def forget_right(self, repository: Repository, about: str, who: str, *, only_empty: bool = False) -> None:  # noqa: ARG002
@@ -149,7 +218,7 @@ class EdgeIndex:
         self._rights.pop((repository, about, who), None)
 
     def withdrawals(self) -> int:
-        """See ports.Index: there are no others to hear of."""
+        """See ports.Index. Always 0, because withdrawals in other isolates do not become known here."""
         return 0
 
     async def _read(self, key: str) -> dict[str, Any] | None:
@@ -162,30 +231,32 @@ class EdgeIndex:
 
 
 class EdgeStore:
-    """The `ContentStore` port."""
+    """The `ContentStore` port over the data centre's cache."""
 
     def __init__(self, cache: EdgeCache) -> None:
         self._cache = cache
 
     async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
-        """See ports.ContentStore; what was put there was read whole, and bounded then."""
+        """See ports.ContentStore. The entry is read whole before its size is checked: entries were bounded when put."""
         content = await self._cache.read(f"/content/{digest}")
         return None if content is None or len(content) > limit_bytes else content
 
     async def write(self, digest: str, content: bytes) -> None:
-        """See ports.ContentStore; what cannot be kept is not."""
+        """See ports.ContentStore. Never raises: content that cannot be kept is not kept."""
         await self._cache.put(f"/content/{digest}", content, CONTENT_S, len(content))
 
     def touch(self, digest: str) -> None:
-        """See ports.ContentStore: the data centre knows itself what was used last."""
+        """See ports.ContentStore. Nothing to do: the data centre itself knows what was used last."""
 
 
 class EdgeBlobs:
-    """The `BlobCache` port."""
+    """The `BlobCache` port over the data centre's cache."""
 
-    def __init__(self, cache: EdgeCache) -> None:
+    def __init__(self, cache: EdgeCache, max_copied_bytes: int) -> None:
+        """Blobs of more than `max_copied_bytes` are not kept, because hashing the copy takes too long."""
         self._cache = cache
-        self._copying: dict[str, tuple[float, int]] = {}  # name of a copy -> since when, bytes
+        self._max_copied_bytes = max_copied_bytes
+        self._copying: dict[str, tuple[float, int]] = {}  # name of a copy -> when it began, its size in bytes
 
     async def find(self, repository: Repository, digest: str) -> CachedBlob | None:
         """See ports.BlobCache."""
@@ -206,13 +277,15 @@ class EdgeBlobs:
             name = str(js.crypto.getRandomValues(js.Uint8Array.new(NAME_BYTES)).to_bytes().hex())
             self._copying[name] = (time.monotonic(), size_bytes)
             keeping = asyncio.ensure_future(self._keep(repository, digest, size_bytes, name, copy))
-            under_way.get().ctx.waitUntil(keeping)  # the runtime ends with the answer what it is not told of
+            current_request.get().ctx.waitUntil(keeping)  # without this the runtime would end the task with the answer
         return body
 
     def _has_room(self, size_bytes: int) -> bool:
+        if size_bytes > self._max_copied_bytes:
+            return False
         now = time.monotonic()
         self._copying = {name: one for name, one in self._copying.items() if now - one[0] < COPYING_S}
-        return sum(size for _, size in self._copying.values()) + size_bytes <= COPYING_BYTES
+        return sum(size for _, size in self._copying.values()) + size_bytes <= MAX_COPIED_BYTES
 
     async def _keep(self, repository: Repository, digest: str, size_bytes: int, name: str, copy: Any) -> None:
         key = _key("blob", repository, digest)
@@ -234,26 +307,46 @@ class EdgeBlobs:
 
 
 async def _hash(stream: Any, algorithm: str) -> str:
-    """The digest of what the cache gives back, made by the runtime; empty when it breaks off."""
+    """Return the digest of a stream, computed by the runtime; empty when the stream breaks off."""
     hashing = js.crypto.DigestStream.new(DIGESTS[algorithm])
     try:
-        await stream.pipeTo(hashing)
+        if hasattr(js.ReadableStreamBYOBReader.prototype, "readAtLeast"):
+            await _pour(stream, hashing)
+        else:
+            await stream.pipeTo(hashing)
         return f"{algorithm}:{(await hashing.digest).to_bytes().hex()}"
     except JsException:
         return ""
 
 
+async def _pour(stream: Any, sink: Any) -> None:
+    """Write all of a stream to a sink in large pieces.
+
+    `pipeTo` passes on 4 KiB at a time, which takes five times the CPU time.
+    """
+    reader, writer = stream.getReader(js_object({"mode": "byob"})), sink.getWriter()
+    buffer = js.Uint8Array.new(PIECE_BYTES)
+    while True:
+        piece = await reader.readAtLeast(PIECE_BYTES, buffer)
+        if piece.value and piece.value.byteLength:
+            await writer.write(piece.value)
+            buffer = js.Uint8Array.new(piece.value.buffer)
+        if piece.done:
+            await writer.close()
+            return
+
+
 def _url(key: str) -> str:
-    return f"https://{under_way.get().host}{PATH}{key}"
+    return f"https://{current_request.get().host}{PATH}{key}"
 
 
 def _key(kind: str, repository: Repository, reference: str) -> str:
     return f"/{kind}/{quote(repository.upstream)}/{quote(repository.name)}/{quote(reference, safe=':')}"
 
 
-def _said(manifest: Described) -> dict[str, object]:
+def _said(manifest: ManifestInfo) -> dict[str, object]:
     return {"digest": manifest.digest, "media_type": manifest.media_type, "size_bytes": manifest.size_bytes}
 
 
-def _described(said: dict[str, Any]) -> Described:
-    return Described(said["digest"], said["media_type"], said["size_bytes"], is_held=True)
+def _described(said: dict[str, Any]) -> ManifestInfo:
+    return ManifestInfo(said["digest"], said["media_type"], said["size_bytes"], is_held=True)

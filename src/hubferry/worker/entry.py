@@ -1,4 +1,4 @@
-"""The entry point that the runtime calls: one gateway for each isolate, made at its first request."""
+"""The entry point that the runtime calls. Each isolate has one gateway, which is made at its first request."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ _shells: list[Shell | Refusal] = []
 
 
 class Default(WorkerEntrypoint):
-    """What a Worker's `main` exports."""
+    """The class that the Worker's main module exports; the runtime creates it for each request."""
 
     async def fetch(self, request: Any) -> Any:
-        """Answer one request, with a JavaScript `Response`."""
+        """Answer one request. Returns a JavaScript `Response`."""
         if not _shells:
             try:
                 _shells.append(build_shell(self.env))
-            except ConfigError as error:  # variables only change with a new deployment, and that is a new isolate
+            except ConfigError as error:  # kept: variables change only with a deployment, which makes new isolates
                 _shells.append(Refusal(error))
         return await _shells[0].answer(request.js_object, self.ctx)

@@ -1,6 +1,7 @@
-"""The `Sealer` port over the runtime's WebCrypto: the same tokens as the server's, JWE compact with `dir` and A256GCM.
+"""The `Sealer` port over the runtime's WebCrypto: the same tokens as the server's, compact JWE with `dir` and A256GCM.
 
-RFC 7516, section 7.1, and RFC 7518, sections 4.5 and 5.3. A library would bring a compiled part that does not run here.
+RFC 7516, section 7.1, and RFC 7518, sections 4.5 and 5.3. No library is used, because its compiled part would not run
+here.
 """
 
 import base64
@@ -38,7 +39,7 @@ class WebCryptoSealer:
         """See ports.Sealer."""
         try:
             header, key, iv, content, tag = token.encode("ascii").split(b".")
-            if key or header != HEADER:  # both shells write exactly this one; nobody else's is even read
+            if key or header != HEADER:  # both shells write exactly this header; no other is even parsed
                 return None
             sealed = _decode(content) + _decode(tag)
             gcm = _gcm(_decode(iv), header)
@@ -55,7 +56,9 @@ class WebCryptoSealer:
 
 
 def _gcm(iv: bytes, header: bytes) -> Any:
-    return js_object({"name": "AES-GCM", "tagLength": TAG_BYTES * 8, "iv": iv, "additionalData": header})
+    how = js_object({"name": "AES-GCM", "tagLength": TAG_BYTES * 8})
+    how.iv, how.additionalData = to_js(iv), to_js(header)
+    return how
 
 
 def _encode(data: bytes) -> bytes:

@@ -1,19 +1,19 @@
-"""Settings out of a Worker's variables and secrets: the server's names, less what means nothing here.
+"""Read Settings from a Worker's variables and secrets: the server's names, without options that mean nothing here.
 
-What has no effect is refused: an option that does nothing would be taken for one that does.
+An option that has no effect on a Worker is refused. Otherwise the operator would believe that it has one.
 """
 
 from collections.abc import Mapping
 
-from hubferry.core.layers import PREFIX, from_environment, resolve
 from hubferry.core.settings import BUILT_IN, Settings
-from hubferry.core.values import ConfigError, toml_key
+from hubferry.core.settings_sources import PREFIX, from_environment, resolve
+from hubferry.core.values import ConfigError, Size, toml_key
 
 # section -> keys that mean something in a Worker
 MEANT: Mapping[str, frozenset[str]] = {
     "server": frozenset({"public_url", "cors_origins", "log_level"}),
     "access": frozenset({"login", "token_key"}),
-    "cache": frozenset({"enabled", "tag_ttl", "tag_ttls"}),
+    "cache": frozenset({"enabled", "tag_ttl", "tag_ttls", "max_copied"}),
     "warm": frozenset(),  # nothing runs between requests
     "upstreams": frozenset(
         {
@@ -25,14 +25,17 @@ MEANT: Mapping[str, frozenset[str]] = {
 
 
 SOURCE = "variables"
+# the limit for all blobs that are copied at a time: the part that a slow client has not read yet waits in the 128 MB of
+# memory that an isolate has
+MAX_COPIED_BYTES = 64 * 2**20
 
 
 class Unsuitable(ConfigError):
-    """A problem whose words hold no value of a variable, so that everybody may read them."""
+    """A problem whose text contains no value of a variable, so that it may be shown to everybody."""
 
 
 def read_settings(bindings: Mapping[str, object]) -> Settings:
-    """Settings of the variables and secrets named `HUBFERRY_...`. Raises ConfigError."""
+    """Return the Settings from the variables and secrets named `HUBFERRY_...`. Raises ConfigError."""
     variables: dict[str, str] = {}
     for name, value in bindings.items():
         if name.startswith(PREFIX):
@@ -40,7 +43,7 @@ def read_settings(bindings: Mapping[str, object]) -> Settings:
                 raise Unsuitable(name, "its value is no text: write it in quotation marks", SOURCE)
             variables[name] = value
     layer = from_environment(variables, list(BUILT_IN), SOURCE)
-    settings = resolve([layer])  # first: it knows what is no setting at all
+    settings = resolve([layer])  # comes first, because it finds names that are no settings at all
     for section, table in layer.tables.items():
         tables = {section: table}
         if section == "upstreams":
@@ -49,6 +52,9 @@ def read_settings(bindings: Mapping[str, object]) -> Settings:
             for key in values:
                 if key not in MEANT[section]:
                     raise Unsuitable(f"{name}.{key}", "it has no meaning on Cloudflare Workers: remove it", SOURCE)
+    if settings.cache.max_copied.size_bytes > MAX_COPIED_BYTES:
+        most = Size(MAX_COPIED_BYTES)
+        raise Unsuitable("cache.max_copied", f"{most} is the most, because a copy may wait in memory", SOURCE)
     if not settings.access.token_key:
         raise Unsuitable(
             "HUBFERRY_ACCESS__TOKEN_KEY",

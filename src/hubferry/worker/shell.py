@@ -1,6 +1,7 @@
-"""One request in, one `Response` out: what the server's app does, less what the platform does itself.
+"""One request in, one JavaScript `Response` out: the counterpart of server/app.py.
 
-The platform sends the body at the client's pace, cuts it when it breaks off, and cancels it when the client leaves.
+The platform itself sends the body at the client's pace, cuts the connection when the body breaks off, and cancels the
+body when the client leaves.
 """
 
 import traceback
@@ -10,40 +11,38 @@ from typing import Any
 from pyodide.ffi import JsException
 
 from hubferry.core.errors import Code, OciError
-from hubferry.core.http import Headers, Request
+from hubferry.core.http import Request
 from hubferry.core.routing import is_token_path
 from hubferry.core.token_request import MAX_FORM
-from hubferry.pages.home import ROBOTS, SECURITY, HomePage
+from hubferry.gateway.answer import NOSNIFF, Answer, error_answer, internal_error
+from hubferry.gateway.gateway import Gateway
+from hubferry.pages.site import Site
 from hubferry.ports import TooLarge
-from hubferry.pull import Answer, Gateway
-from hubferry.pull.answer import NOSNIFF, error_answer, internal_error
-from hubferry.worker.edge_cache import UnderWay, under_way
+from hubferry.worker.edge_cache import CurrentRequest, current_request
 from hubferry.worker.log import Events, log_request
 from hubferry.worker.messages import js_response, read_request
-from hubferry.worker.upstream import StreamBody, read_stream
-
-PLAIN: Headers = (("content-type", "text/plain; charset=utf-8"),)
+from hubferry.worker.transport import StreamBody, read_stream
 
 
 class Shell:
     """Answers the requests of one isolate."""
 
-    def __init__(self, gateway: Gateway, home: HomePage, *, log_level: str) -> None:
-        """`log_level` is the lowest of those whose lines are written."""
+    def __init__(self, gateway: Gateway, site: Site, *, log_level: str) -> None:
+        """`log_level` is the lowest level of requests that are logged."""
         self._gateway = gateway
-        self._home = home
+        self._site = site
         self._log_level = log_level
 
     async def answer(self, js_request: Any, ctx: Any) -> Any:
-        """A JavaScript `Request` -> a JavaScript `Response`."""
+        """Answer a JavaScript `Request` with a JavaScript `Response`. `ctx` is the runtime's context of the request."""
         request = read_request(js_request)
-        under_way.set(UnderWay(ctx, request.host))
+        current_request.set(CurrentRequest(ctx, request.host))
         try:
             answer = await self._answer(request, js_request)
-        except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client nothing but that
+        except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client only that it failed
             Events().error("internal_error", {"path": request.path[:512], "exception": traceback.format_exc()})
             answer = internal_error()
-        log_request(request, answer.status, answer.trail, self._log_level)
+        log_request(request, answer.status, answer.record, self._log_level)
         body = answer.body.take() if isinstance(answer.body, StreamBody) else answer.body
         return js_response(request.method, answer.status, (*answer.headers, NOSNIFF), body)
 
@@ -56,21 +55,16 @@ class Shell:
         return await self._gateway.handle(request) or self._page(request)
 
     def _page(self, request: Request) -> Answer:
-        """What is no part of the registry protocol."""
-        if request.method not in ("GET", "HEAD"):
-            return Answer(405, (*PLAIN, ("allow", "GET, HEAD")), b"only GET and HEAD are answered here\n")
-        if request.path == "/":
-            html = self._home.render(request).encode()
-            return Answer(200, (("content-type", "text/html; charset=utf-8"), *SECURITY.items()), html)
-        if request.path == "/robots.txt":
-            return Answer(200, PLAIN, ROBOTS.encode())
-        if request.path == "/healthz":
-            return Answer(200, (*PLAIN, ("cache-control", "no-store")), b"ok\n")
-        return Answer(404, PLAIN, f"nothing is at {request.path[:512]}: see /\n".encode())
+        """Return the answer for a path outside the registry protocol."""
+        shown = self._site.answer(request)
+        return Answer(shown.status, shown.headers, shown.body)
 
 
 async def _read_form(request: Request, stream: Any) -> bytes:
-    """The body of a token request. Raises OciError 400 and 413."""
+    """Read the body of a token request.
+
+    Raises OciError 413 when it is larger than MAX_FORM, and 400 when it breaks off.
+    """
     length = request.header("content-length") or "0"
     try:
         if length.isdecimal() and int(length) > MAX_FORM:

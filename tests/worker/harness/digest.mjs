@@ -1,4 +1,5 @@
-// crypto.DigestStream, which is Cloudflare's: what is written to it is hashed, and `digest` tells the result.
+// What is Cloudflare's of streams. crypto.DigestStream: what is written to it is hashed, and `digest` tells the result.
+// ReadableStreamBYOBReader.readAtLeast: a read that waits until the buffer holds so much, or the stream has ended.
 
 import { createHash } from "node:crypto";
 
@@ -41,3 +42,19 @@ export class DigestStream extends WritableStream {
     Object.defineProperty(this, "bytesWritten", { get: () => written });
   }
 }
+
+async function readAtLeast(least, view) {
+  let { buffer } = view;
+  const size = view.byteLength;
+  let got = 0;
+  while (got < least) {
+    const { done, value } = await this.read(new Uint8Array(buffer, got, size - got));
+    if (value) buffer = value.buffer;
+    if (done) return { done: got === 0, value: new Uint8Array(buffer, 0, got) };
+    got += value.byteLength;
+  }
+  return { done: false, value: new Uint8Array(buffer, 0, got) };
+}
+
+// Older runtimes are without it.
+if (!process.env.NODE_WITHOUT_READ_AT_LEAST) ReadableStreamBYOBReader.prototype.readAtLeast = readAtLeast;

@@ -1,0 +1,40 @@
+"""What the fills of one process share: disk, threads, log, counters, and what was learnt about upstreams."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from hubferry.fill.parallel.links import Links
+from hubferry.fill.parts import Effort, Partials
+from hubferry.fill.slots import Turns
+from hubferry.ports import EventLog, Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """What all writers of one process share: their threads, and the turns they take.
+
+    `hashing` is a pool for hashing what is on the disk already. That takes seconds for each GB, and the beginnings of
+    other fills must not wait for it.
+    """
+
+    pool: ThreadPoolExecutor
+    hashing: ThreadPoolExecutor
+    turns: Turns
+
+
+@dataclass(frozen=True, slots=True)
+class FillServices:
+    """What the fills of one process share.
+
+    `pool` is for work that waits for the disk. A fill stops after it has fetched `unwatched_bytes` for nobody. `links`
+    is what was learnt about connections to each upstream.
+    """
+
+    partials: Partials
+    pool: ThreadPoolExecutor
+    log: EventLog
+    metrics: Metrics
+    unwatched_bytes: int
+    effort: Effort
+    links: Links
+    writers: Writers

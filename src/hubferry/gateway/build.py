@@ -1,0 +1,72 @@
+"""The composition of a gateway, which both shells share: remote/ below pull/ below gateway/."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hubferry.core.access import Identities
+from hubferry.core.redirect import RegistrableDomain
+from hubferry.core.routing import RoutingTable
+from hubferry.core.settings import Settings
+from hubferry.gateway.callers import Callers
+from hubferry.gateway.gateway import Gateway
+from hubferry.gateway.login import Login
+from hubferry.ports import UNCOUNTED, Clock, EventLog, Metrics, Sealer, Transport
+from hubferry.pull.build import DiskCache, Instruments, PassThroughCache, Remote, build_pull
+from hubferry.remote.exchanges import Exchanges
+from hubferry.remote.fetch import Fetcher, Patience
+from hubferry.remote.limits import RateLimits
+from hubferry.remote.lists import RemoteLists
+from hubferry.remote.manifests import RemoteManifests
+from hubferry.remote.search import Search
+from hubferry.remote.single_flight import SharedTasks, SingleFlight
+from hubferry.remote.target import Upstream
+from hubferry.remote.tokens import UpstreamTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShellParts:
+    """What a shell brings: how upstreams are reached, tokens sealed, time told, events logged and content kept.
+
+    `cache` None: everything is streamed through. `identities` name logins in its index; None: by names that only this
+    process knows. `single_flight` None: one task for all who ask the same.
+    """
+
+    transport: Transport
+    sealer: Sealer
+    clock: Clock
+    log: EventLog
+    registrable_domain: RegistrableDomain
+    cache: DiskCache | PassThroughCache | None = None
+    identities: Identities | None = None
+    metrics: Metrics = UNCOUNTED
+    single_flight: SingleFlight | None = None
+    patience: Patience = Patience()  # noqa: RUF009 - frozen
+
+
+def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[Upstream], parts: ShellParts) -> Gateway:
+    """Build the gateway of one resolved configuration from what a shell brings."""
+    by_name = {upstream.name: upstream for upstream in upstreams}
+    clock, log, transport, metrics = parts.clock, parts.log, parts.transport, parts.metrics
+    single_flight = parts.single_flight or SharedTasks()
+    limits = RateLimits(clock, log, metrics, {upstream.name: upstream.accounts for upstream in upstreams})
+    tokens = UpstreamTokens(
+        transport,
+        limits,
+        clock,
+        log,
+        registrable_domain=parts.registrable_domain,
+        single_flight=single_flight,
+    )
+    fetcher = Fetcher(Exchanges(transport, tokens, log), limits, clock=clock, log=log, patience=parts.patience)
+    remote = Remote(
+        fetcher,
+        RemoteManifests(fetcher, transport, metrics),
+        RemoteLists(fetcher, transport),
+        single_flight,
+    )
+    instruments = Instruments(clock, log, metrics, parts.identities)
+    pull = build_pull(settings, by_name, remote, parts.cache, instruments)
+    is_open = settings.access.login == "open"
+    login = Login(table, by_name, fetcher, parts.sealer, clock, is_open=is_open)
+    callers = Callers(login, pull, is_open=is_open)
+    return Gateway(settings.server, table, pull, callers, Search(fetcher, transport))

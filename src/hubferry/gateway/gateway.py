@@ -1,0 +1,167 @@
+"""A client's request -> an answer, for every registry request but those whose answer server/recent.py repeats.
+
+The order is: the shape of the request, its endpoint, host and route (request.py); who asks (callers.py); the content
+(pull/), of which responses.py makes the answer. An OciError that a registry request raises becomes its answer here. A
+shell answers by itself only what it refuses before it calls the gateway.
+"""
+
+from dataclasses import replace
+
+from hubferry.core import client, routing
+from hubferry.core.errors import OciError, TokenNeeded
+from hubferry.core.http import Request
+from hubferry.core.routing import EndpointKind, Route, RoutingTable
+from hubferry.core.settings import ServerSettings
+from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
+from hubferry.gateway.callers import Callers
+from hubferry.gateway.request import RegistryRequest, resolve_request
+from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
+from hubferry.ports import UpstreamFailure
+from hubferry.pull.pull import Pull
+from hubferry.pull.results import Absent
+from hubferry.pull.warm import Warmer
+from hubferry.remote.lists import referrers_query, tags_query
+from hubferry.remote.refusals import unreachable, unusable
+from hubferry.remote.search import Search
+from hubferry.remote.target import Target
+
+API_VERSION = ("docker-distribution-api-version", "registry/2.0")
+NO_STORE = ("cache-control", "no-store")
+SEARCHED = ("q", "n", "page")  # parameters of a search that are passed on
+
+
+class Gateway:
+    """Answers the registry requests of one configuration."""
+
+    def __init__(
+        self,
+        server: ServerSettings,
+        table: RoutingTable,
+        pull: Pull,
+        callers: Callers,
+        search: Search,
+    ) -> None:
+        self._public_url = server.public_url
+        self._cors_origins = server.cors_origins
+        self._table = table
+        self._pull = pull
+        self._callers = callers
+        self._search = search
+
+    async def handle(self, request: Request) -> Answer | None:
+        """The answer to a request, or None when its path is not one of the registry protocol.
+
+        Never raises OciError. The shell sends the body and closes it.
+        """
+        try:
+            client.check_request(request)
+            if request.method == "OPTIONS":
+                return self._preflight(request)
+            endpoint = routing.parse_endpoint(request.method, request.path, request.query)
+            host = routing.resolve_host(request.host, self._table)
+            if endpoint is None:
+                return None
+            resolved = resolve_request(request, endpoint, host, self._table, self._public_url)
+        except OciError as error:
+            return self._with_common(_refusal(error, AccessRecord()), request)
+        return self._with_common(await self._answer(resolved), request)
+
+    def failed_before_body(self, request: Request, record: AccessRecord, failure: UpstreamFailure) -> Answer:
+        """What to send instead of an answer whose body broke off before the client was promised anything."""
+        return self._with_common(_refusal(unreachable(record.upstream, failure), record), request)
+
+    def revision(self) -> int:
+        """Return a number that changes whenever an answer given a moment ago may no longer be given again."""
+        return self._pull.revision()
+
+    def warmer(self) -> Warmer:
+        """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
+        return self._pull.warmer
+
+    async def close(self) -> None:
+        """End the work that goes on beside the requests (prefetching)."""
+        await self._pull.close()
+
+    async def _answer(self, request: RegistryRequest) -> Answer:
+        record = AccessRecord()
+        try:
+            if request.route is not None:
+                reference = request.endpoint.reference
+                record = AccessRecord(request.route.upstream, request.route.repository, reference)
+                return await self._of_repository(request, request.route, record)
+            if request.endpoint.kind is EndpointKind.PING:
+                return json_answer(b"true")
+            if request.endpoint.kind is EndpointKind.API_ROOT:
+                await self._callers.check_api_root(request)
+                return json_answer(b"{}")
+            if request.endpoint.kind is EndpointKind.SEARCH:
+                record = AccessRecord(request.upstream)
+                parameters = {name: request.endpoint.param(name) for name in SEARCHED}
+                found = await self._search.find(self._pull.upstreams[request.upstream], parameters)
+                return replace(json_answer(found), record=record)
+            if request.endpoint.kind is not EndpointKind.TOKEN:
+                raise AssertionError(f"nothing answers {request.endpoint.kind}")
+            asked = self._callers.login.read(request)
+            record = AccessRecord(asked.upstream)
+            return replace(json_answer(await self._callers.login.issue(request, asked), (NO_STORE,)), record=record)
+        except OciError as error:
+            return _refusal(self._callers.with_challenge(error, request), record)
+
+    async def _of_repository(self, request: RegistryRequest, route: Route, record: AccessRecord) -> Answer:
+        credential = await self._callers.credential(request, route)
+        target = await self._pull.target(route.upstream, route.repository, credential)
+        kind = request.endpoint.kind
+        if kind is EndpointKind.MANIFEST:
+            answer = await self._manifest(request, target, record)
+        elif kind is EndpointKind.BLOB:
+            found = await self._pull.blob(target, request.blob_query())
+            answer = blob_answer(request.endpoint.reference, found, replace(record, found=found.outcome))
+        elif kind is EndpointKind.TAGS:
+            answer = await self._tags(request, route, target, record)
+        elif kind is EndpointKind.REFERRERS:
+            answer = await self._referrers(request, route, target, record)
+        else:
+            raise AssertionError(f"nothing answers {kind}")
+        if not route.namespace:
+            return answer
+        return replace(answer, headers=(*answer.headers, ("oci-namespace", route.namespace)))
+
+    async def _manifest(self, request: RegistryRequest, target: Target, record: AccessRecord) -> Answer:
+        found = await self._pull.manifest(target, request.manifest_query())
+        record = replace(record, found=found.outcome)
+        if isinstance(found, Absent):
+            return absent_answer(found, record)
+        answer = manifest_answer(request, found, record)
+        if isinstance(answer.body, bytes):
+            await self._pull.manifest_given(target, found.info.digest, answer.body, request.received.peer)
+        return answer
+
+    async def _tags(self, request: RegistryRequest, route: Route, target: Target, record: AccessRecord) -> Answer:
+        page = request.page()
+        query = tags_query(page)
+        found = await self._pull.list(target, query)
+        try:
+            return await tags_answer(route, page, found, replace(record, found=found.outcome))
+        except ValueError:
+            raise unusable(query.asked_of(target), "its list cannot be read") from None
+
+    async def _referrers(self, request: RegistryRequest, route: Route, target: Target, record: AccessRecord) -> Answer:
+        page = request.referrers_page()
+        found = await self._pull.list(target, referrers_query(page.digest, page.artifact_type, page.page))
+        return referrers_answer(route, page, found, replace(record, found=found.outcome))
+
+    def _preflight(self, request: Request) -> Answer:
+        """CORS: what a browser asks before it reads a registry from a page of another origin."""
+        allowed = client.cors_headers(request.header("origin"), self._cors_origins, preflight=True)
+        return Answer(204, (("allow", "GET, HEAD, OPTIONS"), *allowed))
+
+    def _with_common(self, answer: Answer, request: Request) -> Answer:
+        """Add the headers that every answer of the registry has."""
+        origins = self._cors_origins
+        cors = client.cors_headers(request.header("origin"), origins, preflight=False) if origins else ()
+        return replace(answer, headers=(*answer.headers, API_VERSION, *cors))
+
+
+def _refusal(error: OciError, record: AccessRecord) -> Answer:
+    ended = record.ended("challenge") if isinstance(error, TokenNeeded) else record.ended("error", error.message)
+    return replace(error_answer(error), record=ended)

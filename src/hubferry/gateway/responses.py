@@ -1,0 +1,107 @@
+"""Results of pull/ as answers to HTTP requests: status, headers, conditions, ranges, pages.
+
+RFC 9110, OCI distribution specification. Pure, but for large lists, which are parsed beside the event loop.
+"""
+
+import json
+from dataclasses import replace
+from functools import partial
+from urllib.parse import quote, urlencode
+
+from hubferry.core import headers as head
+from hubferry.core.errors import OciError
+from hubferry.core.freshness import stale_headers, warning
+from hubferry.core.http import Headers
+from hubferry.core.routing import Route
+from hubferry.core.tags import Page, decide_page, next_query, parse_tags
+from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
+from hubferry.gateway.request import ReferrersPage, RegistryRequest
+from hubferry.pull.results import Absent, BlobResult, ListResult, ManifestResult
+from hubferry.remote.parsing import parsed
+
+# of every blob, whatever an upstream says: a browser would show a web page or an image as one of the gateway's own
+BINARY = "application/octet-stream"
+
+
+def manifest_answer(request: RegistryRequest, found: ManifestResult, record: AccessRecord) -> Answer:
+    """Answer with a manifest: 200, or 304 when `If-None-Match` names its digest."""
+    info = found.info
+    identity = (("docker-content-digest", info.digest), ("etag", f'"{info.digest}"'))
+    extra = () if found.age_s is None else stale_headers(found.age_s, record.upstream)
+    if head.etag_matches(request.header("if-none-match"), info.digest):
+        return Answer(304, identity + extra, record=record, reusable_s=found.reusable_s)
+    size_bytes = info.size_bytes if found.content is None else len(found.content)
+    lines = (("content-type", info.media_type), ("content-length", str(size_bytes)), *identity, *extra)
+    body = found.content if request.wants_body else None
+    return Answer(200, lines, body, record, found.reusable_s)
+
+
+def blob_answer(digest: str, found: BlobResult, record: AccessRecord) -> Answer:
+    """Answer with a blob: 200, or 206 for a range of it."""
+    part = found.part
+    length_bytes = found.size_bytes if part is None else part.length
+    length = () if length_bytes is None else (("content-length", str(length_bytes)),)
+    lines: Headers = (("content-type", BINARY), *length)
+    lines += (("docker-content-digest", digest), ("etag", f'"{digest}"'), ("accept-ranges", "bytes"))
+    if part is None:
+        return Answer(200, lines, found.body, record)
+    return Answer(206, (*lines, ("content-range", part.format())), found.body, record)
+
+
+async def tags_answer(route: Route, page: Page, found: ListResult, record: AccessRecord) -> Answer:
+    """One page of the tag list, in order, with a relative Link to the next one.
+
+    Raises ValueError for a list that cannot be read, which can only be one that was kept when more was allowed.
+    """
+    if found.content.absence is not None:
+        return _absence(found.content.absence, _extra(found, record), record)
+    make_page = partial(_tag_page, route.named, page, found.content.next_last)
+    content, last = await parsed(found.content.body, make_page)
+    headers = _extra(found, record)
+    if last:
+        following = next_query(page.size, last)
+        if route.namespace:
+            following += f"&ns={route.namespace}"
+        headers += (("link", f'</v2/{route.named}/tags/list?{following}>; rel="next"'),)
+    return replace(json_answer(content, headers), record=record)
+
+
+def _tag_page(name: str, page: Page, following: str, body: bytes) -> tuple[bytes, str]:
+    """A page of an upstream's list as a client gets it, and the `last` of the next one (empty: there is none)."""
+    decided = decide_page(page, parse_tags(body), following)
+    tags = ", ".join(f'"{tag}"' for tag in decided.tags)  # no tag has a character that JSON would have to escape
+    return f'{{"name": {json.dumps(name)}, "tags": [{tags}]}}'.encode(), decided.next_last
+
+
+def referrers_answer(route: Route, page: ReferrersPage, found: ListResult, record: AccessRecord) -> Answer:
+    """The index of what refers to a digest; 404 where there is no referrers API."""
+    content, headers = found.content, _extra(found, record)
+    if content.absence is not None:
+        return _absence(content.absence, headers, record)
+    if content.filters:
+        headers += (("oci-filters-applied", content.filters),)
+    if content.next_last:
+        pairs = {"artifactType": page.artifact_type, "n": str(page.page.size or ""), "last": content.next_last}
+        pairs["ns"] = route.namespace or ""
+        following = urlencode({name: value for name, value in pairs.items() if value}, quote_via=quote)
+        link = f'</v2/{route.named}/referrers/{page.digest}?{following}>; rel="next"'
+        headers += (("link", link),)
+    lines = (("content-type", content.media_type), ("content-length", str(len(content.body))))
+    return Answer(200, lines + headers, content.body, record)
+
+
+def absent_answer(found: Absent, record: AccessRecord) -> Answer:
+    """The 404 for a manifest that is known to be absent, which is news and no failure."""
+    return _absence(found.refusal, _extra(found, record), record)
+
+
+def _absence(refusal: OciError, extra: Headers, record: AccessRecord) -> Answer:
+    answer = error_answer(refusal)
+    return replace(answer, headers=answer.headers + extra, record=record)
+
+
+def _extra(found: ListResult | Absent, record: AccessRecord) -> Headers:
+    """Return the warning headers for a result that is stale or only assumed."""
+    if found.guess:
+        return (warning(f"{found.guess}, because {record.upstream} cannot be asked now"),)
+    return () if found.age_s is None else stale_headers(found.age_s, record.upstream)

@@ -1,0 +1,188 @@
+"""Puts the parts of this package together: over a disk, over a cache whose blobs are never read (the Worker's), or
+without a cache.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hubferry.core.access import Identities
+from hubferry.core.freshness import timing_of
+from hubferry.core.settings import Settings
+from hubferry.ports import BlobCache, BlobIndex, BlobStore, Clock, ContentStore, EventLog, Fills, Index, Metrics
+from hubferry.pull.blobs import KeptBlobs
+from hubferry.pull.companions import Companions
+from hubferry.pull.edge_blobs import EdgeCachedBlobs
+from hubferry.pull.lists import KeptLists
+from hubferry.pull.manifests import KeptManifests
+from hubferry.pull.prefetch import Prefetch
+from hubferry.pull.proofs import Proofs
+from hubferry.pull.pull import Pull, Sources, decide_target
+from hubferry.pull.referrers import ReferrersLists, ReferrersTags
+from hubferry.pull.rights import Revision, Rights
+from hubferry.pull.streamed import StreamedBlobs, StreamedLists, StreamedManifests
+from hubferry.pull.warm import Warmer
+from hubferry.remote.fetch import Fetcher
+from hubferry.remote.lists import RemoteLists
+from hubferry.remote.manifests import RemoteManifests
+from hubferry.remote.single_flight import SingleFlight
+from hubferry.remote.target import Target, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class DiskCache:
+    """Where content is kept that is read here, and what is known of it."""
+
+    index: BlobIndex
+    store: ContentStore
+    blobs: BlobStore
+    fills: Fills
+
+
+@dataclass(frozen=True, slots=True)
+class PassThroughCache:
+    """Where content is kept as it passes, blobs without being read, and what is known of it."""
+
+    index: Index
+    store: ContentStore
+    blobs: BlobCache
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The client of the upstreams (remote/), with the single flight that all its users share."""
+
+    fetcher: Fetcher
+    manifests: RemoteManifests
+    lists: RemoteLists
+    single_flight: SingleFlight
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The clock, the log and the counters of a shell, and how logins are named (None: only this process knows)."""
+
+    clock: Clock
+    log: EventLog
+    metrics: Metrics
+    identities: Identities | None = None
+
+
+def build_pull(
+    settings: Settings,
+    upstreams: Mapping[str, Upstream],
+    remote: Remote,
+    cache: DiskCache | PassThroughCache | None,
+    instruments: Instruments,
+) -> Pull:
+    """Build the use cases over a cache; without one (None) everything is streamed through."""
+    if cache is None:
+        sources = Sources(
+            StreamedManifests(remote.manifests), StreamedBlobs(remote.fetcher), StreamedLists(remote.lists), Revision()
+        )
+    elif isinstance(cache, DiskCache):
+        sources = _on_disk(settings, upstreams, remote, cache, instruments)
+    else:
+        sources = _passing_through(settings, remote, cache, instruments)
+    return Pull(upstreams, sources)
+
+
+def _rights(settings: Settings, index: Index, instruments: Instruments, *, believes_mirrors: bool) -> Rights:
+    return Rights(
+        index,
+        instruments.clock,
+        Revision(index.withdrawals),
+        identities=instruments.identities or Identities(secrets.token_bytes(32)),
+        public_ttl_s=settings.cache.public_ttl.seconds,
+        believes_mirrors=believes_mirrors,
+    )
+
+
+def _kept_manifests(
+    settings: Settings,
+    remote: Remote,
+    cache: DiskCache | PassThroughCache,
+    instruments: Instruments,
+    *,
+    rights: Rights,
+    proofs: Proofs,
+) -> KeptManifests:
+    return KeptManifests(
+        remote.manifests,
+        cache.index,
+        cache.store,
+        rights,
+        timing_of(settings.cache),
+        proofs=proofs,
+        clock=instruments.clock,
+        log=instruments.log,
+        metrics=instruments.metrics,
+    )
+
+
+def _passing_through(settings: Settings, remote: Remote, cache: PassThroughCache, instruments: Instruments) -> Sources:
+    rights = _rights(settings, cache.index, instruments, believes_mirrors=False)
+    proofs = Proofs(rights, remote.single_flight, instruments.clock)
+    manifests = _kept_manifests(settings, remote, cache, instruments, rights=rights, proofs=proofs)
+    blobs = EdgeCachedBlobs(cache.blobs, rights, proofs=proofs, streamed=StreamedBlobs(remote.fetcher))
+    return Sources(manifests, blobs, StreamedLists(remote.lists), rights.revision, rights)
+
+
+def _on_disk(
+    settings: Settings,
+    upstreams: Mapping[str, Upstream],
+    remote: Remote,
+    cache: DiskCache,
+    instruments: Instruments,
+) -> Sources:
+    rights = _rights(settings, cache.index, instruments, believes_mirrors=True)
+    proofs = Proofs(rights, remote.single_flight, instruments.clock)
+    kept_lists = KeptLists(
+        remote.lists,
+        remote.fetcher,
+        cache.index,
+        cache.store,
+        rights=rights,
+        timing=timing_of(settings.cache),
+        proofs=proofs,
+        unknown_referrers_are_absent=settings.cache.unknown_referrers == "absent",
+        clock=instruments.clock,
+        log=instruments.log,
+    )
+    kept_manifests = _kept_manifests(settings, remote, cache, instruments, rights=rights, proofs=proofs)
+    manifests = ReferrersTags(kept_manifests, kept_lists, cache.index, rights)
+    lists = ReferrersLists(kept_lists, manifests)
+    blobs = KeptBlobs(
+        remote.fetcher,
+        cache.index,
+        cache.blobs,
+        cache.fills,
+        rights,
+        proofs=proofs,
+        streamed=StreamedBlobs(remote.fetcher),
+        clock=instruments.clock,
+        is_only_upstream=len(upstreams) == 1,
+    )
+    companions = Companions(
+        manifests,
+        lists,
+        cache.blobs,
+        quota_left=remote.fetcher.quota_left,
+        referrers_bytes=settings.warm.referrers.size_bytes,
+    )
+    prefetch = None
+    if settings.cache.prefetch or settings.cache.complete:
+        prefetch = Prefetch(
+            blobs.fill_to_end,
+            cache.index,
+            instruments.clock,
+            log=instruments.log,
+            fetches_layers=settings.cache.prefetch,
+            companions=companions if settings.cache.complete else None,
+        )
+
+    async def own_target(upstream: str, repository: str) -> Target:
+        return await decide_target(upstreams[upstream], repository, upstreams[upstream].account, rights)
+
+    warmer = Warmer(own_target, companions, blobs, store=cache.blobs, fills=cache.fills)
+    return Sources(manifests, blobs, lists, rights.revision, rights, prefetch, warmer)

@@ -1,0 +1,44 @@
+"""`docker search`, relayed to the search of an upstream: an API of its own, with limits of its own."""
+
+from dataclasses import replace
+from urllib.parse import quote, urlencode
+
+from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.headers import UNENCODED
+from hubferry.ports import TooLarge, Transport, UpstreamFailure
+from hubferry.remote.fetch import Fetcher
+from hubferry.remote.refusals import unreachable
+from hubferry.remote.target import Question, Target, Upstream
+
+MAX_SEARCH = 2**20  # bytes of a result
+MAX_TEXT = 255  # characters of what is searched for
+
+
+class Search:
+    """Relays searches to the upstreams that have one (`search_url`)."""
+
+    def __init__(self, fetcher: Fetcher, transport: Transport) -> None:
+        self._fetcher = fetcher
+        self._transport = transport
+
+    async def find(self, upstream: Upstream, parameters: dict[str, str]) -> bytes:
+        """The JSON of what an upstream finds, as it says it; `parameters` are those of the client that are passed on.
+
+        Raises OciError, 404 for an upstream that has no search.
+        """
+        name, url = upstream.name, upstream.settings.search_url
+        if not url:
+            raise OciError(404, Code.UNSUPPORTED, f"searching {name} is not supported: it has no search_url")
+        query = urlencode({key: text[:MAX_TEXT] for key, text in parameters.items() if text}, quote_via=quote)
+        searched = replace(upstream, settings=replace(upstream.settings, url=url, mirrors=()))
+        asked = Asked(name, "search", "", Code.UNSUPPORTED)
+        response = await self._fetcher.fetch(Question(Target(searched), asked, "GET", f"?{query}", UNENCODED, "search"))
+        if response.status != 200:
+            await response.body.close()
+            raise relay_error(response.status, response.headers, asked)
+        try:
+            return await self._transport.read(response, MAX_SEARCH)
+        except TooLarge:
+            raise OciError(502, Code.UNKNOWN, f"the search result of {name} is too large") from None
+        except UpstreamFailure as error:
+            raise unreachable(name, error) from error

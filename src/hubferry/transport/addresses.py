@@ -1,0 +1,75 @@
+"""Resolve a host name, and keep only the addresses that may be dialled.
+
+The client connects to exactly the address that was checked here, so that a name that resolves differently between check
+and connect (DNS rebinding) gains nothing.
+"""
+
+import asyncio
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from hubferry.core.redirect import address_problem, literal_problem
+from hubferry.ports import Cause, UpstreamFailure
+
+Address = IPv4Address | IPv6Address
+
+
+class Names:
+    """Looks names up. A caller that asks for a name that is being looked up already waits for the same answer.
+
+    A resolver that hangs holds a thread for each look-up, and there are few threads.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
+
+    async def checked_addresses(self, host: str, port: int, *, allow_private: bool) -> list[str]:
+        """Return the addresses of a host, in the resolver's order of preference.
+
+        Raises UpstreamFailure: DNS when the name does not resolve, ADDRESS when any of its addresses may not be
+        dialled. A name that points inside as well as outside is not to be trusted. With `allow_private` every address
+        is allowed.
+        """
+        literal = _literal(host)
+        if literal is None:
+            if not allow_private and (problem := literal_problem(host)):
+                raise UpstreamFailure(Cause.ADDRESS, host, problem)
+            addresses = await self._resolve(host, port)
+        else:
+            addresses = [literal]
+        for address in addresses:
+            if not allow_private and (problem := address_problem(address)):
+                raise UpstreamFailure(
+                    Cause.ADDRESS, host, f"{problem}; allow_private_addresses = true allows it for this upstream"
+                )
+        return [str(address) for address in addresses]
+
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        task = self._running.get((host, port))
+        if task is None:
+            task = asyncio.create_task(_look_up(host, port))
+            self._running[host, port] = task
+            task.add_done_callback(lambda done: self._forget(host, port, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, host: str, port: int, done: asyncio.Task[list[Address]]) -> None:
+        del self._running[host, port]
+        if not done.cancelled():
+            done.exception()  # marks it as retrieved: perhaps everybody who waited has given up
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+async def _look_up(host: str, port: int) -> list[Address]:
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise UpstreamFailure(Cause.DNS, host, getattr(error, "strerror", "") or "not a name") from None
+    unique = dict.fromkeys(str(item[4][0]).partition("%")[0] for item in found)
+    return [ip_address(text) for text in unique]
