@@ -171,10 +171,11 @@ class App:
         if answer is None:
             await self._deliver(request, await self._page(arrived, request), client, delivery)
             return
-        memory = MemoryRequest(address_group(request.peer), _held_bytes(request, answer))
-        if memory.size_bytes <= SMALL_BYTES:
+        held_bytes = _held_bytes(request, answer)
+        if held_bytes <= SMALL_BYTES:
             await self._deliver_or_tell(request, answer, client, delivery)
             return
+        memory = MemoryRequest(address_group(request.peer), held_bytes)
         if not self._body_memory.take_now(memory):
             # drop the answer, and make it again when there is room: a request that waits must hold no memory
             answer = None

@@ -156,7 +156,8 @@ async def exchange(wire: Wire, target: str, host: str, request: Send) -> Reply:
     """
     lines = [f"{request.method} {target} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in request.headers]
-    if any(not line.isascii() or c in line for line in lines for c in "\r\n\0"):
+    text = "".join(lines)
+    if not text.isascii() or any(forbidden in text for forbidden in "\r\n\0"):
         raise ProtocolError("a request line or header has a character that none may have")
     head = "\r\n".join(lines)
     await wire.send(f"{head}\r\n\r\n".encode("ascii"))
