@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent / "src" / "hubferry"
-PARTS = ("__init__.py", "clock.py", "ports.py", "core", "remote", "pull", "gateway", "pages", "worker")
+PARTS = ("__init__.py", "clock.py", "ports", "core", "remote", "pull", "gateway", "pages", "worker")
 ENTRY = '"""Made by assemble.py."""\n\nfrom hubferry.worker.entry import Default\n\n__all__ = ["Default"]\n'
 
 

@@ -11,9 +11,7 @@ class SystemClock:
     """The monotonic clock and the wall clock of the machine."""
 
     def monotonic(self) -> float:
-        """See ports.Clock."""
         return time.monotonic()
 
     def time(self) -> float:
-        """See ports.Clock."""
         return time.time()

@@ -25,7 +25,7 @@ IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__"
 # part -> parts of hubferry it may import
 ALLOWED: dict[str, frozenset[str]] = {
     "core": frozenset({"core"}),
-    "ports": frozenset({"core"}),
+    "ports": frozenset({"core", "ports"}),
     "clock": frozenset(),
     "transport": frozenset({"core", "ports", "transport"}),
     "store": frozenset({"core", "ports", "store"}),

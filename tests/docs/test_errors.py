@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from hubferry.core.errors import RELAYED, Asked, Code, relay_error
-from hubferry.ports import Cause
+from hubferry.ports.upstream import Cause
 from hubferry.pull.results import OutcomeName
 from tests.docs.markdown import ROOT, code_of, page
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from hubferry.ports import FillResult
+from hubferry.ports.shell import FillResult
 from hubferry.server.metrics import FAMILIES, GAUGES
 from tests.docs.markdown import all_pages, code_of, page
 

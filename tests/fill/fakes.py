@@ -11,7 +11,9 @@ from typing import Any, Protocol
 from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
 from hubferry.fill.parts import PIECE_BYTES, Effort, Partials
-from hubferry.ports import Cause, Fetch, Fetched, FillOrder, FillResult, Uncounted, UpstreamFailure
+from hubferry.ports.fills import Fetch, Fetched, FillOrder
+from hubferry.ports.shell import FillResult, Uncounted
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.store.blobs import BlobStore
 from tests.gateway.fakes import FakeLog
 from tests.support.scenes import run_scene

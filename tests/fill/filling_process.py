@@ -8,7 +8,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from hubferry.ports import UpstreamFailure
+from hubferry.ports.upstream import UpstreamFailure
 from tests.fill.fakes import Stage, Upstream, content, digest_of
 
 

@@ -11,7 +11,8 @@ from hubferry.core import backoff
 from hubferry.core.errors import Asked, OciError, relay_error
 from hubferry.fill.parallel import connections, crew, relief, segments
 from hubferry.fill.parts import Effort
-from hubferry.ports import Cause, Fetched, UpstreamFailure
+from hubferry.ports.fills import Fetched
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill.fakes import UPSTREAM
 
 KIB = 1024

@@ -12,7 +12,8 @@ from hubferry.fill.parallel.segments import Segments
 from hubferry.fill.parts import Effort
 from hubferry.fill.progress import FillProgress
 from hubferry.fill.source import Source
-from hubferry.ports import Cause, Fetched, FillOrder, UpstreamFailure
+from hubferry.ports.fills import Fetched, FillOrder
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill.fakes import MIB, UPSTREAM
 from tests.fill.own_time import OwnTime
 

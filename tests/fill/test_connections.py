@@ -11,7 +11,7 @@ import pytest
 from hubferry.fill import reader
 from hubferry.fill.parallel import connections
 from hubferry.fill.parts import Effort
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill import fakes
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, content, digest_of, read_all, read_until_cut
 from tests.fill.line import EFFORT, KIB, SOUND, Fault, Line, hurry, refusal

@@ -8,7 +8,8 @@ import pytest
 from hubferry.core.errors import Code, OciError
 from hubferry.fill import reader
 from hubferry.fill.parts import Effort
-from hubferry.ports import FillOrder, StoreFailure
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.fills import FillOrder
 from tests.fill.fakes import MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
 from tests.fill.test_disk import FailingDisk
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from hubferry.fill.parts import Partial
-from hubferry.ports import FillOrder, NoRoom, StoreFailure
+from hubferry.ports.content import NoRoom, StoreFailure
+from hubferry.ports.fills import FillOrder
 from hubferry.store.blobs import BlobStore
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout

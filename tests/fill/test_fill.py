@@ -9,7 +9,8 @@ import pytest
 from hubferry.core.errors import Code, OciError
 from hubferry.fill import reader
 from hubferry.fill.parts import Effort
-from hubferry.ports import Cause, FillOrder, UpstreamFailure
+from hubferry.ports.fills import FillOrder
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
 from tests.support.waiting import until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hubferry.fill import reader
-from hubferry.ports import FillOrder
+from hubferry.ports.fills import FillOrder
 from tests.fill.fakes import (
     HELD_BACK,
     MIB,

@@ -2,7 +2,7 @@
 
 from hubferry.fill.parts import HELD_BACK_BYTES, PIECE_BYTES
 from hubferry.fill.progress import RECENT_BYTES, FillProgress
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 
 PIECE = b"x" * PIECE_BYTES
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hubferry.fill.parallel.links import Links
-from hubferry.ports import UpstreamFailure
+from hubferry.ports.upstream import UpstreamFailure
 from tests.fill.fakes import MIB
 from tests.fill.slow_net import AT_BEST_S, EACH_BYTES_PER_S, PIECE, SIZE, Net, fill, play
 

@@ -12,7 +12,7 @@ import pytest
 from hubferry.fill.fills import THREADS
 from hubferry.fill.parts import Effort
 from hubferry.fill.writer import hash_prefix
-from hubferry.ports import FillOrder
+from hubferry.ports.fills import FillOrder
 from hubferry.store.blobs import BlobStore
 from tests.fill.fakes import (
     HELD_BACK,

@@ -12,7 +12,8 @@ from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.fill.parts import WrongContent
 from hubferry.fill.segment import Segment
 from hubferry.fill.source import PROGRESS_BYTES, RangesRefused, Source
-from hubferry.ports import Cause, Fetched, UpstreamFailure
+from hubferry.ports.fills import Fetched
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill.fakes import UPSTREAM, Upstream, content
 from tests.fill.own_time import OwnTime
 

@@ -11,7 +11,7 @@ import pytest
 
 from hubferry.fill.parts import PIECE_BYTES
 from hubferry.fill.writer import QUEUE_BYTES, Writer
-from hubferry.ports import StoreFailure
+from hubferry.ports.content import StoreFailure
 from tests.support.waiting import wait_until
 
 PIECES = [bytes([number]) * 200_000 for number in range(1, 21)]

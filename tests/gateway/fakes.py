@@ -21,7 +21,8 @@ from hubferry.core.settings_sources import SettingsSource, resolve
 from hubferry.gateway.answer import Answer
 from hubferry.gateway.build import ShellParts, build_gateway
 from hubferry.gateway.request import RegistryRequest
-from hubferry.ports import TooLarge, Uncounted, UpstreamFailure, UpstreamResponse
+from hubferry.ports.shell import Uncounted
+from hubferry.ports.upstream import TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.remote.exchanges import Exchanges
 from hubferry.remote.fetch import Fetcher, Patience
 from hubferry.remote.limits import RateLimits

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote
 import pytest
 
 from hubferry.core.http import get
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.gateway.fakes import HUB, FakeResponse, Stage, ok, play
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"

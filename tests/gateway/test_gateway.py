@@ -6,7 +6,7 @@ import base64
 import pytest
 
 from hubferry.core.http import Headers, Request
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.gateway.fakes import HUB, FakeResponse, Stage, ok, play
 
 DIGEST = "sha256:" + "a" * 64

@@ -8,7 +8,7 @@ import pytest
 
 from hubferry.core.access import Credential, Grant
 from hubferry.core.http import Request, get
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.gateway.fakes import (
     GATEWAY,
     GHCR,

@@ -24,7 +24,7 @@ from hubferry.gateway.responses import (
     referrers_answer,
     tags_answer,
 )
-from hubferry.ports import ManifestInfo
+from hubferry.ports.index import ManifestInfo
 from hubferry.pull.results import Absent, BlobResult, ListResult, ManifestResult, Outcome
 from hubferry.remote.lists import ListContent
 from tests.gateway.fakes import FakeBody, blob_request

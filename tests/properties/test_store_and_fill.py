@@ -31,7 +31,9 @@ from hubferry.core.errors import Code, OciError
 from hubferry.fill.fills import Fills
 from hubferry.fill.parallel.segments import Segments
 from hubferry.fill.parts import Effort
-from hubferry.ports import Fetched, FillOrder, StoreFailure, UpstreamFailure
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.fills import Fetched, FillOrder
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.store.blobs import BlobStore
 from hubferry.store.housekeeping import SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex

@@ -13,7 +13,8 @@ from hubferry.core.errors import Code, OciError
 from hubferry.core.http import get
 from hubferry.core.redirect import Trust
 from hubferry.core.settings_sources import SettingsSource, resolve
-from hubferry.ports import ListEntry, ManifestInfo, Repository, StoreFailure, TagEntry
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.index import ListEntry, ManifestInfo, Repository, TagEntry
 from hubferry.pull.results import Absent, ManifestQuery, ManifestResult
 from hubferry.pull.rights import Revision, Rights
 from hubferry.remote.target import Target, Upstream

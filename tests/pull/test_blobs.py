@@ -17,7 +17,10 @@ from hubferry.fill.fills import Fills
 from hubferry.fill.parts import Effort
 from hubferry.gateway.answer import AccessRecord
 from hubferry.gateway.responses import BINARY, blob_answer
-from hubferry.ports import Cause, FillOrder, Repository, StoreFailure, UpstreamFailure
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.fills import FillOrder
+from hubferry.ports.index import Repository
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.blobs import KeptBlobs
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import Outcome

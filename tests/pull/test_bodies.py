@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from hubferry.core.errors import OciError
-from hubferry.ports import Cause, Fetched, NotKept, Region, UpstreamFailure
+from hubferry.ports.content import NotKept, Region
+from hubferry.ports.fills import Fetched
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.bodies import FallbackBody, OnCloseBody, SlicedBody, UnkeptAnswer
 from hubferry.pull.results import Outcome
 from tests.pull.fakes import Pieces, refusal

@@ -15,7 +15,9 @@ from hubferry.core.rights import RIGHT_S
 from hubferry.core.settings_sources import SettingsSource, resolve
 from hubferry.gateway.answer import AccessRecord, Answer
 from hubferry.gateway.responses import blob_answer
-from hubferry.ports import Body, CachedBlob, Repository
+from hubferry.ports.content import CachedBlob
+from hubferry.ports.index import Repository
+from hubferry.ports.upstream import Body
 from hubferry.pull.edge_blobs import EdgeCachedBlobs
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import Outcome

@@ -13,7 +13,8 @@ from hubferry.core.manifest import OCI_IMAGE, OCI_INDEX
 from hubferry.core.rights import Right
 from hubferry.core.tags import Page
 from hubferry.core.values import Duration, TagTtls
-from hubferry.ports import Cause, ListEntry, ManifestInfo, TagEntry, UpstreamFailure
+from hubferry.ports.index import ListEntry, ManifestInfo, TagEntry
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.lists import KeptLists
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import ListResult, Outcome

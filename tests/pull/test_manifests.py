@@ -13,7 +13,9 @@ from hubferry.core.http import get
 from hubferry.core.manifest import OCI_IMAGE, OCI_INDEX
 from hubferry.core.rights import Right
 from hubferry.core.values import Duration, TagTtls
-from hubferry.ports import Cause, ManifestInfo, TagEntry, Uncounted, UpstreamFailure
+from hubferry.ports.index import ManifestInfo, TagEntry
+from hubferry.ports.shell import Uncounted
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.manifests import REUSABLE_S, SAVING, KeptManifests
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import ManifestQuery, ManifestResult

@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 
 from hubferry.core.descriptors import Descriptor
-from hubferry.ports import Cause, StoreFailure, UpstreamFailure
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.companions import Companions, Found
 from hubferry.pull.prefetch import AGAIN_S, AT_ONCE, COMPLETE_AGAIN_S, MAX_BYTES, WAITING, Prefetch
 from hubferry.remote.target import Target, Upstream

@@ -9,7 +9,8 @@ import pytest
 
 from hubferry.core.errors import OciError
 from hubferry.core.rights import Right
-from hubferry.ports import Cause, StoreFailure, UpstreamFailure
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.proofs import Proofs
 from hubferry.remote.single_flight import NoSharing, SharedTasks, SingleFlight
 from hubferry.remote.target import AnsweredBy, Target

@@ -9,7 +9,7 @@ from hubferry.core.access import Credential
 from hubferry.core.errors import OciError
 from hubferry.core.manifest import OCI_IMAGE
 from hubferry.core.rights import RIGHT_S
-from hubferry.ports import ManifestInfo
+from hubferry.ports.index import ManifestInfo
 from hubferry.pull.pull import Pull, Sources, decide_target
 from hubferry.pull.results import (
     BlobQuery,

@@ -10,7 +10,7 @@ from hubferry.core.errors import Code, OciError
 from hubferry.core.freshness import NEGATIVE_TTL_S, Timing
 from hubferry.core.manifest import OCI_IMAGE, OCI_INDEX
 from hubferry.core.tags import Page
-from hubferry.ports import ListEntry, ManifestInfo, TagEntry
+from hubferry.ports.index import ListEntry, ManifestInfo, TagEntry
 from hubferry.pull.lists import KeptLists
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.referrers import NO_REFERRERS, ReferrersLists, ReferrersTags

@@ -11,7 +11,7 @@ from hubferry.core.redirect import Trust
 from hubferry.core.rights import RIGHT_S, Right
 from hubferry.core.settings_sources import SettingsSource, resolve
 from hubferry.gateway.answer import Answer
-from hubferry.ports import Repository
+from hubferry.ports.index import Repository
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.rights import DEFERRED_S
 from hubferry.remote.single_flight import NoSharing

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hubferry.core.rights import RIGHT_S, Right
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.rights import DEFERRED_S, RENEWED_S, Rights, repository_of
 from hubferry.remote.target import AnsweredBy, Target
 from tests.gateway.fakes import FakeClock

@@ -16,7 +16,9 @@ from hubferry.core.image import ImageName
 from hubferry.core.manifest import OCI_INDEX
 from hubferry.core.platforms import Platform
 from hubferry.core.referrers import subject_of
-from hubferry.ports import Cause, ManifestInfo, Repository, StoreFailure, UpstreamFailure
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.index import ManifestInfo, Repository
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.companions import Companions
 from hubferry.pull.results import Absent, ListResult, ManifestQuery, ManifestResult, Outcome, OutcomeName
 from hubferry.pull.warm import LAYERS, Ending, Warmed, Warmer

@@ -15,7 +15,8 @@ from hubferry.core.errors import OciError
 from hubferry.core.http import Headers, get
 from hubferry.core.redirect import Trust
 from hubferry.core.settings import UpstreamSettings
-from hubferry.ports import Cause, Uncounted, UpstreamFailure
+from hubferry.ports.shell import Uncounted
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.remote.base import BaseClient
 from hubferry.remote.exchanges import Exchanges
 from hubferry.remote.fetch import Fetcher, Patience

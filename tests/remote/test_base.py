@@ -9,7 +9,7 @@ from hubferry.core.challenge import Challenge
 from hubferry.core.errors import Asked, Code
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, get
-from hubferry.ports import UpstreamFailure
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.remote.base import Proof
 from hubferry.remote.exchanges import Obtained
 from hubferry.remote.target import Question, RequestKind

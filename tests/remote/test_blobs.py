@@ -8,7 +8,7 @@ from hubferry.core.errors import Asked, Code, OciError
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, get
 from hubferry.core.ranges import ByteRange, ContentRange
-from hubferry.ports import Fetched
+from hubferry.ports.fills import Fetched
 from hubferry.remote.blobs import Passing, Proven, RemoteBlob, check_partial
 from tests.gateway.fakes import HUB, MIRROR, REALM, FakeResponse, challenged, ok, token
 from tests.remote.fakes import DOWN, NAME, REPOSITORY, Remote, cancelled_at, never, redirected, refusal

@@ -8,7 +8,7 @@ import pytest
 from hubferry.core.access import Credential
 from hubferry.core.challenge import Challenge
 from hubferry.core.http import get, get_all
-from hubferry.ports import UpstreamFailure
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.remote.exchanges import USER_AGENT, AccountRefused, Obtained
 from hubferry.remote.target import Target
 from tests.gateway.fakes import BEARER, HUB, MIRROR, REALM, FakeResponse, basic, challenged, ok, token

@@ -7,7 +7,8 @@ import pytest
 
 from hubferry.core.access import Credential
 from hubferry.core.http import Headers
-from hubferry.ports import Cause, Uncounted, UpstreamFailure
+from hubferry.ports.shell import Uncounted
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.remote.fetch import Patience
 from tests.gateway.fakes import BEARER, HUB, MIRROR, REALM, FakeResponse, Reply, Stage, challenged, ok, play, token
 

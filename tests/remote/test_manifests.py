@@ -11,7 +11,7 @@ import pytest
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Headers
 from hubferry.core.manifest import MAX_BYTES, SCHEMA1_SIGNED, ManifestProblem, WrongDigest
-from hubferry.ports import ManifestInfo
+from hubferry.ports.index import ManifestInfo
 from hubferry.remote.manifests import RemoteManifests, check_manifest
 from tests.gateway.fakes import HUB, MIRROR, MIRROR2, FakeResponse, ok
 from tests.remote.fakes import CUT, DOWN, NAME, REPOSITORY, Remote, cancelled_at, never, refusal

@@ -4,7 +4,8 @@ import pytest
 
 from hubferry.core.errors import Asked, Code, OciError
 from hubferry.core.http import Headers
-from hubferry.ports import Cause, NotKept, UpstreamFailure
+from hubferry.ports.content import NotKept
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.remote.refusals import refuse_encoded, refused, unreachable, unusable
 
 ASKED = Asked("ghcr.io", "a/b", "1.0")

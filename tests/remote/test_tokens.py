@@ -6,7 +6,7 @@ import json
 import pytest
 
 from hubferry.core.access import Credential
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.gateway.fakes import BEARER, HUB, REALM, FakeResponse, Stage, basic, challenged, ok, play, token
 from tests.support.waiting import turns
 

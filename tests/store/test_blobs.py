@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hubferry.ports import StoreFailure, UpstreamFailure
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.store import blobs, checks
 from hubferry.store.blobs import BlobStore
 from hubferry.store.checks import check_file

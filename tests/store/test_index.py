@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from hubferry.ports import ManifestInfo, Repository, TagEntry
+from hubferry.ports.index import ManifestInfo, Repository, TagEntry
 from hubferry.store.index import SqliteIndex
 from tests.gateway.fakes import FakeLog
 from tests.support.waiting import until

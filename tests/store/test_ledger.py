@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hubferry.core.manifest import parts_of
-from hubferry.ports import NoRoom, StoreFailure
+from hubferry.ports.content import NoRoom, StoreFailure
 from hubferry.store.blobs import BlobStore
 from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import DRAFT_S, SETTLED_S, Housekeeping

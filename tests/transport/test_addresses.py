@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.transport.addresses import Names
 from tests.support.waiting import turns
 from tests.transport.test_connect import Resolver, resolving

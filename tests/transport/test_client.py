@@ -13,7 +13,8 @@ from hubferry.core.exchange import Send
 from hubferry.core.http import Headers
 from hubferry.core.settings import UpstreamSettings
 from hubferry.core.values import Duration, Size
-from hubferry.ports import Cause, TooLarge, Uncounted, UpstreamFailure
+from hubferry.ports.shell import Uncounted
+from hubferry.ports.upstream import Cause, TooLarge, UpstreamFailure
 from hubferry.transport import client as client_module
 from hubferry.transport.client import IDLE_S, SocketTransport, StreamedResponse
 from tests.gateway.fakes import FakeClock, FakeResponse

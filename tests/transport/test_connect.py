@@ -12,7 +12,7 @@ from hubferry.clock import SystemClock
 from hubferry.core.no_proxy import NoProxy
 from hubferry.core.settings import UpstreamSettings
 from hubferry.core.values import Duration
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.transport.connect import Connector, Destination
 from tests.support.waiting import turns
 

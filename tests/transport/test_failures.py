@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from hubferry.core.values import Duration
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.transport.failures import ANSWER, TROUBLE, Stale, as_failure, limited
 from hubferry.transport.http1 import Broken, ProtocolError
 from hubferry.transport.tunnel import ProxyFailed

@@ -40,7 +40,6 @@ class NumbersColumn(ProgressColumn):
     max_refresh = DRAW_S
 
     def render(self, task: Task) -> Text:
-        """See ProgressColumn."""
         return Text(numbers(task), no_wrap=True, overflow="ellipsis")
 
 
@@ -70,7 +69,6 @@ class Bars:
         self._drawn_s = now()
 
     def began(self, layer: "Descriptor", found_bytes: int) -> None:
-        """See pull.warm.WarmObserver."""
         self._progress.start()
         self._begun[layer.digest] = self._now(), found_bytes
         name = short_digest(layer.digest)
@@ -85,7 +83,6 @@ class Bars:
             self._draw()
 
     def ended(self, layer: "Descriptor", ending: "Ending", problem: str) -> None:
-        """See pull.warm.WarmObserver."""
         size = "" if layer.size_bytes is None else human_size(layer.size_bytes)
         words = f"  {short_digest(layer.digest)}  {ending:<7}  {size:>9}"
         number = self._layers.pop(layer.digest, None)

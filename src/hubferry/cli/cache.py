@@ -14,7 +14,7 @@ from hubferry.cli.load import fail, load_settings
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, Duration, Size, parse_duration, parse_size
-from hubferry.ports import StoreFailure
+from hubferry.ports.content import StoreFailure
 from hubferry.store.catalogue import Catalogue, KeptImage
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
@@ -28,7 +28,6 @@ class SizeText(click.ParamType[Size]):
     name = "size"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Size:
-        """See click."""
         try:
             return parse_size(value)
         except ValueError as error:
@@ -41,7 +40,6 @@ class DurationText(click.ParamType[Duration]):
     name = "duration"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
-        """See click."""
         try:
             return parse_duration(value)
         except ValueError as error:
@@ -52,7 +50,6 @@ class Complaints:
     """Prints warnings on standard error: the `EventLog` port of these commands."""
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
-        """See ports.EventLog."""
         click.echo(f"{event}: {fields.get('problem', '')}", err=True)
 
 

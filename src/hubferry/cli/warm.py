@@ -66,7 +66,6 @@ class Complaints:
         self._bars = bars
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
-        """See ports.EventLog."""
         self._bars.say(f"{event}: {fields.get('problem', '')}")
 
 

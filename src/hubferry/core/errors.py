@@ -73,7 +73,6 @@ class TokenNeeded(OciError):
         super().__init__(401, Code.UNAUTHORIZED, message, headers=headers)
 
     def with_header(self, line: tuple[str, str]) -> "TokenNeeded":
-        """See OciError.with_header."""
         return TokenNeeded(self.message, headers=(*self.headers, line))
 
 

@@ -27,7 +27,10 @@ from hubferry.fill.parts import Standing, WrongContent
 from hubferry.fill.progress import FillProgress
 from hubferry.fill.reader import FillVisit, Watchers
 from hubferry.fill.services import FillServices
-from hubferry.ports import Cause, FillOrder, FillResult, NoRoom, NotKept, StoreFailure, UpstreamFailure
+from hubferry.ports.content import NoRoom, NotKept, StoreFailure
+from hubferry.ports.fills import FillOrder
+from hubferry.ports.shell import FillResult
+from hubferry.ports.upstream import Cause, UpstreamFailure
 
 POLL_S = 0.02
 STALLED_S = 120.0  # how long a leader in another process may make no progress before its followers give up

@@ -21,16 +21,10 @@ from hubferry.fill.reader import FillVisit
 from hubferry.fill.services import FillServices, Writers
 from hubferry.fill.slots import Slots, Turns
 from hubferry.fill.writer import ALL_QUEUED_BYTES, TURNS, usable_processors
-from hubferry.ports import (
-    UNCOUNTED,
-    EventLog,
-    FillOrder,
-    LargerThanCache,
-    Metrics,
-    NoRoom,
-    StoreFailure,
-    UpstreamFailure,
-)
+from hubferry.ports.content import LargerThanCache, NoRoom, StoreFailure
+from hubferry.ports.fills import FillOrder
+from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics
+from hubferry.ports.upstream import UpstreamFailure
 
 RETRY_STORE_S = 30.0
 TOO_LARGE_S = 600.0
@@ -91,7 +85,6 @@ class Fills:
         return found[0].visit()
 
     async def start(self, order: FillOrder) -> object:
-        """See ports.Fills."""
         key, client = order.key, address_group(order.client)
         if await self._is_running(key):
             return None
@@ -174,7 +167,6 @@ class Fills:
             found[1].cancel()
 
     async def ended(self, upstream: str, digest: str) -> None:
-        """See ports.Fills."""
         found = self._running.get((upstream, digest))
         if found is not None:
             await asyncio.wait({found[1]})

@@ -20,7 +20,8 @@ from hubferry.fill.progress import FillProgress
 from hubferry.fill.services import FillServices
 from hubferry.fill.source import Source
 from hubferry.fill.writer import Damaged, Writer, hash_prefix
-from hubferry.ports import Fetched, FillOrder, NoRoom, StoreFailure
+from hubferry.ports.content import NoRoom, StoreFailure
+from hubferry.ports.fills import Fetched, FillOrder
 
 if TYPE_CHECKING:
     from hashlib import _Hash

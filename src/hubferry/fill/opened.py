@@ -11,7 +11,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 from hubferry.fill.parts import Partial, Partials, Standing
 from hubferry.fill.reader import SharedFile
-from hubferry.ports import StoreFailure
+from hubferry.ports.content import StoreFailure
 
 MAX_OPENINGS = 3
 

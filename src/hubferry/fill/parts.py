@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from hubferry.ports import Region
+from hubferry.ports.content import Region
 
 HELD_BACK_BYTES = 64 * 1024  # the end of a blob, which no reader gets before the digest matches
 PIECE_BYTES = 2**20  # the most that a connection gives at once

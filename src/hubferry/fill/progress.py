@@ -12,7 +12,7 @@ sending them costs less than sending the same bytes from the file. A reader that
 import asyncio
 
 from hubferry.fill.parts import HELD_BACK_BYTES, PIECE_BYTES
-from hubferry.ports import UpstreamFailure
+from hubferry.ports.upstream import UpstreamFailure
 
 RECENT_BYTES = 2 * PIECE_BYTES
 RECENT_FROM_BYTES = PIECE_BYTES // 4  # smaller pieces come over slow lines, where keeping them gains nothing

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hubferry.core.pace import Pace
 from hubferry.fill.parts import Partial
 from hubferry.fill.progress import FillProgress
-from hubferry.ports import Cause, NotKept, Region, StoreFailure, UpstreamFailure
+from hubferry.ports.content import NotKept, Region, StoreFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 
 # how long a fill without readers counts as wanted: a fast upstream gives a lot before the first reader comes
 GRACE_S = 1.0

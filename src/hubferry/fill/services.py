@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hubferry.fill.parallel.links import Links
 from hubferry.fill.parts import Effort, Partials
 from hubferry.fill.slots import Turns
-from hubferry.ports import EventLog, Metrics
+from hubferry.ports.shell import EventLog, Metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from hubferry.core.errors import OciError
 from hubferry.core.quota import retry_after_s
 from hubferry.fill.parts import WrongContent
 from hubferry.fill.segment import Segment
-from hubferry.ports import Cause, Fetch, Fetched, UpstreamFailure
+from hubferry.ports.fills import Fetch, Fetched
+from hubferry.ports.upstream import Cause, UpstreamFailure
 
 PROGRESS_BYTES = 16 * 1024  # an upstream that gives less than this each time is as good as dead
 LATER = frozenset({408, 429, 502, 503, 504})  # answers to a resumption that may be different the next time

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 
 from hubferry.fill.parts import PIECE_BYTES, Partial
 from hubferry.fill.slots import Turns
-from hubferry.ports import StoreFailure
+from hubferry.ports.content import StoreFailure
 
 if TYPE_CHECKING:
     from hashlib import _Hash

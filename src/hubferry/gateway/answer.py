@@ -7,7 +7,7 @@ from types import MappingProxyType
 from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Headers, Request
 from hubferry.core.logged import MAX_FIELD, MAX_PEER, logged, logged_fields
-from hubferry.ports import Body
+from hubferry.ports.upstream import Body
 from hubferry.pull.results import Outcome, OutcomeName
 
 # every answer of every shell has it: what an upstream says is text or JSON is never shown as a page

@@ -15,7 +15,7 @@ from hubferry.core.bounded import BoundedMap
 from hubferry.core.client import address_group
 from hubferry.core.errors import Code, OciError
 from hubferry.core.guesses import Failures, decide_wait_s
-from hubferry.ports import Clock
+from hubferry.ports.shell import Clock
 
 REFUSED = (400, 401, 403)  # what upstreams say to a wrong password: ghcr.io 403, most 401
 

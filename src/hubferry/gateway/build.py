@@ -10,7 +10,8 @@ from hubferry.core.settings import Settings
 from hubferry.gateway.callers import Callers
 from hubferry.gateway.gateway import Gateway
 from hubferry.gateway.login import Login
-from hubferry.ports import UNCOUNTED, Clock, EventLog, Metrics, Sealer, Transport
+from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics, Sealer
+from hubferry.ports.upstream import Transport
 from hubferry.pull.build import DiskCache, Instruments, PassThroughCache, Remote, build_pull
 from hubferry.remote.exchanges import Exchanges
 from hubferry.remote.fetch import Fetcher, Patience

@@ -16,7 +16,7 @@ from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_ans
 from hubferry.gateway.callers import Callers
 from hubferry.gateway.request import RegistryRequest, resolve_request
 from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
-from hubferry.ports import UpstreamFailure
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent
 from hubferry.pull.warm import Warmer

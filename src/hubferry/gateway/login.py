@@ -21,7 +21,7 @@ from hubferry.core.routing import Route, RoutingTable, resolve
 from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
 from hubferry.gateway.attempts import Attempts
 from hubferry.gateway.request import RegistryRequest
-from hubferry.ports import Clock, Sealer
+from hubferry.ports.shell import Clock, Sealer
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.target import Target, Upstream
 

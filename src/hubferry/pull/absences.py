@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import OciError
 from hubferry.core.freshness import NEGATIVE_TTL_S
-from hubferry.ports import Clock
+from hubferry.ports.shell import Clock
 
 
 class Absences:

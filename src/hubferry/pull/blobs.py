@@ -31,18 +31,11 @@ from hubferry.core.errors import OciError, relay_error
 from hubferry.core.freshness import may_cover
 from hubferry.core.ranges import ByteRange, ContentRange
 from hubferry.core.rights import Holding, Right, Step, next_step
-from hubferry.ports import (
-    Blob,
-    BlobIndex,
-    BlobStore,
-    Clock,
-    Fetched,
-    FillOrder,
-    Fills,
-    Readable,
-    Repository,
-    StoreFailure,
-)
+from hubferry.ports.content import Blob, BlobStore, StoreFailure
+from hubferry.ports.fills import Fetched, FillOrder, Fills
+from hubferry.ports.index import BlobIndex, Repository
+from hubferry.ports.shell import Clock
+from hubferry.ports.upstream import Readable
 from hubferry.pull.bodies import FallbackBody, OnCloseBody, SlicedBody, UnkeptAnswer
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import BlobQuery, BlobResult, BlobSource, Outcome
@@ -91,7 +84,6 @@ class KeptBlobs:
         self._of_mirrors: dict[tuple[Repository, str], _Begun] = {}  # fills that go on, and some that are over
 
     async def find(self, target: Target, query: BlobQuery) -> BlobResult:
-        """See BlobSource."""
         ask = _Ask(target, query, RemoteBlob(self._fetcher, target, query.digest))
         try:
             return await self._find(ask)

@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import Callable
 
 from hubferry.core.errors import OciError
-from hubferry.ports import Cause, Fetch, Fetched, InFile, NotKept, Readable, Region, UpstreamFailure
+from hubferry.ports.content import InFile, NotKept, Region
+from hubferry.ports.fills import Fetch, Fetched
+from hubferry.ports.upstream import Cause, Readable, UpstreamFailure
 from hubferry.pull.results import Outcome
 
 
@@ -26,7 +28,6 @@ class FallbackBody:
         self._rest: SlicedBody | None = None
 
     async def read(self) -> bytes | None:
-        """See ports.Readable."""
         if self._rest is None:
             try:
                 return self._counted(await self._body.read())
@@ -35,7 +36,6 @@ class FallbackBody:
         return self._counted(await self._rest.read())
 
     async def next_region(self) -> Region | None:
-        """See ports.InFile."""
         region = None
         if self._rest is None:
             try:
@@ -47,7 +47,6 @@ class FallbackBody:
         return region
 
     async def close(self) -> None:
-        """See ports.Body."""
         if self._rest is not None:
             await self._rest.close()
         await self._body.close()
@@ -75,7 +74,6 @@ class SlicedBody:
         self._skip_bytes = start - fetched.start_bytes
 
     async def read(self) -> bytes | None:
-        """See ports.Readable."""
         while self._end is None or self._at < self._end:
             piece = await self._body.read()
             if piece is None:
@@ -89,7 +87,6 @@ class SlicedBody:
         return None
 
     async def close(self) -> None:
-        """See ports.Body."""
         await self._body.close()
 
 
@@ -132,11 +129,9 @@ class OnCloseBody:
         self._on_close: Callable[[], None] | None = on_close
 
     async def read(self) -> bytes | None:
-        """See ports.Readable."""
         return await self._body.read()
 
     async def close(self) -> None:
-        """See ports.Body."""
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()

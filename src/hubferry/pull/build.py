@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from hubferry.core.access import Identities
 from hubferry.core.freshness import timing_of
 from hubferry.core.settings import Settings
-from hubferry.ports import BlobCache, BlobIndex, BlobStore, Clock, ContentStore, EventLog, Fills, Index, Metrics
+from hubferry.ports.content import BlobCache, BlobStore, ContentStore
+from hubferry.ports.fills import Fills
+from hubferry.ports.index import BlobIndex, Index
+from hubferry.ports.shell import Clock, EventLog, Metrics
 from hubferry.pull.blobs import KeptBlobs
 from hubferry.pull.companions import Companions
 from hubferry.pull.edge_blobs import EdgeCachedBlobs

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from hubferry.core.descriptors import Contents, Descriptor, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.manifest import ManifestProblem
-from hubferry.ports import BlobStore, StoreFailure, UpstreamFailure
+from hubferry.ports.content import BlobStore, StoreFailure
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.referrers import NO_LISTS
 from hubferry.pull.results import Absent, ListSource, ManifestQuery, ManifestSource
 from hubferry.remote.lists import referrers_query

@@ -8,7 +8,7 @@ a HEAD. Ranges and heads always come from the upstream. Not here: where and how 
 from dataclasses import replace
 
 from hubferry.core.rights import Right
-from hubferry.ports import BlobCache
+from hubferry.ports.content import BlobCache
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import BlobQuery, BlobResult, BlobSource, Outcome
 from hubferry.pull.rights import Rights, repository_of
@@ -26,7 +26,6 @@ class EdgeCachedBlobs:
         self._streamed = streamed
 
     async def find(self, target: Target, query: BlobQuery) -> BlobResult:
-        """See BlobSource."""
         if not query.wants_body or query.byte_range is not None:
             return await self._ask(target, query)
         repository = repository_of(target)

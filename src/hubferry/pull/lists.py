@@ -25,7 +25,9 @@ from hubferry.core.bounded import MAX_REMEMBERED
 from hubferry.core.errors import OciError, relay_error
 from hubferry.core.freshness import Freshness, Timing, decide_freshness, may_cover
 from hubferry.core.rights import Right
-from hubferry.ports import BlobIndex, Clock, ContentStore, EventLog, ListEntry, StoreFailure
+from hubferry.ports.content import ContentStore, StoreFailure
+from hubferry.ports.index import BlobIndex, ListEntry
+from hubferry.ports.shell import Clock, EventLog
 from hubferry.pull.absences import Absences
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import ListResult, Outcome
@@ -83,7 +85,6 @@ class KeptLists:
         self._absences = Absences(clock)
 
     async def find(self, target: Target, query: ListQuery) -> ListResult:
-        """See ListSource."""
 
         async def ask(kept_digest: str) -> ListResult:
             content, digest = await self._ask(target, query)

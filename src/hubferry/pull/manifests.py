@@ -25,18 +25,9 @@ from hubferry.core.manifest import KNOWN, ManifestProblem, decide_kept_media_typ
 from hubferry.core.quota import stretched_ttl_s
 from hubferry.core.reference import is_digest
 from hubferry.core.rights import Right
-from hubferry.ports import (
-    UNCOUNTED,
-    Clock,
-    ContentStore,
-    EventLog,
-    Index,
-    ManifestInfo,
-    Metrics,
-    Repository,
-    StoreFailure,
-    TagEntry,
-)
+from hubferry.ports.content import ContentStore, StoreFailure
+from hubferry.ports.index import Index, ManifestInfo, Repository, TagEntry
+from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics
 from hubferry.pull.absences import Absences
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import EVERY_MANIFEST, ManifestQuery, ManifestResult, Outcome
@@ -113,7 +104,6 @@ class KeptManifests:
         self._types: BoundedMap[str] = BoundedMap()  # of content, decided once
 
     async def find(self, target: Target, query: ManifestQuery) -> ManifestResult:
-        """See ManifestSource."""
         repository = repository_of(target)
         absence = self._absences.find((repository, query.reference, target.credential))
         if absence is not None:

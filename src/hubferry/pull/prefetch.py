@@ -21,7 +21,10 @@ from hubferry.core.bounded import BoundedMap
 from hubferry.core.descriptors import Contents, parse_contents
 from hubferry.core.errors import OciError
 from hubferry.core.manifest import ManifestProblem
-from hubferry.ports import BlobIndex, Clock, EventLog, StoreFailure, UpstreamFailure
+from hubferry.ports.content import StoreFailure
+from hubferry.ports.index import BlobIndex
+from hubferry.ports.shell import Clock, EventLog
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.companions import Companions
 from hubferry.pull.rights import repository_of
 from hubferry.remote.parsing import parsed

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import TypeVar
 
 from hubferry.core.errors import OciError
-from hubferry.ports import Clock, UpstreamFailure
+from hubferry.ports.shell import Clock
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.rights import Rights, repository_of
 from hubferry.remote.refusals import unreachable
 from hubferry.remote.single_flight import SingleFlight

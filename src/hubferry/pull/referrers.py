@@ -10,7 +10,7 @@ from dataclasses import replace
 from hubferry.core.errors import Code, OciError
 from hubferry.core.manifest import OCI_INDEX
 from hubferry.core.referrers import referrers_tag, subject_of
-from hubferry.ports import BlobIndex
+from hubferry.ports.index import BlobIndex
 from hubferry.pull.lists import KeptLists
 from hubferry.pull.results import Absent, ListResult, ManifestQuery, ManifestResult, ManifestSource, Outcome
 from hubferry.pull.rights import Rights, repository_of
@@ -35,7 +35,6 @@ class ReferrersLists:
         self._tags = tags
 
     async def find(self, target: Target, query: ListQuery) -> ListResult:
-        """See ListSource."""
         refusal: OciError | None = None
         try:
             found = await self._lists.find(target, query)
@@ -74,7 +73,6 @@ class ReferrersTags:
         self._index = index
 
     async def find(self, target: Target, query: ManifestQuery) -> ManifestResult | Absent:
-        """See ManifestSource."""
         tag = query.reference
         subject = subject_of(tag)
         if not subject or await self._is_kept(target, tag):

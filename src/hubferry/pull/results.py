@@ -10,7 +10,8 @@ from typing import Literal, Protocol
 from hubferry.core.errors import OciError
 from hubferry.core.headers import ACCEPT_MANIFESTS
 from hubferry.core.ranges import ByteRange, ContentRange
-from hubferry.ports import Body, ManifestInfo
+from hubferry.ports.index import ManifestInfo
+from hubferry.ports.upstream import Body
 from hubferry.remote.lists import ListContent, ListQuery
 from hubferry.remote.target import AnsweredBy, Target
 

@@ -29,7 +29,9 @@ from hubferry.core.access import Identities
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import OciError
 from hubferry.core.rights import Right, judge_right
-from hubferry.ports import Clock, Index, Repository, UpstreamFailure
+from hubferry.ports.index import Index, Repository
+from hubferry.ports.shell import Clock
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.remote.target import AnsweredBy, Target
 
 RENEWED_S = 10.0  # a right is not written down again so soon

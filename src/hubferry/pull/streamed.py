@@ -16,7 +16,6 @@ class StreamedManifests:
         self._remote = remote
 
     async def find(self, target: Target, query: ManifestQuery) -> ManifestResult:
-        """See ManifestSource."""
         if not query.wants_content:
             described = await self._remote.describe(target, query.reference, query.accept)
             if described is not None and described.media_type in KNOWN:
@@ -32,7 +31,6 @@ class StreamedBlobs:
         self._fetcher = fetcher
 
     async def find(self, target: Target, query: BlobQuery) -> BlobResult:
-        """See BlobSource."""
         blob = RemoteBlob(self._fetcher, target, query.digest)
         passing = await blob.pass_on(query.byte_range, wants_body=query.wants_body)
         return BlobResult(
@@ -51,6 +49,5 @@ class StreamedLists:
         self._remote = remote
 
     async def find(self, target: Target, query: ListQuery) -> ListResult:
-        """See ListSource."""
         content, _ = await self._remote.ask(target, query)
         return ListResult(content, Outcome("bypass"))

@@ -20,7 +20,9 @@ from hubferry.core.errors import OciError
 from hubferry.core.image import ImageName
 from hubferry.core.manifest import ManifestProblem
 from hubferry.core.platforms import Platform, choose
-from hubferry.ports import BlobStore, Fills, InFile, NotKept, StoreFailure, UpstreamFailure
+from hubferry.ports.content import BlobStore, InFile, NotKept, StoreFailure
+from hubferry.ports.fills import Fills
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.blobs import KeptBlobs
 from hubferry.pull.companions import MAX_DEPTH, Companions, NotWarm, is_kept
 from hubferry.remote.parsing import parsed
@@ -50,14 +52,11 @@ class WarmObserver(Protocol):
 class NoObserver:
     """A `WarmObserver` that does nothing, for callers that only want the result."""
 
-    def began(self, layer: Descriptor, found_bytes: int) -> None:
-        """See WarmObserver."""
+    def began(self, layer: Descriptor, found_bytes: int) -> None: ...
 
-    def grew(self, layer: Descriptor, at_bytes: int) -> None:
-        """See WarmObserver."""
+    def grew(self, layer: Descriptor, at_bytes: int) -> None: ...
 
-    def ended(self, layer: Descriptor, ending: Ending, problem: str) -> None:
-        """See WarmObserver."""
+    def ended(self, layer: Descriptor, ending: Ending, problem: str) -> None: ...
 
 
 @dataclass

@@ -11,7 +11,7 @@ from hubferry.core.access import MIN_LIFETIME_S, Credential
 from hubferry.core.errors import Asked, OciError, relay_error
 from hubferry.core.exchange import Authenticate, Exchange, Fail, Send
 from hubferry.core.http import Headers, get
-from hubferry.ports import UpstreamFailure, UpstreamResponse
+from hubferry.ports.upstream import UpstreamFailure, UpstreamResponse
 from hubferry.remote.exchanges import USER_AGENT, AccountRefused, Exchanges, Obtained
 from hubferry.remote.limits import RateLimits
 from hubferry.remote.refusals import refused

@@ -12,7 +12,8 @@ from hubferry.core import headers as head
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.http import Headers, get
 from hubferry.core.ranges import ByteRange, ContentRange, answers, parse_content_range
-from hubferry.ports import Body, Fetched, Readable, UpstreamResponse
+from hubferry.ports.fills import Fetched
+from hubferry.ports.upstream import Body, Readable, UpstreamResponse
 from hubferry.remote.exchanges import Obtained
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.refusals import unusable
@@ -69,7 +70,7 @@ class RemoteBlob:
             await response.body.close()
 
     async def fetch(self, start: int, end: int | None = None) -> Fetched:
-        """See ports.Fetch."""
+        """Ask for the bytes from `start` up to, but not including, `end`, as ports.fills.Fetch says."""
         headers = head.UNENCODED
         wanted = ByteRange(start, None if end is None else end - 1) if start or end is not None else None
         if wanted:

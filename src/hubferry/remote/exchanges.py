@@ -12,7 +12,8 @@ from hubferry.core.challenge import Challenge
 from hubferry.core.errors import Code, OciError
 from hubferry.core.exchange import Authenticate, Deliver, Exchange, Fail, Send
 from hubferry.core.http import Headers
-from hubferry.ports import EventLog, Transport, UpstreamResponse
+from hubferry.ports.shell import EventLog
+from hubferry.ports.upstream import Transport, UpstreamResponse
 from hubferry.remote.refusals import refuse_encoded, refused
 from hubferry.remote.target import AnsweredBy, Target
 from hubferry.remote.tokens import UpstreamTokens

@@ -24,7 +24,8 @@ from hubferry.core.headers import media_type
 from hubferry.core.health import Health, claim_order
 from hubferry.core.http import Headers, get
 from hubferry.core.reference import is_digest
-from hubferry.ports import Cause, Clock, EventLog, UpstreamFailure, UpstreamResponse
+from hubferry.ports.shell import Clock, EventLog
+from hubferry.ports.upstream import Cause, UpstreamFailure, UpstreamResponse
 from hubferry.remote.base import BaseClient, Proof
 from hubferry.remote.exchanges import Exchanges, Obtained
 from hubferry.remote.limits import RateLimits

@@ -16,7 +16,7 @@ from hubferry.core.access import Credential
 from hubferry.core.errors import KEPT_ON_ERRORS, Asked, limit_error
 from hubferry.core.http import Headers
 from hubferry.core.quota import Quota, block_s, parse_quota
-from hubferry.ports import Clock, EventLog, Metrics
+from hubferry.ports.shell import Clock, EventLog, Metrics
 from hubferry.remote.target import RequestKind
 
 MAX_REMEMBERED = 10_000

@@ -12,7 +12,7 @@ from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.http import get
 from hubferry.core.manifest import OCI_INDEX
 from hubferry.core.tags import Page, next_last, parse_tags
-from hubferry.ports import TooLarge, Transport, UpstreamFailure
+from hubferry.ports.upstream import TooLarge, Transport, UpstreamFailure
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.parsing import parsed
 from hubferry.remote.refusals import unreachable, unusable

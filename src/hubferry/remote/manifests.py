@@ -21,14 +21,9 @@ from hubferry.core.manifest import (
     signed_payload,
 )
 from hubferry.core.reference import is_digest
-from hubferry.ports import (
-    UNCOUNTED,
-    ManifestInfo,
-    Metrics,
-    TooLarge,
-    Transport,
-    UpstreamFailure,
-)
+from hubferry.ports.index import ManifestInfo
+from hubferry.ports.shell import UNCOUNTED, Metrics
+from hubferry.ports.upstream import TooLarge, Transport, UpstreamFailure
 from hubferry.remote.exchanges import Obtained
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.parsing import parsed

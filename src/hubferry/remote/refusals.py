@@ -5,7 +5,7 @@ Not here: what an upstream's own status becomes (core/errors.py).
 
 from hubferry.core.errors import Asked, Code, OciError
 from hubferry.core.http import Headers, get
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 
 
 def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:

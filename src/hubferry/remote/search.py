@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.headers import UNENCODED
-from hubferry.ports import TooLarge, Transport, UpstreamFailure
+from hubferry.ports.upstream import TooLarge, Transport, UpstreamFailure
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.refusals import unreachable
 from hubferry.remote.target import Question, Target, Upstream

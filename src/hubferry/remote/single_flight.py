@@ -28,12 +28,10 @@ class SharedTasks:
         self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
 
     def find(self, key: Hashable) -> Awaitable[object] | None:
-        """See SingleFlight."""
         task = self._under_way.get(key)
         return None if task is None else asyncio.shield(task)
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
-        """See SingleFlight."""
         task = self._under_way.get(key)
         if task is None:
             task = self._under_way[key] = asyncio.create_task(_run(work))
@@ -50,11 +48,9 @@ class NoSharing:
     """Does the work once for each caller."""
 
     def find(self, key: Hashable) -> Awaitable[object] | None:  # noqa: ARG002 - nothing is ever under way
-        """See SingleFlight."""
         return None
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
-        """See SingleFlight."""
         return await work()
 
 

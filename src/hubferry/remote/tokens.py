@@ -21,7 +21,8 @@ from hubferry.core.http import Headers
 from hubferry.core.redirect import Refused, RegistrableDomain, decide_realm
 from hubferry.core.redirect import origin as origin_of
 from hubferry.core.scope import narrow_upstream_scope
-from hubferry.ports import Clock, EventLog, TooLarge, Transport
+from hubferry.ports.shell import Clock, EventLog
+from hubferry.ports.upstream import TooLarge, Transport
 from hubferry.remote.limits import RateLimits
 from hubferry.remote.single_flight import SingleFlight
 

@@ -20,7 +20,7 @@ from hubferry.core.token_request import MAX_FORM
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, internal_error, log_fields, log_level
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import NO_STORE, Site, missing, page
-from hubferry.ports import UpstreamFailure
+from hubferry.ports.upstream import UpstreamFailure
 from hubferry.server.bodies import (
     WHY_CUT,
     ZERO_COPY_SEND,

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from hubferry.ports import Readable, Region, UpstreamFailure
+from hubferry.ports.content import Region
+from hubferry.ports.upstream import Readable, UpstreamFailure
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -80,7 +80,6 @@ class Events:
     """The `EventLog` port over the server's log."""
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
-        """See ports.EventLog."""
         logger().warning(event, **dict(fields))
 
 
@@ -116,8 +115,7 @@ class Line(Protocol):
 class NoLine:
     """The line of a request whose level is too low for the log. Nothing is written."""
 
-    def write(self, seconds: float) -> None:
-        """See Line."""
+    def write(self, seconds: float) -> None: ...
 
 
 class ReadableLine:
@@ -128,7 +126,6 @@ class ReadableLine:
         self._fields = fields
 
     def write(self, seconds: float) -> None:
-        """See Line."""
         getattr(logger(), self._level)("request", **self._fields, seconds=round(seconds, 4))
 
 
@@ -142,7 +139,6 @@ class JsonLine:
         self._begin = _dumps({**fields, "event": "request", "level": level})[:-1]
 
     def write(self, seconds: float) -> None:
-        """See Line."""
         moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         sys.stderr.write(f'{self._begin}, "seconds": {seconds:.4f}, "time": "{moment}"}}\n')
         sys.stderr.flush()

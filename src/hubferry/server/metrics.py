@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from hubferry.gateway.answer import AccessRecord
-from hubferry.ports import FillResult
+from hubferry.ports.shell import FillResult
 from hubferry.store.ledger import Removed
 
 FLUSH_S = 0.5  # how long answers are summed up before the counters are updated, which costs more than adding
@@ -107,36 +107,28 @@ class Counters:
         self._of("hubferry_evicted_bytes_total").inc(removed.size_bytes)
 
     def upstream_asked(self, upstream: str, method: str, status: int | None) -> None:
-        """See ports.Metrics."""
         self._of("hubferry_upstream_requests_total", upstream, method, str(status or "failed")).inc()
 
     def upstream_gave(self, upstream: str, size_bytes: int) -> None:
-        """See ports.Metrics."""
         self._of("hubferry_upstream_bytes_total", upstream).inc(size_bytes)
 
     def fill_ended(self, upstream: str, result: FillResult) -> None:
-        """See ports.Metrics."""
         self._of("hubferry_fills_total", upstream, result).inc()
 
     def wrong_content(self, upstream: str) -> None:
-        """See ports.Metrics."""
         self._of("hubferry_wrong_content_total", upstream).inc()
 
     def store_failed(self) -> None:
-        """See ports.Metrics."""
         self._of("hubferry_store_failures_total").inc()
 
     def index_failed(self) -> None:
-        """See ports.Metrics."""
         self._of("hubferry_index_failures_total").inc()
 
     def quota(self, upstream: str, account: str, limit: int, remaining: int) -> None:
-        """See ports.Metrics."""
         self._gauges["hubferry_upstream_pulls_limit"].labels(upstream, account).set(limit)
         self._gauges["hubferry_upstream_pulls_left"].labels(upstream, account).set(remaining)
 
     def account_refused(self, upstream: str, account: str) -> None:
-        """See ports.Metrics."""
         self._of("hubferry_accounts_refused_total", upstream, account).inc()
 
     def _of(self, name: str, *labels: str) -> Counter:

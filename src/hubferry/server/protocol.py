@@ -353,18 +353,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @property
     def is_unused(self) -> bool:
-        """See clients.Connection."""
         return self.timeout_keep_alive_task is not None and not self._unsent_bytes()
 
     def let_go(self) -> None:
-        """See clients.Connection."""
         if self.transport is self._tcp:
             self.transport.close()
         else:  # TLS would wait for the client's answer before closing, while the connection is not counted any more
             self.transport.abort()
 
     def look(self, passed_s: float) -> None:
-        """See clients.Connection."""
         unsent = self._unsent_bytes()
         waiting = unsent + self._unacknowledged_bytes()
         if not waiting and not self._sent.is_blocked:

@@ -32,11 +32,9 @@ class JweSealer:
         self._opened: BoundedMap[Grant] = BoundedMap(REMEMBERED, REMEMBERED_BYTES)
 
     async def seal(self, grant: Grant) -> str:
-        """See ports.Sealer."""
         return jwe.encrypt_compact(HEADER, json.dumps(claims_of(grant)).encode(), self._key)
 
     async def open(self, token: str) -> Grant | None:
-        """See ports.Sealer."""
         known = self._opened.get(token)
         if known is not None:
             return known

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import cast
 
 from hubferry.core.pace import LargePieces, Pace
-from hubferry.ports import Cause, EventLog, NotKept, Region, StoreFailure, UpstreamFailure
+from hubferry.ports.content import NotKept, Region, StoreFailure
+from hubferry.ports.shell import EventLog
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.store.checks import check_file, put_aside
 from hubferry.store.content import close_file
 from hubferry.store.layout import Layout
@@ -283,7 +285,6 @@ class StoredBody:
         return piece
 
     async def next_region(self) -> Region | None:
-        """See ports.InFile."""
         size_bytes = min(self._pace.next_region_bytes(time.monotonic()), self._end - self._at)
         shared = self._shared
         if shared is None or size_bytes <= 0 or shared.is_being_checked or shared.is_damaged:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from hubferry.core.image import ImageName
 from hubferry.core.reference import is_digest
-from hubferry.ports import StoreFailure
+from hubferry.ports.content import StoreFailure
 from hubferry.store.layout import Layout, is_companion
 from hubferry.store.ledger import Ledger, Removed, Transact, remove_unless_locked
 from hubferry.store.schema import total_bytes

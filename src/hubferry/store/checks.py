@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hubferry.core.reference import is_digest
-from hubferry.ports import StoreFailure
+from hubferry.ports.content import StoreFailure
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
 from hubferry.store.mark import is_marked, set_mark

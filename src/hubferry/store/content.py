@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubferry.core.manifest import MAX_BYTES
-from hubferry.ports import StoreFailure
+from hubferry.ports.content import StoreFailure
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
 from hubferry.store.mark import set_mark
@@ -41,7 +41,6 @@ class FileStore:
         self._reading: dict[tuple[str, int], asyncio.Future[bytes | None]] = {}
 
     async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
-        """See ports.ContentStore."""
         self.touch(digest)
         known = self._memory.get(digest)
         if known is not None:
@@ -65,12 +64,10 @@ class FileStore:
         return content
 
     def touch(self, digest: str) -> None:
-        """See ports.ContentStore."""
         if self._ledger is not None:
             self._ledger.touch(digest)
 
     async def write(self, digest: str, content: bytes) -> None:
-        """See ports.ContentStore."""
         await asyncio.to_thread(self._write, digest, content)
         self._remember(digest, content)
 

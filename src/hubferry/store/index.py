@@ -18,7 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hubferry.ports import UNCOUNTED, EventLog, ListEntry, ManifestInfo, Metrics, Repository, TagEntry
+from hubferry.ports.index import ListEntry, ManifestInfo, Repository, TagEntry
+from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics
 from hubferry.store.layout import Layout
 from hubferry.store.right_rows import RightRows, tidy
 from hubferry.store.schema import connect
@@ -46,7 +47,6 @@ class SqliteIndex:
         self._writes = 0
 
     async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
-        """See ports.Index."""
         return await self._ask((repository, tag), lambda db: _tag(db, repository, tag))
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
@@ -58,20 +58,16 @@ class SqliteIndex:
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?, ?)", row))
 
     async def manifest(self, repository: Repository, digest: str) -> ManifestInfo | None:
-        """See ports.Index."""
         return await self._ask((repository, digest), lambda db: _manifest(db, repository, digest))
 
     async def put_manifest(self, repository: Repository, manifest: ManifestInfo) -> None:
-        """See ports.Index."""
         self._remember((repository, manifest.digest), replace(manifest, is_held=True))
         await self._write(lambda db: _put_manifest(db, repository, manifest))
 
     async def blob(self, repository: Repository, digest: str) -> int | None:
-        """See ports.Index."""
         return await self._ask((repository, digest, "blob"), lambda db: _blob(db, repository, digest))
 
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
-        """See ports.Index."""
         key = (repository, digest, "blob")
         if self._is_remembered(key, size_bytes):
             return
@@ -80,7 +76,6 @@ class SqliteIndex:
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", row))
 
     async def index_of(self, repository: Repository, digest: str) -> str | None:
-        """See ports.BlobIndex."""
         sql = (
             "SELECT parent FROM parts JOIN manifests ON digest = parent "
             "WHERE child = ? AND upstream = ? AND repository = ? LIMIT 1"
@@ -90,7 +85,6 @@ class SqliteIndex:
         return str(found[0]) if found else None
 
     async def origins(self, digest: str) -> set[str]:
-        """See ports.BlobIndex."""
         each = (f"SELECT upstream FROM {table} WHERE digest = :it" for table in ("blobs", "manifests", "lists"))  # noqa: S608
         sql = " UNION ".join(each)
         # not from memory: what nobody had a moment ago may be somebody's private content by now
@@ -98,14 +92,12 @@ class SqliteIndex:
         return found or set()
 
     async def is_tagged(self, repository: Repository, digest: str) -> bool:
-        """See ports.BlobIndex."""
         sql = "SELECT 1 FROM tags WHERE (upstream, repository, digest) = (?, ?, ?) LIMIT 1"
         row = (repository.upstream, repository.name, digest)
         key = (repository, digest, "tagged")
         return bool(await self._ask(key, lambda db: db.execute(sql, row).fetchone() is not None))
 
     async def is_listed(self, repository: Repository, digest: str) -> bool:
-        """See ports.BlobIndex."""
         sql = (
             "SELECT 1 FROM parts JOIN lists ON digest = parent "
             "WHERE child = ? AND upstream = ? AND repository = ? LIMIT 1"
@@ -115,11 +107,9 @@ class SqliteIndex:
         return bool(await self._ask(key, lambda db: db.execute(sql, row).fetchone() is not None))
 
     async def list_entry(self, repository: Repository, name: str) -> ListEntry | None:
-        """See ports.BlobIndex."""
         return await self._ask((repository, name, "list"), lambda db: _list(db, repository, name))
 
     async def drop_list(self, repository: Repository, name: str) -> None:
-        """See ports.BlobIndex."""
         if self._is_remembered((repository, name, "list"), None):
             return
         self._remember((repository, name, "list"), None)
@@ -133,26 +123,21 @@ class SqliteIndex:
         await self._write(lambda db: _put_list(db, repository, name, subject, entry))
 
     async def right(self, repository: Repository, about: str, who: str) -> float | None:
-        """See ports.Index."""
         return await self._rights.find((repository, about, who))
 
     async def put_right(
         self, repository: Repository, about: str, who: str, proven_at: float, *, even_if_nothing_kept: bool = False
     ) -> None:
-        """See ports.Index."""
         await self._rights.put((repository, about, who), proven_at, even_if_nothing_kept=even_if_nothing_kept)
         await self._tidy_at_times()
 
     async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
-        """See ports.Index."""
         return await self._rights.withdraw((repository, about, who))
 
     async def forget_right(self, repository: Repository, about: str, who: str, *, only_empty: bool = False) -> None:
-        """See ports.Index."""
         await self._rights.forget((repository, about, who), only_empty=only_empty)
 
     def withdrawals(self) -> int:
-        """See ports.Index."""
         return self._rights.withdrawals.number()
 
     async def close(self) -> None:

@@ -28,7 +28,7 @@ from typing import Protocol, TypeVar
 from hubferry.core.manifest import parts_of
 from hubferry.core.reference import is_digest
 from hubferry.core.values import Size
-from hubferry.ports import LargerThanCache, NoRoom, StoreFailure
+from hubferry.ports.content import LargerThanCache, NoRoom, StoreFailure
 from hubferry.store.layout import Layout, front, occupied_bytes, sidecar
 from hubferry.store.schema import is_counted, total_bytes
 

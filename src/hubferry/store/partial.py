@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from hubferry.core.documents import parse_json
 from hubferry.core.reservation import decide_reserved
-from hubferry.ports import NoRoom, Region, StoreFailure
+from hubferry.ports.content import NoRoom, Region, StoreFailure
 from hubferry.store.content import close_file, sync_folder
 from hubferry.store.layout import BLOCK_BYTES, Layout, front, sidecar
 from hubferry.store.ledger import Ledger

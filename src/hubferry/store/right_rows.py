@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from hubferry.ports import Repository
+from hubferry.ports.index import Repository
 from hubferry.store.layout import Layout
 from hubferry.store.withdrawals import Withdrawals
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubferry.ports import StoreFailure
+from hubferry.ports.content import StoreFailure
 from hubferry.store.checks import check_file, put_aside
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger

@@ -9,7 +9,7 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hubferry.core.redirect import address_problem, literal_problem
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 
 Address = IPv4Address | IPv6Address
 

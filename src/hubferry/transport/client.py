@@ -18,7 +18,8 @@ from hubferry.core.no_proxy import NoProxy
 from hubferry.core.pace import Pace
 from hubferry.core.redirect import origin as origin_of
 from hubferry.core.settings import UpstreamSettings
-from hubferry.ports import UNCOUNTED, Cause, Clock, Metrics, TooLarge, UpstreamFailure, UpstreamResponse
+from hubferry.ports.shell import UNCOUNTED, Clock, Metrics
+from hubferry.ports.upstream import Cause, TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.transport.connect import Connector, Destination
 from hubferry.transport.failures import ANSWER, TROUBLE, Stale, as_failure, limited
 from hubferry.transport.http1 import Reply, exchange
@@ -118,7 +119,6 @@ class SocketTransport:
         return self._upstreams[place.upstream]
 
     async def send(self, upstream: str, request: Send) -> StreamedResponse:
-        """See ports.Transport."""
         try:
             response = await self._send(upstream, request)
         except UpstreamFailure:
@@ -159,7 +159,6 @@ class SocketTransport:
         return StreamedResponse(reply.status, reply.headers, body)
 
     async def read(self, response: UpstreamResponse, limit_bytes: int) -> bytes:
-        """See ports.Transport."""
         body = response.body
         if not isinstance(body, StreamedBody):
             raise TypeError("a body of another client")

@@ -13,7 +13,8 @@ from hubferry.core.no_proxy import NoProxy
 from hubferry.core.proxy import Proxy, parse_proxy
 from hubferry.core.redirect import literal_problem
 from hubferry.core.settings import UpstreamSettings
-from hubferry.ports import Cause, Clock, UpstreamFailure
+from hubferry.ports.shell import Clock
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.transport.addresses import Names
 from hubferry.transport.dial import dial
 from hubferry.transport.failures import limited

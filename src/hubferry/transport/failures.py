@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 
 from hubferry.core.values import Duration
-from hubferry.ports import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.transport.http1 import Broken, ProtocolError
 from hubferry.transport.tunnel import ProxyFailed
 from hubferry.transport.wire import Trickled

@@ -8,6 +8,6 @@ KNOWN = ("docker.io", "docker.com", "gitlab.com")
 
 
 def registrable_domain(host: str) -> str | None:
-    """See core.redirect.RegistrableDomain."""
+    """Return the domain of KNOWN that a host is or is below, None without one: a core.redirect.RegistrableDomain."""
     host = host.rstrip(".").lower()
     return next((domain for domain in KNOWN if host == domain or host.endswith(f".{domain}")), None)

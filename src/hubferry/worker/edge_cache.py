@@ -25,7 +25,9 @@ from pyodide.ffi import JsException, to_js
 from hubferry.core.freshness import Timing
 from hubferry.core.manifest import MAX_BYTES
 from hubferry.core.rights import RIGHT_S
-from hubferry.ports import Body, CachedBlob, ManifestInfo, Repository, TagEntry
+from hubferry.ports.content import CachedBlob
+from hubferry.ports.index import ManifestInfo, Repository, TagEntry
+from hubferry.ports.upstream import Body
 from hubferry.worker.log import Events
 from hubferry.worker.messages import js_object
 from hubferry.worker.settings import MAX_COPIED_BYTES
@@ -167,26 +169,22 @@ class EdgeIndex:
         self._rights: OrderedDict[tuple[Repository, str, str], float] = OrderedDict()
 
     async def tag(self, repository: Repository, tag: str) -> TagEntry | None:
-        """See ports.Index."""
         found = await self._read(_key("tag", repository, tag))
         if found is None:
             return None
         return TagEntry(replace(_described(found), is_held=False), found["confirmed_at"])
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
-        """See ports.Index."""
         ttl_s = self._timing.ttl_s(repository.upstream, repository.name, tag)
         if ttl_s >= 1:
             said = {**_said(entry.manifest), "confirmed_at": entry.confirmed_at}
             await self._write(_key("tag", repository, tag), said, ttl_s)
 
     async def manifest(self, repository: Repository, digest: str) -> ManifestInfo | None:
-        """See ports.Index."""
         found = await self._read(_key("manifest", repository, digest))
         return None if found is None else _described(found)
 
     async def put_manifest(self, repository: Repository, manifest: ManifestInfo) -> None:
-        """See ports.Index."""
         await self._write(_key("manifest", repository, manifest.digest), _said(manifest), CONTENT_S)
 
     async def right(self, repository: Repository, about: str, who: str) -> float | None:
@@ -214,7 +212,6 @@ class EdgeIndex:
         return self._rights.pop((repository, about, who), None) is not None
 
     async def forget_right(self, repository: Repository, about: str, who: str, *, only_empty: bool = False) -> None:  # noqa: ARG002
-        """See ports.Index."""
         self._rights.pop((repository, about, who), None)
 
     def withdrawals(self) -> int:
@@ -259,7 +256,6 @@ class EdgeBlobs:
         self._copying: dict[str, tuple[float, int]] = {}  # name of a copy -> when it began, its size in bytes
 
     async def find(self, repository: Repository, digest: str) -> CachedBlob | None:
-        """See ports.BlobCache."""
         key = _key("blob", repository, digest)
         marker = await self._cache.read(key)
         if marker is None:
@@ -269,7 +265,6 @@ class EdgeBlobs:
         return None if found is None else CachedBlob(int(size), StreamBody("cache", found))
 
     def keep(self, repository: Repository, digest: str, size_bytes: int, body: Body) -> Body:
-        """See ports.BlobCache."""
         if not isinstance(body, StreamBody) or digest.partition(":")[0] not in DIGESTS:
             return body
         copy = body.split() if self._has_room(size_bytes) else None

@@ -17,7 +17,6 @@ class Events:
     """The `EventLog` port over the console."""
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
-        """See ports.EventLog."""
         _write({**fields, "event": event, "level": "warning"})
 
     def error(self, event: str, fields: Mapping[str, object]) -> None:

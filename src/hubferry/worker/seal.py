@@ -27,7 +27,6 @@ class WebCryptoSealer:
         self._key: Any = None
 
     async def seal(self, grant: Grant) -> str:
-        """See ports.Sealer."""
         iv = js.crypto.getRandomValues(js.Uint8Array.new(IV_BYTES)).to_bytes()
         content = json.dumps(claims_of(grant)).encode()
         sealed = await js.crypto.subtle.encrypt(_gcm(iv, HEADER), await self._imported(), to_js(content))
@@ -36,7 +35,6 @@ class WebCryptoSealer:
         return b".".join(parts).decode("ascii")
 
     async def open(self, token: str) -> Grant | None:
-        """See ports.Sealer."""
         try:
             header, key, iv, content, tag = token.encode("ascii").split(b".")
             if key or header != HEADER:  # both shells write exactly this header; no other is even parsed

@@ -17,7 +17,7 @@ from hubferry.core.token_request import MAX_FORM
 from hubferry.gateway.answer import NOSNIFF, Answer, error_answer, internal_error
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import Site
-from hubferry.ports import TooLarge
+from hubferry.ports.upstream import TooLarge
 from hubferry.worker.edge_cache import CurrentRequest, current_request
 from hubferry.worker.log import Events, log_request
 from hubferry.worker.messages import js_response, read_request

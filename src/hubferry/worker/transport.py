@@ -18,7 +18,7 @@ from hubferry.core.exchange import Send
 from hubferry.core.http import Headers, get
 from hubferry.core.redirect import literal_problem
 from hubferry.core.settings import UpstreamSettings
-from hubferry.ports import Cause, TooLarge, UpstreamFailure, UpstreamResponse
+from hubferry.ports.upstream import Cause, TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.worker.messages import js_headers, js_object
 
 WHOLE_S = 60.0  # the time for the whole body of a manifest, a list or a token
@@ -79,7 +79,6 @@ class FetchTransport:
         self._upstreams = upstreams
 
     async def send(self, upstream: str, request: Send) -> StreamedResponse:
-        """See ports.Transport."""
         parts = urlsplit(request.url)
         host = parts.netloc
         settings = self._upstreams[upstream]
@@ -112,7 +111,6 @@ class FetchTransport:
         return StreamedResponse(response.status, js_headers(response.headers), StreamBody(host, response, aborting))
 
     async def read(self, response: UpstreamResponse, limit_bytes: int) -> bytes:
-        """See ports.Transport."""
         body = response.body
         if not isinstance(body, StreamBody):
             raise TypeError("a body of another client")

@@ -18,7 +18,7 @@ from hubferry.fill.parallel.segments import decide_chunk
 from hubferry.fill.parts import Effort
 from hubferry.fill.segment import Segment
 from hubferry.fill.source import ConnectionRefused, RangesRefused
-from hubferry.ports import UpstreamFailure
+from hubferry.ports.upstream import UpstreamFailure
 
 TICK_S = 0.2  # how often the connections are looked at, at least
 LOOK_S = 0.5  # how often the rate of a connection is estimated anew

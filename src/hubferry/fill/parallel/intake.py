@@ -12,7 +12,7 @@ from hubferry.fill.progress import FillProgress
 from hubferry.fill.segment import Segment
 from hubferry.fill.source import Source
 from hubferry.fill.writer import Writer
-from hubferry.ports import FillOrder
+from hubferry.ports.fills import FillOrder
 
 SOON_S = 0.3  # a rate that was measured for less time means nothing
 

@@ -1,0 +1,99 @@
+"""What every shell supplies beside content: clock, log, counters, and tokens that only it can read."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from hubferry.core.access import Grant
+
+
+class Sealer(Protocol):
+    """Turns grants into tokens that only this gateway can read."""
+
+    async def seal(self, grant: Grant) -> str:
+        """Return a token that carries the grant, encrypted."""
+
+    async def open(self, token: str) -> Grant | None:
+        """Return the grant of a token made by `seal`, even if it has expired; None for any other text."""
+
+
+class Clock(Protocol):
+    """The time.
+
+    What only this process remembers is measured with `monotonic`, because nobody can set that clock back; tags, lists,
+    rights and grants, which others read as well, with `time`.
+    """
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment in the past."""
+
+    def time(self) -> float:
+        """Return seconds since 1970, UTC."""
+
+
+class EventLog(Protocol):
+    """Receives the events that an operator should know about."""
+
+    def warning(self, event: str, fields: Mapping[str, object]) -> None:
+        """Report that something went wrong and was handled."""
+
+
+# kept: verified and kept; failed: broken off, to be continued later; wrong: another length or digest than it should
+# have; unwanted: stopped because no client wanted it any longer; store_failed: the disk failed
+FillResult = Literal["kept", "failed", "wrong", "unwanted", "store_failed"]
+
+
+class Metrics(Protocol):
+    """Counts the events that operators want counted.
+
+    Methods may be called from any thread, are cheap, and never raise.
+    """
+
+    def upstream_asked(self, upstream: str, method: str, status: int | None) -> None:
+        """Count a request to an upstream, its token service or its CDN. `status` None: there was no usable answer."""
+
+    def upstream_gave(self, upstream: str, size_bytes: int) -> None:
+        """Count bytes of a body that arrived from an upstream."""
+
+    def fill_ended(self, upstream: str, result: FillResult) -> None:
+        """Count a finished fill that this process led."""
+
+    def wrong_content(self, upstream: str) -> None:
+        """Count content that was refused because it had another length or digest than it should have."""
+
+    def store_failed(self) -> None:
+        """Count content that could not be kept."""
+
+    def index_failed(self) -> None:
+        """Count a read or write of the index that failed."""
+
+    def quota(self, upstream: str, account: str, limit: int, remaining: int) -> None:
+        """Record how many pulls an upstream says that one of the gateway's own accounts has left.
+
+        `account` is `anonymous` for the limit of the gateway's address.
+        """
+
+    def account_refused(self, upstream: str, account: str) -> None:
+        """Count that an upstream refused the user name or password of one of the gateway's own accounts."""
+
+
+class Uncounted:
+    """A `Metrics` that counts nothing, for processes without `/metrics`."""
+
+    def upstream_asked(self, upstream: str, method: str, status: int | None) -> None: ...
+
+    def upstream_gave(self, upstream: str, size_bytes: int) -> None: ...
+
+    def fill_ended(self, upstream: str, result: FillResult) -> None: ...
+
+    def wrong_content(self, upstream: str) -> None: ...
+
+    def store_failed(self) -> None: ...
+
+    def index_failed(self) -> None: ...
+
+    def quota(self, upstream: str, account: str, limit: int, remaining: int) -> None: ...
+
+    def account_refused(self, upstream: str, account: str) -> None: ...
+
+
+UNCOUNTED: Metrics = Uncounted()
