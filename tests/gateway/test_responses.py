@@ -3,7 +3,6 @@
 import asyncio
 import json
 from dataclasses import replace
-from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -31,20 +30,23 @@ from tests.gateway.fakes import FakeBody, blob_request
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
-RECORD = AccessRecord("docker.io", "library/nginx", "1", Outcome("hit"))
+HIT = Outcome("hit")
+RECORD = AccessRecord("docker.io", "library/nginx", "1")
 ROUTE = Route("docker.io", "library/nginx", "nginx")
 MISSING = OciError(404, Code.MANIFEST_UNKNOWN, "there is none", headers=(("retry-after", "7"),))
 STALE = '110 hubferry "Response is Stale"'
 GUESS = "it is not known what refers to it"
 
 
-def found_manifest(content: bytes | None = b"{}", size_bytes: int = 2, **more: Any) -> ManifestResult:
-    return ManifestResult(ManifestInfo(DIGEST, OCI_IMAGE, size_bytes), content, Outcome("hit"), **more)
+def found_manifest(
+    content: bytes | None = b"{}", size_bytes: int = 2, outcome: Outcome = HIT, reusable_s: float = 0.0
+) -> ManifestResult:
+    return ManifestResult(ManifestInfo(DIGEST, OCI_IMAGE, size_bytes), content, outcome, reusable_s)
 
 
-def found_tags(*tags: str, following: str = "", **more: Any) -> ListResult:
+def found_tags(*tags: str, following: str = "", outcome: Outcome = HIT) -> ListResult:
     body = json.dumps({"name": "library/nginx", "tags": tags}).encode()
-    return ListResult(ListContent(body, "application/json", next_last=following), Outcome("hit"), **more)
+    return ListResult(ListContent(body, "application/json", next_last=following), outcome)
 
 
 def tags(page: Page, found: ListResult, route: Route = ROUTE) -> Answer:
@@ -82,7 +84,7 @@ def test_a_manifest_comes_with_its_type_length_and_digest(
         "etag": f'"{DIGEST}"',
     }
     assert len(answer.headers) == 4
-    assert answer.record is RECORD
+    assert answer.record == replace(RECORD, found=HIT)
 
 
 CONDITIONS: dict[str, tuple[str | None, int]] = {
@@ -108,15 +110,16 @@ def test_if_none_match_that_names_the_digest_is_a_304(condition: str | None, sta
 
 def test_a_304_has_the_identity_and_the_warnings_but_no_content() -> None:
     request = blob_request(DIGEST, ("if-none-match", DIGEST))
-    answer = manifest_answer(request, found_manifest(age_s=5.0, reusable_s=0.5), RECORD)
+    stale = Outcome("stale", age_s=5.0)
+    answer = manifest_answer(request, found_manifest(outcome=stale, reusable_s=0.5), RECORD)
     names = [name for name, _ in answer.headers]
     assert names == ["docker-content-digest", "etag", "age", "warning", "warning"]
-    assert (answer.body, answer.record, answer.reusable_s) == (None, RECORD, 0.5)
+    assert (answer.body, answer.record, answer.reusable_s) == (None, replace(RECORD, found=stale), 0.5)
 
 
 @pytest.mark.parametrize(("age_s", "age"), [(None, None), (0.0, "0"), (61.9, "61"), (-3.0, "0")])
 def test_a_manifest_is_marked_as_stale_if_it_has_an_age(age_s: float | None, age: str | None) -> None:
-    answer = manifest_answer(blob_request(DIGEST), found_manifest(age_s=age_s), RECORD)
+    answer = manifest_answer(blob_request(DIGEST), found_manifest(outcome=Outcome("stale", age_s=age_s)), RECORD)
     assert get(answer.headers, "age") == age
     assert get_all(answer.headers, "warning")[:1] == ([] if age is None else [STALE])
     assert all("docker.io" in text for text in get_all(answer.headers, "warning")[1:])
@@ -146,8 +149,10 @@ def test_a_blob_or_a_part_of_it(
     size: int | None, part: ContentRange | None, status: int, length: str | None, content_range: str | None
 ) -> None:
     body = FakeBody(b"")
-    answer = blob_answer(DIGEST, BlobResult(size, Outcome("hit"), body, part), RECORD)
-    assert (answer.status, answer.body, answer.record) == (status, body, RECORD)
+    outcome = Outcome("hit")
+    answer = blob_answer(DIGEST, BlobResult(size, outcome, body, part), RECORD)
+    assert (answer.status, answer.body) == (status, body)
+    assert answer.record.found is outcome, "what becomes of the body is logged"
     assert get(answer.headers, "content-length") == length
     assert get(answer.headers, "content-range") == content_range
     assert body.closed == 0, "the shell closes what it sends"
@@ -192,7 +197,7 @@ def test_a_page_of_tags_in_order_with_a_relative_link_to_the_next(
     body = body_of(answer)
     assert json.loads(body) == {"name": "nginx", "tags": given}
     link = None if following is None else f'</v2/nginx/tags/list?{following}>; rel="next"'
-    assert (answer.status, get(answer.headers, "link"), answer.record) == (200, link, RECORD)
+    assert (answer.status, get(answer.headers, "link"), answer.record.found) == (200, link, HIT)
     assert get(answer.headers, "content-type") == "application/json"
     assert get(answer.headers, "content-length") == str(len(body))
 
@@ -215,7 +220,7 @@ def test_a_tag_list_that_cannot_be_read_raises(body: bytes) -> None:
 
 def test_a_stale_tag_list_says_so_and_a_fresh_one_does_not() -> None:
     assert get_all(tags(Page(None, ""), found_tags("a")).headers, "warning") == []
-    stale = tags(Page(1, ""), found_tags("a", "b", age_s=60.0))
+    stale = tags(Page(1, ""), found_tags("a", "b", outcome=Outcome("stale", age_s=60.0)))
     assert get_all(stale.headers, "warning")[0] == STALE
     assert get(stale.headers, "age") == "60"
     assert get(stale.headers, "link") is not None
@@ -224,14 +229,14 @@ def test_a_stale_tag_list_says_so_and_a_fresh_one_does_not() -> None:
 # --- what refers to a digest -----------------------------------------------------------------------------
 
 
-def referrers(page: ReferrersPage, content: ListContent, route: Route = ROUTE, **more: Any) -> Answer:
-    return referrers_answer(route, page, ListResult(content, Outcome("hit"), **more), RECORD)
+def referrers(page: ReferrersPage, content: ListContent, route: Route = ROUTE, guess: str = "") -> Answer:
+    return referrers_answer(route, page, ListResult(content, Outcome("hit", guess=guess)), RECORD)
 
 
 def test_referrers_are_given_as_they_came() -> None:
     content = ListContent(b'{"manifests":[]}', OCI_INDEX)
     answer = referrers(ReferrersPage(DIGEST, "", Page(None, "")), content)
-    assert (answer.status, answer.body, answer.record) == (200, content.body, RECORD)
+    assert (answer.status, answer.body, answer.record.found) == (200, content.body, HIT)
     assert answer.headers == (("content-type", OCI_INDEX), ("content-length", "16"))
 
 
@@ -295,14 +300,15 @@ def test_the_next_page_of_referrers_asks_for_the_same(
 def test_an_absence_is_its_404_with_what_is_to_be_known_of_it(
     kind: str, age_s: float | None, guess: str, warned: list[str]
 ) -> None:
-    absence = ListResult(ListContent(absence=MISSING), Outcome("stale"), age_s=age_s, guess=guess)
+    outcome = Outcome("stale", age_s=age_s, guess=guess)
+    absence = ListResult(ListContent(absence=MISSING), outcome)
     if kind == "tags":
         answer = tags(Page(None, ""), absence)
     elif kind == "referrers":
         answer = referrers_answer(ROUTE, ReferrersPage(DIGEST, "", Page(None, "")), absence, RECORD)
     else:
-        answer = absent_answer(Absent(MISSING, Outcome("stale"), age_s=age_s, guess=guess), RECORD)
-    assert (answer.status, answer.record) == (404, RECORD)
+        answer = absent_answer(Absent(MISSING, outcome), RECORD)
+    assert (answer.status, answer.record) == (404, replace(RECORD, found=outcome))
     body = body_of(answer)
     assert json.loads(body) == {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "there is none"}]}
     assert get(answer.headers, "content-length") == str(len(body))

@@ -168,7 +168,7 @@ def test_a_list_of_tags_is_asked_for_by_what_is_kept_of_it(
             stage.on(TAGS, listed(said))
         found = await stage.find()
         assert (found.content.body, found.outcome.name, found.outcome.problem) == (said, outcome, "")
-        assert (found.age_s, found.failure, found.guess) == (None, None, "")
+        assert (found.outcome.age_s, found.outcome.failure, found.outcome.guess) == (None, None, "")
         again = await stage.find()
         assert (again.content.body, again.outcome.name) == (said, "hit"), "it is known now, and to whom it may be shown"
 
@@ -274,10 +274,15 @@ def test_a_kept_list_covers_failures_and_no_refusals(
             assert "stale" not in dict(stage.log.events)
             return
         found = await stage.find(query)
-        assert (found.content.body, found.outcome.name, found.age_s, found.guess) == (body, "stale", 100.0, "")
-        assert found.failure is not None
-        assert (found.failure.status, found.outcome.problem) == (status, found.failure.message)
-        assert dict(stage.log.events)["stale"] == {"upstream": "docker.io", "problem": found.failure.message}
+        assert (found.content.body, found.outcome.name, found.outcome.age_s, found.outcome.guess) == (
+            body,
+            "stale",
+            100.0,
+            "",
+        )
+        assert found.outcome.failure is not None
+        assert (found.outcome.failure.status, found.outcome.problem) == (status, found.outcome.failure.message)
+        assert dict(stage.log.events)["stale"] == {"upstream": "docker.io", "problem": found.outcome.failure.message}
 
     play(stage, scene())
 
@@ -308,7 +313,7 @@ def test_what_is_kept_of_a_list_says_whether_it_covers_a_failure(
         stage.on(TAGS, answer_of(503))
         if is_covered:
             found = await stage.find()
-            assert (found.outcome.name, found.age_s) == ("stale", (kept or {}).get("age_s", 0.0))
+            assert (found.outcome.name, found.outcome.age_s) == ("stale", (kept or {}).get("age_s", 0.0))
         else:
             assert (await stage.refused()).status == 503
 
@@ -376,12 +381,16 @@ def test_that_nothing_refers_to_what_is_kept_answers_within_the_ttl_and_covers_a
         stage.clock.pass_s(TTL_S - 1)
         if is_held:
             found = await stage.find(REFERRERS)
-            assert (found.content.absence is not None, found.outcome.name, found.guess) == (True, "hit", "")
+            assert (found.content.absence is not None, found.outcome.name, found.outcome.guess) == (True, "hit", "")
         stage.clock.pass_s(1)
         stage.on(REFERRERS, answer_of(503))
         if is_held:
             found = await stage.find(REFERRERS)
-            assert (found.content.absence is not None, found.outcome.name, found.age_s) == (True, "stale", TTL_S)
+            assert (found.content.absence is not None, found.outcome.name, found.outcome.age_s) == (
+                True,
+                "stale",
+                TTL_S,
+            )
         else:
             assert (await stage.refused(REFERRERS)).status == 503
 
@@ -533,12 +542,12 @@ def test_what_is_not_known_of_what_is_kept_is_taken_for_absent_while_the_upstrea
             return
         found = await stage.find(query)
         assert found.content.absence is not None
-        assert (found.content.absence.status, found.outcome.name, found.age_s) == (404, "stale", None)
-        assert found.failure is not None
-        assert SUBJECT in found.guess
-        assert found.guess in found.outcome.problem
-        assert found.failure.message in found.outcome.problem
-        assert found.failure.message not in found.guess, "what an upstream said is in no header"
+        assert (found.content.absence.status, found.outcome.name, found.outcome.age_s) == (404, "stale", None)
+        assert found.outcome.failure is not None
+        assert SUBJECT in found.outcome.guess
+        assert found.outcome.guess in found.outcome.problem
+        assert found.outcome.failure.message in found.outcome.problem
+        assert found.outcome.failure.message not in found.outcome.guess, "what an upstream said is in no header"
         assert stage.index.lists == {}, "a guess is not remembered"
         assert dict(stage.log.events)["unknown_referrers"]["problem"] == found.outcome.problem
 

@@ -182,7 +182,7 @@ def test_a_tag_is_asked_about_by_what_is_kept_of_it(
         assert (found.info.digest, found.info.media_type, found.info.size_bytes) == (DIGEST, OCI_IMAGE, len(OLD))
         assert found.content == OLD or (not query.wants_content and found.content is None)
         assert (found.outcome.name, found.outcome.problem, stage.asked) == (outcome, "", asked)
-        assert (found.age_s, found.failure) == (None, None)
+        assert (found.outcome.age_s, found.outcome.failure) == (None, None)
         assert stage.index.tags[NGINX, "1"].manifest.digest == DIGEST
         if asked:
             assert await stage.rights.of(EVERYBODY) is Right.PROVEN
@@ -270,8 +270,8 @@ def test_as_a_limit_is_used_up_a_tag_answers_longer_and_says_so(
         found = await stage.find()
         assert (found.outcome.name, found.content) == (outcome, OLD)
         is_stale = outcome == "stale"
-        assert (found.age_s, found.outcome.problem) == ((age_s, SAVING) if is_stale else (None, ""))
-        assert (found.failure, found.reusable_s > 0) == (None, outcome == "hit")
+        assert (found.outcome.age_s, found.outcome.problem) == ((age_s, SAVING) if is_stale else (None, ""))
+        assert (found.outcome.failure, found.reusable_s > 0) == (None, outcome == "hit")
 
     play(stage, scene())
 
@@ -285,7 +285,7 @@ def test_content_that_is_gone_is_fetched_however_little_is_left_and_what_a_tag_m
         stage.on(GET_DIGEST, given(OLD, OCI_IMAGE))
         found = await stage.find()
         assert (found.content, found.outcome.name, found.outcome.problem) == (OLD, "miss", SAVING)
-        assert (found.age_s, found.reusable_s) == (100.0, 0.0)
+        assert (found.outcome.age_s, found.reusable_s) == (100.0, 0.0)
 
     play(stage, scene())
 
@@ -424,11 +424,11 @@ def test_a_kept_tag_covers_failures_and_no_refusals(
             assert "stale" not in dict(stage.log.events)
             return
         found = await stage.find()
-        assert (found.content, found.outcome.name, found.age_s) == (OLD, "stale", 100.0)
-        assert found.failure is not None
-        assert (found.failure.status, found.outcome.problem) == (status, found.failure.message)
+        assert (found.content, found.outcome.name, found.outcome.age_s) == (OLD, "stale", 100.0)
+        assert found.outcome.failure is not None
+        assert (found.outcome.failure.status, found.outcome.problem) == (status, found.outcome.failure.message)
         assert found.reusable_s == 0.0
-        assert dict(stage.log.events)["stale"] == {"upstream": "docker.io", "problem": found.failure.message}
+        assert dict(stage.log.events)["stale"] == {"upstream": "docker.io", "problem": found.outcome.failure.message}
 
     play(stage, scene())
 
@@ -460,7 +460,11 @@ def test_what_is_kept_of_a_tag_says_whether_it_covers_a_failure(
         stage.on(HEAD, answer_of(503))
         if is_covered:
             found = await stage.find(query)
-            assert (found.info.digest, found.outcome.name, found.age_s) == (DIGEST, "stale", kept.get("age_s", 0.0))
+            assert (found.info.digest, found.outcome.name, found.outcome.age_s) == (
+                DIGEST,
+                "stale",
+                kept.get("age_s", 0.0),
+            )
             assert found.content == (OLD if query.wants_content else found.content)
         else:
             assert (await stage.refused(query)).status == 503
@@ -620,7 +624,7 @@ def test_content_is_asked_for_by_who_holds_it_and_who_may_have_it(
         assert (found.info.digest, found.info.media_type, found.info.size_bytes) == (DIGEST, OCI_IMAGE, len(OLD))
         assert found.content == (OLD if query.wants_content else None)
         assert (found.outcome.name, stage.asked) == (outcome, asked)
-        assert (found.age_s, found.failure) == (None, None)
+        assert (found.outcome.age_s, found.outcome.failure) == (None, None)
         assert found.reusable_s == (REUSABLE_S if outcome == "hit" else 0.0)
 
     play(stage, scene())
@@ -665,8 +669,8 @@ def test_content_that_was_open_to_everybody_is_given_while_the_upstream_fails(
             return
         found = await stage.find(BY_DIGEST)
         assert (found.content, found.outcome.name, found.reusable_s) == (OLD, "stale", 0.0)
-        assert found.failure is not None
-        assert found.outcome.problem == found.failure.message
+        assert found.outcome.failure is not None
+        assert found.outcome.problem == found.outcome.failure.message
         stage.clock.pass_s(DEFERRED_S - 1)
         assert (await stage.find(BY_DIGEST)).outcome.name == "hit", "it is not asked again for a while"
         assert stage.asked == [HEAD_DIGEST]
@@ -683,7 +687,7 @@ def test_content_that_is_fetched_covers_no_failure() -> None:
         stage.on(HEAD_DIGEST, answer_of(503))
         stage.on(GET_DIGEST, given(OLD, OCI_IMAGE))
         found = await stage.find(BY_DIGEST)
-        assert (found.content, found.outcome.name, found.failure) == (OLD, "miss", None)
+        assert (found.content, found.outcome.name, found.outcome.failure) == (OLD, "miss", None)
         assert "docker.io" in found.outcome.problem, "which the log tells"
 
     play(stage, scene())
@@ -885,8 +889,8 @@ def test_what_was_given_instead_covers_a_failure(failure: int | UpstreamFailure)
         stage.on(GET, answer_of(failure))
         found = await stage.find(OLD_DOCKER)
         assert (found.content, found.info.media_type, found.outcome.name) == (CONVERTED, SCHEMA2, "stale")
-        assert found.failure is not None
-        assert found.outcome.problem == found.failure.message
+        assert found.outcome.failure is not None
+        assert found.outcome.problem == found.outcome.failure.message
 
     play(stage, scene())
 
@@ -993,7 +997,7 @@ def test_what_was_given_instead_says_how_old_it_is_and_is_not_given_for_ever() -
         stage.keep()
         stage.on(GET, FakeResponse(503), FakeResponse(503))
         found = await stage.find(ManifestQuery("1", accept=SCHEMA2))
-        assert (found.content, found.age_s) == (CONVERTED, TTL_S + 1)
+        assert (found.content, found.outcome.age_s) == (CONVERTED, TTL_S + 1)
         stage.clock.pass_s(STALE_S)
         stage.keep()
         assert (await stage.refused(ManifestQuery("1", accept=SCHEMA2))).status == 503

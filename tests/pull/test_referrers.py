@@ -1,6 +1,7 @@
 """Lists of what refers to a digest, and the tags in their place: which way leads to which, as case tables."""
 
 import asyncio
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -90,7 +91,7 @@ def find(
 
 WITHOUT_TAG: dict[str, tuple[ListResult, ListQuery, bool]] = {
     # name: what is found, asked, whether the subject is held
-    "a list": (ListResult(LISTED, Outcome("hit"), age_s=1.0, failure=AWAY), REFERRERS, True),
+    "a list": (ListResult(LISTED, Outcome("hit", "", 1.0, AWAY)), REFERRERS, True),
     "an empty list": (ListResult(ListContent(b'{"manifests":[]}', OCI_INDEX), Outcome("hit")), REFERRERS, True),
     "the absence of what is not kept": (absent(), REFERRERS, False),
     "the absence of a page": (absent(), A_PAGE, True),
@@ -159,45 +160,43 @@ def test_a_tag_that_cannot_be_asked_for_fails_the_list() -> None:
     assert caught.value is AWAY
 
 
-STALE = Outcome("stale", "it is away")
-AGES: dict[str, tuple[ListResult, ManifestResult | Absent, ListResult]] = {
+stale = partial(Outcome, "stale", "it is away")
+AGES: dict[str, tuple[ListResult, ManifestResult | Absent, Outcome]] = {
     # name: what is found of the list, of the tag -> outcome, age, what is covered, guess
-    "both are known": (absent(), tag_of(), ListResult(LISTED, Outcome("miss"))),
+    "both are known": (absent(), tag_of(), Outcome("miss")),
     "the tag is stale": (
-        absent(), tag_of(outcome=STALE, age_s=9.0, failure=AWAY), ListResult(LISTED, STALE, 9.0, AWAY),
+        absent(), tag_of(outcome=stale(age_s=9.0, failure=AWAY)), stale(9.0, AWAY),
     ),
     "the tag is stale, to spare the limit": (
-        absent(), tag_of(outcome=STALE, age_s=9.0), ListResult(LISTED, STALE, 9.0),
+        absent(), tag_of(outcome=stale(age_s=9.0)), stale(9.0),
     ),
-    "the list is stale": (absent(STALE, age_s=7.0, failure=AWAY), tag_of(), ListResult(LISTED, STALE, 7.0, AWAY)),
+    "the list is stale": (absent(stale(age_s=7.0, failure=AWAY)), tag_of(), stale(7.0, AWAY)),
     "both are stale": (
-        absent(STALE, age_s=7.0, failure=AWAY), tag_of(outcome=STALE, age_s=9.0, failure=MISSING),
-        ListResult(LISTED, STALE, 7.0, MISSING),
+        absent(stale(age_s=7.0, failure=AWAY)), tag_of(outcome=stale(age_s=9.0, failure=MISSING)),
+        stale(7.0, MISSING),
     ),
     "the list is stale, and the tag is to spare the limit": (
-        absent(STALE, age_s=7.0, failure=AWAY), tag_of(outcome=STALE, age_s=9.0), ListResult(LISTED, STALE, 7.0, AWAY),
+        absent(stale(age_s=7.0, failure=AWAY)), tag_of(outcome=stale(age_s=9.0)), stale(7.0, AWAY),
     ),
     "the tag is a guess": (
-        absent(), Absent(NO_TAG, STALE, failure=AWAY, guess="who knows"),
-        ListResult(LISTED, STALE, None, AWAY, "who knows"),
+        absent(), Absent(NO_TAG, stale(failure=AWAY, guess="who knows")),
+        stale(None, AWAY, "who knows"),
     ),
     "the list is a guess": (
-        absent(STALE, failure=AWAY, guess="who knows"), tag_of(), ListResult(LISTED, STALE, None, AWAY, "who knows"),
+        absent(stale(failure=AWAY, guess="who knows")), tag_of(), stale(None, AWAY, "who knows"),
     ),
     "the list is a guess, and the tag is stale": (
-        absent(STALE, failure=AWAY, guess="who knows"), tag_of(outcome=STALE, age_s=9.0, failure=AWAY),
-        ListResult(LISTED, STALE, None, AWAY, "who knows"),
+        absent(stale(failure=AWAY, guess="who knows")), tag_of(outcome=stale(age_s=9.0, failure=AWAY)),
+        stale(None, AWAY, "who knows"),
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("of_list", "of_tag", "expected"), AGES.values(), ids=AGES.keys())
 def test_what_is_stale_or_only_assumed_of_either_is_so_of_the_answer(
-    of_list: ListResult, of_tag: ManifestResult | Absent, expected: ListResult
+    of_list: ListResult, of_tag: ManifestResult | Absent, expected: Outcome
 ) -> None:
-    found = find(of_list, of_tag)
-    assert (found.outcome, found.age_s) == (expected.outcome, expected.age_s)
-    assert (found.failure, found.guess) == (expected.failure, expected.guess)
+    assert find(of_list, of_tag).outcome == expected
 
 
 # --- a tag in the place of a list ------------------------------------------------------------------------
@@ -273,7 +272,7 @@ def test_that_there_is_no_such_tag_is_kept_like_a_list_and_answers_within_its_tt
         again = await stage.find(TAG + suffix)
         assert isinstance(again, Absent)
         assert (again.refusal.status, again.refusal.code) == (404, Code.MANIFEST_UNKNOWN)
-        assert (again.outcome.name, again.age_s, again.guess) == ("hit", None, "")
+        assert (again.outcome.name, again.outcome.age_s, again.outcome.guess) == ("hit", None, "")
         assert len(stage.manifests.asked) == 1
         stage.clock.pass_s(1)
         assert isinstance(await stage.find(TAG + suffix), Absent)
@@ -353,9 +352,13 @@ def test_that_there_is_no_such_tag_covers_a_failure_like_a_list(age_s: float | N
             assert (await stage.refused()).status == status
             return
         found = await stage.absent()
-        assert (found.outcome.name, bool(found.guess), found.age_s) == ("stale", outcome == "guess", age_s)
-        assert found.failure is not None
-        assert found.failure.status == status
+        assert (found.outcome.name, bool(found.outcome.guess), found.outcome.age_s) == (
+            "stale",
+            outcome == "guess",
+            age_s,
+        )
+        assert found.outcome.failure is not None
+        assert found.outcome.failure.status == status
 
     asyncio.run(scene())
 

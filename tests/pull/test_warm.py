@@ -81,7 +81,7 @@ class Manifests:
             await self._store.write(digest_of(body), body)
         away = OciError(503, Code.UNAVAILABLE, "it is away") if self.outcome == "stale" else None
         info = ManifestInfo(digest_of(body), OCI_INDEX, len(body))
-        return ManifestResult(info, body, Outcome(self.outcome), failure=away)
+        return ManifestResult(info, body, Outcome(self.outcome, failure=away))
 
 
 class NoLists:

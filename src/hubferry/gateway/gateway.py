@@ -115,7 +115,7 @@ class Gateway:
             answer = await self._manifest(request, target, record)
         elif kind is EndpointKind.BLOB:
             found = await self._pull.blob(target, request.blob_query())
-            answer = blob_answer(request.endpoint.reference, found, replace(record, found=found.outcome))
+            answer = blob_answer(request.endpoint.reference, found, record)
         elif kind is EndpointKind.TAGS:
             answer = await self._tags(request, route, target, record)
         elif kind is EndpointKind.REFERRERS:
@@ -128,7 +128,6 @@ class Gateway:
 
     async def _manifest(self, request: RegistryRequest, target: Target, record: AccessRecord) -> Answer:
         found = await self._pull.manifest(target, request.manifest_query())
-        record = replace(record, found=found.outcome)
         if isinstance(found, Absent):
             return absent_answer(found, record)
         answer = manifest_answer(request, found, record)
@@ -141,14 +140,14 @@ class Gateway:
         query = tags_query(page)
         found = await self._pull.list(target, query)
         try:
-            return await tags_answer(route, page, found, replace(record, found=found.outcome))
+            return await tags_answer(route, page, found, record)
         except ValueError:
             raise unusable(query.asked_of(target), "its list cannot be read") from None
 
     async def _referrers(self, request: RegistryRequest, route: Route, target: Target, record: AccessRecord) -> Answer:
         page = request.referrers_page()
         found = await self._pull.list(target, referrers_query(page.digest, page.artifact_type, page.page))
-        return referrers_answer(route, page, found, replace(record, found=found.outcome))
+        return referrers_answer(route, page, found, record)
 
     def _preflight(self, request: Request) -> Answer:
         """CORS: what a browser asks before it reads a registry from a page of another origin."""

@@ -1,6 +1,7 @@
 """Results of pull/ as answers to HTTP requests: status, headers, conditions, ranges, pages.
 
-RFC 9110, OCI distribution specification. Pure, but for large lists, which are parsed beside the event loop.
+RFC 9110, OCI distribution specification. Each answer's record says how its result was found. Pure, but for large lists,
+which are parsed beside the event loop.
 """
 
 import json
@@ -25,9 +26,9 @@ BINARY = "application/octet-stream"
 
 def manifest_answer(request: RegistryRequest, found: ManifestResult, record: AccessRecord) -> Answer:
     """Answer with a manifest: 200, or 304 when `If-None-Match` names its digest."""
-    info = found.info
+    info, record = found.info, replace(record, found=found.outcome)
     identity = (("docker-content-digest", info.digest), ("etag", f'"{info.digest}"'))
-    extra = () if found.age_s is None else stale_headers(found.age_s, record.upstream)
+    extra = _warnings(record)
     if head.etag_matches(request.header("if-none-match"), info.digest):
         return Answer(304, identity + extra, record=record, reusable_s=found.reusable_s)
     size_bytes = info.size_bytes if found.content is None else len(found.content)
@@ -38,7 +39,7 @@ def manifest_answer(request: RegistryRequest, found: ManifestResult, record: Acc
 
 def blob_answer(digest: str, found: BlobResult, record: AccessRecord) -> Answer:
     """Answer with a blob: 200, or 206 for a range of it."""
-    part = found.part
+    part, record = found.part, replace(record, found=found.outcome)
     length_bytes = found.size_bytes if part is None else part.length
     length = () if length_bytes is None else (("content-length", str(length_bytes)),)
     lines: Headers = (("content-type", BINARY), *length)
@@ -53,11 +54,12 @@ async def tags_answer(route: Route, page: Page, found: ListResult, record: Acces
 
     Raises ValueError for a list that cannot be read, which can only be one that was kept when more was allowed.
     """
+    record = replace(record, found=found.outcome)
     if found.content.absence is not None:
-        return _absence(found.content.absence, _extra(found, record), record)
+        return _absence(found.content.absence, record)
     make_page = partial(_tag_page, route.named, page, found.content.next_last)
     content, last = await parsed(found.content.body, make_page)
-    headers = _extra(found, record)
+    headers = _warnings(record)
     if last:
         following = next_query(page.size, last)
         if route.namespace:
@@ -75,9 +77,10 @@ def _tag_page(name: str, page: Page, following: str, body: bytes) -> tuple[bytes
 
 def referrers_answer(route: Route, page: ReferrersPage, found: ListResult, record: AccessRecord) -> Answer:
     """The index of what refers to a digest; 404 where there is no referrers API."""
-    content, headers = found.content, _extra(found, record)
+    content, record = found.content, replace(record, found=found.outcome)
+    headers = _warnings(record)
     if content.absence is not None:
-        return _absence(content.absence, headers, record)
+        return _absence(content.absence, record)
     if content.filters:
         headers += (("oci-filters-applied", content.filters),)
     if content.next_last:
@@ -92,16 +95,17 @@ def referrers_answer(route: Route, page: ReferrersPage, found: ListResult, recor
 
 def absent_answer(found: Absent, record: AccessRecord) -> Answer:
     """The 404 for a manifest that is known to be absent, which is news and no failure."""
-    return _absence(found.refusal, _extra(found, record), record)
+    return _absence(found.refusal, replace(record, found=found.outcome))
 
 
-def _absence(refusal: OciError, extra: Headers, record: AccessRecord) -> Answer:
+def _absence(refusal: OciError, record: AccessRecord) -> Answer:
     answer = error_answer(refusal)
-    return replace(answer, headers=answer.headers + extra, record=record)
+    return replace(answer, headers=answer.headers + _warnings(record), record=record)
 
 
-def _extra(found: ListResult | Absent, record: AccessRecord) -> Headers:
-    """Return the warning headers for a result that is stale or only assumed."""
+def _warnings(record: AccessRecord) -> Headers:
+    """Return the headers for a result that is stale or only assumed."""
+    found = record.found
     if found.guess:
         return (warning(f"{found.guess}, because {record.upstream} cannot be asked now"),)
     return () if found.age_s is None else stale_headers(found.age_s, record.upstream)

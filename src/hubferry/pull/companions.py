@@ -82,8 +82,8 @@ class Companions:
         found = await self._manifests.find(target, ManifestQuery(reference))
         if isinstance(found, Absent):
             raise found.refusal
-        if found.failure is not None:
-            raise NotWarm(f"only what was kept of it answers: {found.failure.message}")
+        if found.outcome.failure is not None:
+            raise NotWarm(f"only what was kept of it answers: {found.outcome.failure.message}")
         if found.content is None or not await is_kept(self._store, found.info.digest):
             raise NotWarm("its manifest cannot be kept: the log says why (store_failed)")
         return found.info.digest, found.content
@@ -169,7 +169,7 @@ class Companions:
         """What refers to a digest; the list is kept then, or its absence. Raises OciError, NotWarm."""
         try:
             found = await self._lists.find(target, referrers_query(subject))
-            if found.failure is not None:
+            if found.outcome.failure is not None:
                 raise NotWarm(f"it is not known what refers to {subject}: {found.outcome.problem}")
             is_absent = found.content.absence is not None
             return () if is_absent else (await parsed(found.content.body, _contents_of)).manifests

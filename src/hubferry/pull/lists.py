@@ -112,12 +112,12 @@ class KeptLists:
             upstream = target.upstream.name
             if kept.content is not None:
                 self._log.warning("stale", {"upstream": upstream, "problem": error.message})
-                return ListResult(kept.content, Outcome("stale", error.message), age_s=kept.age_s, failure=error)
+                return ListResult(kept.content, Outcome("stale", error.message, kept.age_s, error))
             guess = f"it is not known what refers to {query.subject}, answered as if nothing did"
             problem = f"{guess} (cache.unknown_referrers): {error.message}"
             self._log.warning("unknown_referrers", {"upstream": upstream, "problem": problem})
             absent = ListContent(absence=_absence(target, query))
-            return ListResult(absent, Outcome("stale", problem), failure=error, guess=guess)
+            return ListResult(absent, Outcome("stale", problem, failure=error, guess=guess))
 
     async def note_absence(self, target: Target, query: ListQuery, error: OciError) -> ListContent:
         """Remember an upstream's 404: for everybody if it is about what is kept and this caller may have it."""

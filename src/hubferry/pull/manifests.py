@@ -119,26 +119,26 @@ class KeptManifests:
             if entry is not None and kept.may_answer:
                 self._store.touch(entry.manifest.digest)
                 described, content = entry.manifest, kept.content
-                outcome = Outcome("stale", SAVING) if kept.is_past_ttl else Outcome("hit")
+                outcome = Outcome("stale", SAVING, kept.age_s) if kept.is_past_ttl else Outcome("hit")
             else:
                 described, content, outcome = await self._ask_what_it_means(target, repository, query, kept)
             if not head.accepts(query.accept, described.media_type):
                 return await self._converted(target, query, described)
             if query.wants_content and content is None:
                 described, content, is_fetched = await self._content_of(target, described, is_covered=kept.covers)
-                outcome = Outcome("miss", outcome.problem) if is_fetched else outcome
+                outcome = replace(outcome, name="miss") if is_fetched else outcome
         except OciError as error:
             if entry is None or not kept.covers or not may_cover(error):
                 raise
             if not head.accepts(query.accept, entry.manifest.media_type):
                 raise  # what its client cannot read covers nothing
             self._log.warning("stale", {"upstream": repository.upstream, "problem": error.message})
-            outcome = Outcome("stale", error.message)
-            return ManifestResult(entry.manifest, kept.content, outcome, age_s=kept.age_s, failure=error)
-        age_s = kept.age_s if kept.may_answer and kept.is_past_ttl else None
+            return ManifestResult(
+                entry.manifest, kept.content, Outcome("stale", error.message, kept.age_s, failure=error)
+            )
         is_hit = kept.may_answer and not kept.is_past_ttl and not is_fetched
         reusable_s = min(REUSABLE_S, kept.ttl_s - kept.age_s) if is_hit else 0.0
-        return ManifestResult(described, content, outcome, age_s=age_s, reusable_s=reusable_s)
+        return ManifestResult(described, content, outcome, reusable_s)
 
     async def _ask_what_it_means(
         self, target: Target, repository: Repository, query: ManifestQuery, kept: "_KeptTag"
@@ -172,7 +172,7 @@ class KeptManifests:
         ttl_s = self._ttl_s(repository.upstream, repository.name, tag)
         age_s = 0.0 if known is None else self._clock.monotonic() - known.asked_at
         is_fresh = known is not None and age_s < ttl_s
-        outcome, failure = Outcome("hit" if is_fresh else "miss"), None
+        outcome = Outcome("hit" if is_fresh else "miss")
         described, content = (known.described, None) if known is not None and is_fresh else (None, None)
         if described is not None and query.wants_content:
             content = await self._kept(repository, described)
@@ -187,12 +187,12 @@ class KeptManifests:
                 described, content = known.described, await self._kept(repository, known.described)
                 if query.wants_content and content is None:
                     raise
-                outcome, failure = Outcome("stale", error.message), error
+                outcome = Outcome("stale", error.message, age_s, error)
         if described is not None and content is not None:
             described = await self._decide(described, content)
         if described is None:
             raise relay_error(404, (), Asked(repository.upstream, repository.name, tag))
-        return ManifestResult(described, content, outcome, age_s=age_s if failure else None, failure=failure)
+        return ManifestResult(described, content, outcome)
 
     async def _convert(
         self, target: Target, query: ManifestQuery, key: Hashable, types: Sequence[str]
@@ -254,7 +254,6 @@ class KeptManifests:
         right = await self._rights.of(target)
         content: bytes | None = None
         outcome = Outcome("miss" if described is None else "hit" if right is Right.PROVEN else "revalidated")
-        failure: OciError | None = None
         is_hit = described is not None and right is Right.PROVEN
         if described is None or right is not Right.PROVEN:
             # what is not held is fetched, whether or not it is here for others
@@ -263,7 +262,7 @@ class KeptManifests:
             key = (repository, digest, target.credential, "body" if is_fetched else "")
             try:
                 async with self._upstream.patience(target, is_covered=is_held and right.covers):
-                    learned = await self._guarded(
+                    learned = await self._ask_once(
                         target, key, lambda: learn(target, repository, digest), is_held=is_held
                     )
                 described, content = learned
@@ -271,15 +270,15 @@ class KeptManifests:
                 if described is None or not right.covers or not may_cover(error):
                     raise
                 self._rights.defer(target)
-                outcome, failure = Outcome("stale", error.message), error
+                outcome = Outcome("stale", error.message, failure=error)
         if query.wants_content and content is None:
             described, content, is_fetched = await self._content_of(target, described)
             if is_fetched:
-                outcome, failure, is_hit = Outcome("miss", outcome.problem), None, False
+                outcome, is_hit = Outcome("miss", outcome.problem), False
         else:
             described = await self._usable(target, described, content or await self._kept(repository, described))
         reusable_s = REUSABLE_S if is_hit else 0.0
-        return ManifestResult(described, content, outcome, failure=failure, reusable_s=reusable_s)
+        return ManifestResult(described, content, outcome, reusable_s)
 
     async def _confirm(
         self, target: Target, repository: Repository, tag: str, kept: _KeptTag, *, is_new: bool
@@ -302,7 +301,7 @@ class KeptManifests:
         # a 404 for a tag that nobody ever saw means nothing
         is_kept = entry is not None and kept.right.covers
         try:
-            return await self._guarded(target, (repository, tag, target.credential), confirm, is_held=is_kept)
+            return await self._ask_once(target, (repository, tag, target.credential), confirm, is_held=is_kept)
         except OciError as error:
             if error.status == 404 and is_kept:
                 await self._rights.note_absent(target, tag)
@@ -384,7 +383,7 @@ class KeptManifests:
             return await self._usable(target, described, kept), kept, False
         key = (repository, described.digest, target.credential, "body")
         async with self._upstream.patience(target, is_covered=is_covered):
-            fetched = await self._guarded(target, key, lambda: self._fetch(target, repository, described.digest))
+            fetched = await self._ask_once(target, key, lambda: self._fetch(target, repository, described.digest))
         return *fetched, True
 
     async def _usable(self, target: Target, said: ManifestInfo, content: bytes | None) -> ManifestInfo:
@@ -394,7 +393,7 @@ class KeptManifests:
             raise unusable(Asked(target.upstream.name, target.repository, said.digest), "it is no manifest")
         return described
 
-    async def _guarded(
+    async def _ask_once(
         self, target: Target, key: Any, ask: Callable[[], Awaitable[Learned]], *, is_held: bool = False
     ) -> Learned:
         """Ask the upstream once for all who ask the same, and remember for a while what it does not know."""

@@ -47,15 +47,21 @@ class ReferrersLists:
                 raise refusal
             return found
         tag = await self._tags.find(target, ManifestQuery(referrers_tag(query.subject), accept=OCI_INDEX))
-        if tag.failure is not None or tag.age_s is not None:
-            found = replace(found, outcome=tag.outcome, failure=tag.failure or found.failure)
-        if found.age_s is None and not found.guess:
-            found = replace(found, age_s=tag.age_s, guess=tag.guess if isinstance(tag, Absent) else "")
+        found = replace(found, outcome=_of_both(found.outcome, tag.outcome))
         if isinstance(tag, ManifestResult) and tag.info.media_type == OCI_INDEX and tag.content is not None:
             return replace(found, content=ListContent(tag.content, OCI_INDEX))
         if refusal is not None:
             raise refusal
         return replace(found, content=ListContent(NO_REFERRERS, OCI_INDEX))
+
+
+def _of_both(of_list: Outcome, of_tag: Outcome) -> Outcome:
+    """Return how an answer was found that took a list and the tag in its place: stale if one of them was."""
+    if of_tag.failure is None and of_tag.age_s is None:
+        return of_list
+    is_stale_list = of_list.age_s is not None or bool(of_list.guess)
+    older = of_list if is_stale_list else of_tag
+    return replace(of_tag, age_s=older.age_s, failure=of_tag.failure or of_list.failure, guess=older.guess)
 
 
 class ReferrersTags:
@@ -95,7 +101,7 @@ class ReferrersTags:
             return found
         if found.content.absence is None:
             raise AssertionError("only the absence of a tag is kept as that of a list")
-        return Absent(found.content.absence, found.outcome, found.age_s, found.failure, found.guess)
+        return Absent(found.content.absence, found.outcome)
 
     async def _is_kept(self, target: Target, tag: str) -> bool:
         """Return whether a tag is kept, and was not absent for this caller since it was confirmed."""

@@ -35,10 +35,17 @@ class Outcome:
 
     `problem` says why a result is stale, or is not kept. Both may change until a body was read to its end, because a
     disk may fail in the middle of it.
+
+    Of a stale result `age_s` is how long ago the upstream last confirmed what it says (None where that cannot change),
+    and `failure` what it stands in for (None: the limit is to be saved). `guess` is said where it is not known, and
+    only assumed.
     """
 
     name: OutcomeName
     problem: str = ""
+    age_s: float | None = None
+    failure: OciError | None = None
+    guess: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +64,21 @@ class ManifestQuery:
 class ManifestResult:
     """A manifest; its content may be missing where nobody wanted it.
 
-    `age_s` is how long ago its tag was confirmed, for one that is stale (None: it is not); `failure` is what it
-    stands in for. For `reusable_s` seconds the same question has the same answer, unless the revision changes
-    (rights.Revision).
+    For `reusable_s` seconds the same question has the same answer, unless the revision changes (rights.Revision).
     """
 
     info: ManifestInfo
     content: bytes | None
     outcome: Outcome
-    age_s: float | None = None
-    failure: OciError | None = None
     reusable_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """That there is no tag in the place of a list of referrers: `refusal` is the 404 that says so.
-
-    `age_s` and `failure` as of a manifest. `guess` is said where it is not known, and only assumed.
-    """
+    """That there is no tag in the place of a list of referrers: `refusal` is the 404 that says so."""
 
     refusal: OciError
     outcome: Outcome
-    age_s: float | None = None
-    failure: OciError | None = None
-    guess: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +110,10 @@ class BlobResult:
 
 @dataclass(frozen=True, slots=True)
 class ListResult:
-    """A list, or its absence (`content.absence`). `age_s`, `failure` and `guess` as of what is absent."""
+    """A list, or its absence (`content.absence`)."""
 
     content: ListContent
     outcome: Outcome
-    age_s: float | None = None
-    failure: OciError | None = None
-    guess: str = ""
 
 
 class ManifestSource(Protocol):
