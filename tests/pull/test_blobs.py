@@ -25,6 +25,7 @@ from hubferry.pull.blobs import KeptBlobs
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import Outcome
 from hubferry.pull.rights import Revision, Rights
+from hubferry.pull.services import DiskCache
 from hubferry.pull.streamed import StreamedBlobs
 from hubferry.remote.single_flight import SharedTasks
 from hubferry.remote.target import Target, Upstream
@@ -132,13 +133,10 @@ class Stage:
         index = cast("Any", self.index)
         self.blobs = KeptBlobs(
             fetcher,
-            index,
-            self.store,
-            self.fills,
-            rights,
-            proofs=Proofs(rights, SharedTasks(), self.clock),
-            streamed=StreamedBlobs(fetcher),
-            clock=self.clock,
+            DiskCache(index, cast("Any", None), self.store, self.fills),
+            Proofs(rights, SharedTasks(), self.clock),
+            StreamedBlobs(fetcher),
+            self.clock,
         )
         self.found = Outcome("")
 

@@ -75,7 +75,7 @@ class Stage:
         content = StreamedBlobs(build_fetcher(self.upstream, self.clock, NoSharing()))
         rights = build_rights(MemoryIndex(), self.clock)
         proofs = Proofs(rights, NoSharing(), self.clock)
-        self.blobs = EdgeCachedBlobs(self.cache, rights, proofs=proofs, streamed=content)
+        self.blobs = EdgeCachedBlobs(self.cache, proofs, content)
         self.found = Outcome("")
 
     async def ask(self, *lines: tuple[str, str], method: str = "GET", who: Credential | None = None) -> Answer:

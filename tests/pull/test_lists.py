@@ -14,10 +14,12 @@ from hubferry.core.rights import Right
 from hubferry.core.tags import Page
 from hubferry.core.values import Duration, TagTtls
 from hubferry.ports.index import ListEntry, ManifestInfo, TagEntry
+from hubferry.ports.shell import UNCOUNTED
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull.lists import KeptLists
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import ListResult, Outcome
+from hubferry.pull.services import Instruments
 from hubferry.remote.lists import ListContent, ListQuery, RemoteLists, referrers_query, tags_query
 from hubferry.remote.single_flight import SharedTasks
 from hubferry.remote.target import Target
@@ -68,15 +70,12 @@ class Stage:
         self.rights = rights_over(self.index, self.clock, believes_mirrors=believes_mirrors)
         self.lists = KeptLists(
             RemoteLists(fetcher, self.upstream),
-            fetcher,
             self.index,
             self.store,
-            rights=self.rights,
+            Proofs(self.rights, flight, self.clock),
+            Instruments(self.clock, self.log, UNCOUNTED),
             timing=Timing(TTL_S, STALE_S, ttl_rules(TagTtls(tuple((name, Duration(at_s)) for name, at_s in rules)))),
-            proofs=Proofs(self.rights, flight, self.clock),
             unknown_referrers_are_absent=unknown_are_absent,
-            clock=self.clock,
-            log=self.log,
         )
 
     def keep(

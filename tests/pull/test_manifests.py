@@ -20,6 +20,7 @@ from hubferry.pull.manifests import REUSABLE_S, SAVING, KeptManifests
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import ManifestQuery, ManifestResult
 from hubferry.pull.rights import DEFERRED_S
+from hubferry.pull.services import Instruments
 from hubferry.remote.manifests import RemoteManifests
 from hubferry.remote.single_flight import SharedTasks
 from hubferry.remote.target import Target
@@ -87,12 +88,11 @@ class Stage:
             self.remote,
             self.index,
             self.store,
-            self.rights,
-            Timing(ttl_s, STALE_S, ttl_rules(TagTtls(tuple((name, Duration(rule_s)) for name, rule_s in rules)))),
-            proofs=Proofs(self.rights, flight, self.clock),
-            clock=self.clock,
-            log=self.log,
-            metrics=self.metrics,
+            Proofs(self.rights, flight, self.clock),
+            Instruments(self.clock, self.log, self.metrics),
+            timing=Timing(
+                ttl_s, STALE_S, ttl_rules(TagTtls(tuple((name, Duration(rule_s)) for name, rule_s in rules)))
+            ),
         )
 
     def keep(

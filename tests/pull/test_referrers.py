@@ -12,10 +12,12 @@ from hubferry.core.freshness import NEGATIVE_TTL_S, Timing
 from hubferry.core.manifest import OCI_IMAGE, OCI_INDEX
 from hubferry.core.tags import Page
 from hubferry.ports.index import ListEntry, ManifestInfo, TagEntry
+from hubferry.ports.shell import UNCOUNTED
 from hubferry.pull.lists import KeptLists
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.referrers import NO_REFERRERS, ReferrersLists, ReferrersTags
 from hubferry.pull.results import Absent, ListResult, ManifestQuery, ManifestResult, Outcome
+from hubferry.pull.services import Instruments
 from hubferry.remote.lists import ListContent, ListQuery, RemoteLists, referrers_query, tags_query
 from hubferry.remote.single_flight import SharedTasks
 from hubferry.remote.target import Target
@@ -214,15 +216,12 @@ class Stage:
         self.rights = rights_over(self.index, self.clock)
         self.lists = KeptLists(
             RemoteLists(fetcher, upstream),
-            fetcher,
             self.index,
             MemoryStore(),
-            rights=self.rights,
+            Proofs(self.rights, flight, self.clock),
+            Instruments(self.clock, self.log, UNCOUNTED),
             timing=Timing(TTL_S, STALE_S),
-            proofs=Proofs(self.rights, flight, self.clock),
             unknown_referrers_are_absent=unknown_are_absent,
-            clock=self.clock,
-            log=self.log,
         )
         self.manifests = ScriptedManifests(*replies)
         self.tags = ReferrersTags(self.manifests, self.lists, self.index, self.rights)

@@ -12,7 +12,8 @@ from hubferry.gateway.gateway import Gateway
 from hubferry.gateway.login import Login
 from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics, Sealer
 from hubferry.ports.upstream import Transport
-from hubferry.pull.build import DiskCache, Instruments, PassThroughCache, Remote, build_pull
+from hubferry.pull.build import Remote, build_pull
+from hubferry.pull.services import DiskCache, EdgeCache, Instruments
 from hubferry.remote.exchanges import Exchanges
 from hubferry.remote.fetch import Fetcher, Patience
 from hubferry.remote.limits import RateLimits
@@ -37,7 +38,7 @@ class ShellParts:
     clock: Clock
     log: EventLog
     registrable_domain: RegistrableDomain
-    cache: DiskCache | PassThroughCache | None = None
+    cache: DiskCache | EdgeCache | None = None
     identities: Identities | None = None
     metrics: Metrics = UNCOUNTED
     single_flight: SingleFlight | None = None

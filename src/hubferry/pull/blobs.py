@@ -31,15 +31,16 @@ from hubferry.core.errors import OciError, relay_error
 from hubferry.core.freshness import may_cover
 from hubferry.core.ranges import ByteRange, ContentRange
 from hubferry.core.rights import Holding, Right, Step, next_step
-from hubferry.ports.content import Blob, BlobStore, StoreFailure
-from hubferry.ports.fills import Fetched, FillOrder, Fills
-from hubferry.ports.index import BlobIndex, Repository
+from hubferry.ports.content import Blob, StoreFailure
+from hubferry.ports.fills import Fetched, FillOrder
+from hubferry.ports.index import Repository
 from hubferry.ports.shell import Clock
 from hubferry.ports.upstream import Readable
 from hubferry.pull.bodies import FallbackBody, OnCloseBody, SlicedBody, UnkeptAnswer
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import BlobQuery, BlobResult, BlobSource, Outcome
-from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.rights import repository_of
+from hubferry.pull.services import DiskCache
 from hubferry.remote.blobs import Proven, RemoteBlob
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.refusals import unusable
@@ -57,14 +58,11 @@ class KeptBlobs:
     def __init__(
         self,
         fetcher: Fetcher,
-        index: BlobIndex,
-        store: BlobStore,
-        fills: Fills,
-        rights: Rights,
-        *,
+        cache: DiskCache,
         proofs: Proofs,
         streamed: BlobSource,
         clock: Clock,
+        *,
         is_only_upstream: bool = False,
     ) -> None:
         """`streamed` gives what cannot be kept.
@@ -73,10 +71,10 @@ class KeptBlobs:
         """
         self._is_only_upstream = is_only_upstream
         self._fetcher = fetcher
-        self._index = index
-        self._store = store
-        self._fills = fills
-        self._rights = rights
+        self._index = cache.index
+        self._store = cache.blobs
+        self._fills = cache.fills
+        self._rights = proofs.rights
         self._streamed = streamed
         self._proofs = proofs
         self._clock = clock

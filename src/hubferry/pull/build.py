@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from hubferry.core.access import Identities
 from hubferry.core.freshness import timing_of
 from hubferry.core.settings import Settings
-from hubferry.ports.content import BlobCache, BlobStore, ContentStore
-from hubferry.ports.fills import Fills
-from hubferry.ports.index import BlobIndex, Index
-from hubferry.ports.shell import Clock, EventLog, Metrics
+from hubferry.ports.index import Index
 from hubferry.pull.blobs import KeptBlobs
 from hubferry.pull.companions import Companions
 from hubferry.pull.edge_blobs import EdgeCachedBlobs
@@ -23,6 +20,7 @@ from hubferry.pull.proofs import Proofs
 from hubferry.pull.pull import Pull, Sources, decide_target
 from hubferry.pull.referrers import ReferrersLists, ReferrersTags
 from hubferry.pull.rights import Revision, Rights
+from hubferry.pull.services import DiskCache, EdgeCache, Instruments
 from hubferry.pull.streamed import StreamedBlobs, StreamedLists, StreamedManifests
 from hubferry.pull.warm import Warmer
 from hubferry.remote.fetch import Fetcher
@@ -30,25 +28,6 @@ from hubferry.remote.lists import RemoteLists
 from hubferry.remote.manifests import RemoteManifests
 from hubferry.remote.single_flight import SingleFlight
 from hubferry.remote.target import Target, Upstream
-
-
-@dataclass(frozen=True, slots=True)
-class DiskCache:
-    """Where content is kept that is read here, and what is known of it."""
-
-    index: BlobIndex
-    store: ContentStore
-    blobs: BlobStore
-    fills: Fills
-
-
-@dataclass(frozen=True, slots=True)
-class PassThroughCache:
-    """Where content is kept as it passes, blobs without being read, and what is known of it."""
-
-    index: Index
-    store: ContentStore
-    blobs: BlobCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +40,11 @@ class Remote:
     single_flight: SingleFlight
 
 
-@dataclass(frozen=True, slots=True)
-class Instruments:
-    """The clock, the log and the counters of a shell, and how logins are named (None: only this process knows)."""
-
-    clock: Clock
-    log: EventLog
-    metrics: Metrics
-    identities: Identities | None = None
-
-
 def build_pull(
     settings: Settings,
     upstreams: Mapping[str, Upstream],
     remote: Remote,
-    cache: DiskCache | PassThroughCache | None,
+    cache: DiskCache | EdgeCache | None,
     instruments: Instruments,
 ) -> Pull:
     """Build the use cases over a cache; without one (None) everything is streamed through."""
@@ -101,33 +70,12 @@ def _rights(settings: Settings, index: Index, instruments: Instruments, *, belie
     )
 
 
-def _kept_manifests(
-    settings: Settings,
-    remote: Remote,
-    cache: DiskCache | PassThroughCache,
-    instruments: Instruments,
-    *,
-    rights: Rights,
-    proofs: Proofs,
-) -> KeptManifests:
-    return KeptManifests(
-        remote.manifests,
-        cache.index,
-        cache.store,
-        rights,
-        timing_of(settings.cache),
-        proofs=proofs,
-        clock=instruments.clock,
-        log=instruments.log,
-        metrics=instruments.metrics,
-    )
-
-
-def _passing_through(settings: Settings, remote: Remote, cache: PassThroughCache, instruments: Instruments) -> Sources:
+def _passing_through(settings: Settings, remote: Remote, cache: EdgeCache, instruments: Instruments) -> Sources:
     rights = _rights(settings, cache.index, instruments, believes_mirrors=False)
     proofs = Proofs(rights, remote.single_flight, instruments.clock)
-    manifests = _kept_manifests(settings, remote, cache, instruments, rights=rights, proofs=proofs)
-    blobs = EdgeCachedBlobs(cache.blobs, rights, proofs=proofs, streamed=StreamedBlobs(remote.fetcher))
+    timing = timing_of(settings.cache)
+    manifests = KeptManifests(remote.manifests, cache.index, cache.store, proofs, instruments, timing=timing)
+    blobs = EdgeCachedBlobs(cache.blobs, proofs, StreamedBlobs(remote.fetcher))
     return Sources(manifests, blobs, StreamedLists(remote.lists), rights.revision, rights)
 
 
@@ -140,32 +88,21 @@ def _on_disk(
 ) -> Sources:
     rights = _rights(settings, cache.index, instruments, believes_mirrors=True)
     proofs = Proofs(rights, remote.single_flight, instruments.clock)
+    timing = timing_of(settings.cache)
     kept_lists = KeptLists(
         remote.lists,
-        remote.fetcher,
         cache.index,
         cache.store,
-        rights=rights,
-        timing=timing_of(settings.cache),
-        proofs=proofs,
+        proofs,
+        instruments,
+        timing=timing,
         unknown_referrers_are_absent=settings.cache.unknown_referrers == "absent",
-        clock=instruments.clock,
-        log=instruments.log,
     )
-    kept_manifests = _kept_manifests(settings, remote, cache, instruments, rights=rights, proofs=proofs)
+    kept_manifests = KeptManifests(remote.manifests, cache.index, cache.store, proofs, instruments, timing=timing)
     manifests = ReferrersTags(kept_manifests, kept_lists, cache.index, rights)
     lists = ReferrersLists(kept_lists, manifests)
-    blobs = KeptBlobs(
-        remote.fetcher,
-        cache.index,
-        cache.blobs,
-        cache.fills,
-        rights,
-        proofs=proofs,
-        streamed=StreamedBlobs(remote.fetcher),
-        clock=instruments.clock,
-        is_only_upstream=len(upstreams) == 1,
-    )
+    streamed = StreamedBlobs(remote.fetcher)
+    blobs = KeptBlobs(remote.fetcher, cache, proofs, streamed, instruments.clock, is_only_upstream=len(upstreams) == 1)
     companions = Companions(
         manifests,
         lists,

@@ -11,17 +11,17 @@ from hubferry.core.rights import Right
 from hubferry.ports.content import BlobCache
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import BlobQuery, BlobResult, BlobSource, Outcome
-from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.rights import repository_of
 from hubferry.remote.target import Target
 
 
 class EdgeCachedBlobs:
     """A BlobSource that answers from a BlobCache, and keeps copies there of what it fetches."""
 
-    def __init__(self, cache: BlobCache, rights: Rights, *, proofs: Proofs, streamed: BlobSource) -> None:
+    def __init__(self, cache: BlobCache, proofs: Proofs, streamed: BlobSource) -> None:
         """`streamed` gives what is not kept."""
         self._cache = cache
-        self._rights = rights
+        self._rights = proofs.rights
         self._proofs = proofs
         self._streamed = streamed
 

@@ -27,12 +27,11 @@ from hubferry.core.freshness import Freshness, Timing, decide_freshness, may_cov
 from hubferry.core.rights import Right
 from hubferry.ports.content import ContentStore, StoreFailure
 from hubferry.ports.index import BlobIndex, ListEntry
-from hubferry.ports.shell import Clock, EventLog
 from hubferry.pull.absences import Absences
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import ListResult, Outcome
-from hubferry.pull.rights import Rights, repository_of
-from hubferry.remote.fetch import Fetcher
+from hubferry.pull.rights import repository_of
+from hubferry.pull.services import Instruments
 from hubferry.remote.lists import MAX_LIST, ListContent, ListQuery, RemoteLists
 from hubferry.remote.target import AnsweredBy, Target
 
@@ -59,30 +58,26 @@ class KeptLists:
     def __init__(
         self,
         upstream: RemoteLists,
-        fetcher: Fetcher,
         index: BlobIndex,
         store: ContentStore,
-        *,
-        rights: Rights,
-        timing: Timing,
         proofs: Proofs,
+        instruments: Instruments,
+        *,
+        timing: Timing,
         unknown_referrers_are_absent: bool,
-        clock: Clock,
-        log: EventLog,
     ) -> None:
         """With `unknown_referrers_are_absent` an unknown list counts as absent while the upstream fails."""
         self._upstream = upstream
-        self._fetcher = fetcher
         self._index = index
         self._store = store
-        self._rights = rights
+        self._rights = proofs.rights
         self._timing = timing
         self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)
         self._proofs = proofs
         self._unknown_are_absent = unknown_referrers_are_absent
-        self._clock = clock
-        self._log = log
-        self._absences = Absences(clock)
+        self._clock = instruments.clock
+        self._log = instruments.log
+        self._absences = Absences(instruments.clock)
 
     async def find(self, target: Target, query: ListQuery) -> ListResult:
 
@@ -104,7 +99,7 @@ class KeptLists:
         if absence is not None:
             return ListResult(ListContent(absence=absence), Outcome("hit"))
         try:
-            async with self._fetcher.patience(target, is_covered=kept.covers):
+            async with self._upstream.patience(target, is_covered=kept.covers):
                 return await ask(kept.digest)
         except OciError as error:
             if not kept.covers or not may_cover(error):

@@ -27,11 +27,11 @@ from hubferry.core.reference import is_digest
 from hubferry.core.rights import Right
 from hubferry.ports.content import ContentStore, StoreFailure
 from hubferry.ports.index import Index, ManifestInfo, Repository, TagEntry
-from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics
 from hubferry.pull.absences import Absences
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import EVERY_MANIFEST, ManifestQuery, ManifestResult, Outcome
-from hubferry.pull.rights import Rights, repository_of
+from hubferry.pull.rights import repository_of
+from hubferry.pull.services import Instruments
 from hubferry.remote.manifests import RemoteManifests
 from hubferry.remote.parsing import parsed
 from hubferry.remote.refusals import unusable
@@ -79,25 +79,22 @@ class KeptManifests:
         upstream: RemoteManifests,
         index: Index,
         store: ContentStore,
-        rights: Rights,
-        timing: Timing,
-        *,
         proofs: Proofs,
-        clock: Clock,
-        log: EventLog,
-        metrics: Metrics = UNCOUNTED,
+        instruments: Instruments,
+        *,
+        timing: Timing,
     ) -> None:
         self._upstream = upstream
         self._index = index
         self._store = store
-        self._rights = rights
-        self._clock = clock
-        self._log = log
-        self._metrics = metrics
+        self._rights = proofs.rights
+        self._clock = instruments.clock
+        self._log = instruments.log
+        self._metrics = instruments.metrics
         self._timing = timing
         self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
         self._proofs = proofs
-        self._absences = Absences(clock)
+        self._absences = Absences(instruments.clock)
         self._conversions: BoundedMap[_Conversion] = BoundedMap()
         # tags whose new content is not here yet, by that: what they mean now
         self._moved: BoundedMap[tuple[str, TagEntry]] = BoundedMap()

@@ -23,7 +23,7 @@ class Proofs:
     """Asks upstreams for callers, and keeps their rights up to date with the answers."""
 
     def __init__(self, rights: Rights, single_flight: SingleFlight, clock: Clock) -> None:
-        self._rights = rights
+        self.rights = rights
         self._single_flight = single_flight
         self._clock = clock
 
@@ -59,17 +59,17 @@ class Proofs:
         """Ask the upstream, and note what its answer says about rights; an answer that nobody gets is closed."""
         asked_at = self._clock.time()
         try:
-            async with self._rights.marked(target):
+            async with self.rights.marked(target):
                 found = await ask()
         except UpstreamFailure as error:
             raise unreachable(target.upstream.name, error) from error
         except OciError as error:
             if error.status in REFUSALS or (error.status == 404 and is_held):
-                await self._rights.refuse(target)
+                await self.rights.refuse(target)
             raise
         try:
             if (who := answered_by(found)) is not None:
-                await self._rights.prove(target, asked_at, who)
+                await self.rights.prove(target, asked_at, who)
         except BaseException:  # whoever asked left meanwhile
             await _close(found)
             raise

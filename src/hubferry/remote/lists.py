@@ -3,6 +3,7 @@
 Not here: what is kept of lists (pull/lists.py), the pages that clients get (gateway/responses.py).
 """
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
@@ -79,6 +80,10 @@ class RemoteLists:
     def __init__(self, fetcher: Fetcher, transport: Transport) -> None:
         self._fetcher = fetcher
         self._transport = transport
+
+    def patience(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
+        """See Fetcher.patience."""
+        return self._fetcher.patience(target, is_covered=is_covered)
 
     async def ask(self, target: Target, query: ListQuery) -> tuple[ListContent, AnsweredBy]:
         """What the upstream says now, and whether it or a mirror said so. Raises OciError unless it is 200 or 404."""

@@ -28,7 +28,7 @@ from hubferry.gateway.build import ShellParts, build_gateway
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import Site
 from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics, Sealer
-from hubferry.pull.build import DiskCache
+from hubferry.pull.services import DiskCache
 from hubferry.remote.target import Upstream
 from hubferry.server.app import App, ReadMetrics
 from hubferry.server.clients import ClientLimits

@@ -13,7 +13,7 @@ from hubferry.core.settings import CacheSettings, UpstreamSettings
 from hubferry.core.values import parse_token_key
 from hubferry.gateway.build import ShellParts, build_gateway
 from hubferry.pages.site import Site
-from hubferry.pull.build import PassThroughCache
+from hubferry.pull.services import EdgeCache
 from hubferry.remote.fetch import Patience
 from hubferry.remote.single_flight import NoSharing
 from hubferry.remote.target import Upstream
@@ -46,11 +46,11 @@ def build_shell(env: Any) -> Shell:
     return Shell(gateway, Site(table, settings.server.public_url), log_level=settings.server.log_level)
 
 
-def _build_cache(settings: CacheSettings) -> PassThroughCache | None:
+def _build_cache(settings: CacheSettings) -> EdgeCache | None:
     if not settings.enabled:
         return None
     cache = EdgeCache()
-    return PassThroughCache(
+    return EdgeCache(
         EdgeIndex(cache, timing_of(settings)), EdgeStore(cache), EdgeBlobs(cache, settings.max_copied.size_bytes)
     )
 
