@@ -18,7 +18,7 @@ from hubferry.remote.fetch import Patience
 from hubferry.remote.single_flight import NoSharing
 from hubferry.remote.target import Upstream
 from hubferry.worker.domains import registrable_domain
-from hubferry.worker.edge_cache import EdgeBlobs, EdgeCache, EdgeIndex, EdgeStore
+from hubferry.worker.edge_cache import DataCentreCache, EdgeBlobs, EdgeIndex, EdgeStore
 from hubferry.worker.log import Events
 from hubferry.worker.seal import WebCryptoSealer
 from hubferry.worker.settings import read_settings
@@ -49,7 +49,7 @@ def build_shell(env: Any) -> Shell:
 def _build_cache(settings: CacheSettings) -> EdgeCache | None:
     if not settings.enabled:
         return None
-    cache = EdgeCache()
+    cache = DataCentreCache()
     return EdgeCache(
         EdgeIndex(cache, timing_of(settings)), EdgeStore(cache), EdgeBlobs(cache, settings.max_copied.size_bytes)
     )

@@ -103,7 +103,7 @@ class Memory:
             self._size_bytes -= len(key) + len(found[1])
 
 
-class EdgeCache:
+class DataCentreCache:
     """The cache of the data centre: entries by key, with `Memory` in front of it."""
 
     def __init__(self) -> None:
@@ -163,7 +163,7 @@ class EdgeCache:
 class EdgeIndex:
     """The `Index` port. Tags are kept for as long as they may answer; rights are known to this isolate only."""
 
-    def __init__(self, cache: EdgeCache, timing: Timing) -> None:
+    def __init__(self, cache: DataCentreCache, timing: Timing) -> None:
         self._cache = cache
         self._timing = timing
         self._rights: OrderedDict[tuple[Repository, str, str], float] = OrderedDict()
@@ -230,7 +230,7 @@ class EdgeIndex:
 class EdgeStore:
     """The `ContentStore` port over the data centre's cache."""
 
-    def __init__(self, cache: EdgeCache) -> None:
+    def __init__(self, cache: DataCentreCache) -> None:
         self._cache = cache
 
     async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
@@ -249,7 +249,7 @@ class EdgeStore:
 class EdgeBlobs:
     """The `BlobCache` port over the data centre's cache."""
 
-    def __init__(self, cache: EdgeCache, max_copied_bytes: int) -> None:
+    def __init__(self, cache: DataCentreCache, max_copied_bytes: int) -> None:
         """Blobs of more than `max_copied_bytes` are not kept, because hashing the copy takes too long."""
         self._cache = cache
         self._max_copied_bytes = max_copied_bytes
