@@ -34,7 +34,7 @@ COVERED: dict[str, tuple[Grant, Route]] = {
 
 @pytest.mark.parametrize(("grant", "route"), COVERED.values(), ids=COVERED.keys())
 def test_a_grant_covers_the_repository_it_names(grant: Grant, route: Route) -> None:
-    assert grant.covers(route, library=route.upstream == "docker.io")
+    assert grant.allows(route, library=route.upstream == "docker.io")
 
 
 NOT_COVERED: dict[str, tuple[Grant, Route]] = {
@@ -51,11 +51,11 @@ NOT_COVERED: dict[str, tuple[Grant, Route]] = {
 
 @pytest.mark.parametrize(("grant", "route"), NOT_COVERED.values(), ids=NOT_COVERED.keys())
 def test_a_grant_covers_nothing_else(grant: Grant, route: Route) -> None:
-    assert not grant.covers(route, library=route.upstream == "docker.io")
+    assert not grant.allows(route, library=route.upstream == "docker.io")
 
 
 def test_an_alias_of_docker_hub_in_front_is_docker_hub() -> None:
-    assert anonymous("index.docker.io/nginx").covers(HUB_NGINX, library=True)
+    assert anonymous("index.docker.io/nginx").allows(HUB_NGINX, library=True)
 
 
 def test_a_credential_never_shows_its_secret() -> None:

@@ -60,7 +60,7 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.parametrize(("text", "host", "port", "direct"), CASES.values(), ids=CASES.keys())
 def test_hosts_that_are_reached_without_a_proxy(text: str, host: str, port: int, direct: bool) -> None:
-    assert parse_no_proxy(text).covers(host, port) is direct
+    assert parse_no_proxy(text).matches(host, port) is direct
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_hosts_that_are_reached_without_a_proxy(text: str, host: str, port: int,
     ],
 )
 def test_either_spelling_of_the_variable_counts_and_capitals_first(environ: dict[str, str], *, direct: bool) -> None:
-    assert no_proxy_of(environ).covers("a.test", 443) is direct
+    assert no_proxy_of(environ).matches("a.test", 443) is direct

@@ -55,7 +55,7 @@ class ScriptedLogin:
             raise self._becomes
         return self._becomes
 
-    async def prove_at_api_root(self, credential: Credential, request: RegistryRequest) -> None:  # noqa: ARG002
+    async def check_at_api_root(self, credential: Credential, request: RegistryRequest) -> None:  # noqa: ARG002
         assert credential == self._shown
         self.asked.append("ping")
         if isinstance(self._becomes, OciError):

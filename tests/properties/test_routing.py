@@ -108,6 +108,6 @@ def test_a_grant_for_one_repository_never_covers_another(asked: str, pulled: str
     )
     route = resolve(pulled, upstream, resolve_host(PLAIN_HOST, TABLE), TABLE)
     library = upstream == "docker.io"
-    covered = Grant((asked,), "gw", 0.0, bound).covers(route, library)
+    covered = Grant((asked,), "gw", 0.0, bound).allows(route, library)
     full = asked if "/" in asked or not library else f"library/{asked}"
     assert covered == (full == route.repository and bound in ("", upstream))

@@ -10,7 +10,7 @@ from hubferry.core.errors import Asked, Code
 from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, get
 from hubferry.ports.upstream import UpstreamFailure
-from hubferry.remote.base import Proof
+from hubferry.remote.base import LoginCheck
 from hubferry.remote.exchanges import Obtained
 from hubferry.remote.target import Question, RequestKind
 from tests.gateway.fakes import HUB, MIRROR, REALM, FakeResponse, basic, challenged, ok, token
@@ -326,25 +326,25 @@ def _again(answer: FakeResponse) -> FakeResponse:
 
 
 # what the upstream answers to /v2/, one after the other, and its token service; whether the credential is proven
-PROVEN: dict[str, tuple[list[FakeResponse], list[FakeResponse], Proof]] = {
-    "it asks nobody": ([FakeResponse(200)], [], Proof(accepted=True)),
-    "a token is made": ([challenged()], [token()], Proof(accepted=True, lifetime_s=300.0)),
-    "a password is taken": ([challenged(BASIC), FakeResponse(200)], [], Proof(accepted=True)),
-    "a password is refused": ([challenged(BASIC), challenged(BASIC)], [], Proof(accepted=False)),
-    "a 401 that asks for nothing": ([FakeResponse(401)], [], Proof(accepted=False)),
+PROVEN: dict[str, tuple[list[FakeResponse], list[FakeResponse], LoginCheck]] = {
+    "it asks nobody": ([FakeResponse(200)], [], LoginCheck(accepted=True)),
+    "a token is made": ([challenged()], [token()], LoginCheck(accepted=True, lifetime_s=300.0)),
+    "a password is taken": ([challenged(BASIC), FakeResponse(200)], [], LoginCheck(accepted=True)),
+    "a password is refused": ([challenged(BASIC), challenged(BASIC)], [], LoginCheck(accepted=False)),
+    "a 401 that asks for nothing": ([FakeResponse(401)], [], LoginCheck(accepted=False)),
 }
 
 
 @pytest.mark.parametrize(("answers", "tokens", "proof"), PROVEN.values(), ids=PROVEN.keys())
 def test_a_login_is_proven_by_what_the_upstream_makes_of_it(
-    answers: list[FakeResponse], tokens: list[FakeResponse], proof: Proof
+    answers: list[FakeResponse], tokens: list[FakeResponse], proof: LoginCheck
 ) -> None:
     remote = Remote()
 
     async def scene() -> None:
         remote.script.on("GET", LOGIN, *map(_again, answers))
         remote.script.on("GET", REALM, *map(_again, tokens))
-        assert await remote.base.prove(remote.target(ALICE)) == proof
+        assert await remote.base.check_login(remote.target(ALICE)) == proof
 
     remote.play(scene)
 
@@ -357,7 +357,7 @@ def test_who_shows_the_credential_elsewhere_only_has_proven_nothing() -> None:
         remote.script.on("GET", "https://login.example/", challenged('Bearer realm="https://login.example/t"'), ok())
         scope = "scope=repository%3Alibrary%2Fnginx%3Apull"
         remote.script.on("GET", f"https://login.example/t?{scope}", token())
-        assert await remote.base.prove(remote.target(ALICE)) == Proof(accepted=False)
+        assert await remote.base.check_login(remote.target(ALICE)) == LoginCheck(accepted=False)
 
     remote.play(scene)
     assert A not in passwords(remote), "it is not the upstream's to know there"
@@ -369,16 +369,16 @@ def test_a_token_that_is_kept_proves_without_asking_while_it_lives_long_enough()
     async def scene() -> None:
         remote.script.on("GET", LOGIN, challenged())
         remote.script.on("GET", REALM, token("T1", expires_in=300))
-        assert (await remote.base.prove(remote.target(ALICE))).lifetime_s == 300.0
+        assert (await remote.base.check_login(remote.target(ALICE))).lifetime_s == 300.0
         assert remote.exchanges.known(HUB) == Challenge(
             "bearer",
             (("realm", REALM), ("service", "registry.docker.io"), ("scope", "repository:library/nginx:pull")),
         )
         remote.clock.pass_s(100)
-        assert await remote.base.prove(remote.target(ALICE)) == Proof(accepted=True, lifetime_s=190.0)
+        assert await remote.base.check_login(remote.target(ALICE)) == LoginCheck(accepted=True, lifetime_s=190.0)
         remote.clock.pass_s(190 - MIN_LIFETIME_S)
         remote.script.on("GET", REALM, token("T2", expires_in=300))
-        assert (await remote.base.prove(remote.target(ALICE))).lifetime_s == 300.0
+        assert (await remote.base.check_login(remote.target(ALICE))).lifetime_s == 300.0
 
     remote.play(scene)
     assert remote.script.urls().count(LOGIN) == 1
@@ -392,7 +392,7 @@ def test_a_login_that_names_no_repository_asks_the_upstream_every_time() -> None
             remote.script.on("GET", LOGIN, challenged())
         remote.script.on("GET", REALM, token())
         for _ in range(2):
-            assert (await remote.base.prove(remote.target(ALICE, ""))).accepted
+            assert (await remote.base.check_login(remote.target(ALICE, ""))).accepted
 
     remote.play(scene)
     assert remote.script.urls().count(LOGIN) == 2
@@ -419,7 +419,7 @@ def test_a_login_that_cannot_be_tried_is_told_apart_from_one_that_is_refused(
         remote.script.on("GET", LOGIN, _again(answer))
         if of_tokens is not None:
             remote.script.on("GET", REALM, _again(of_tokens))
-        error = await refusal(remote.base.prove(remote.target(ALICE)))
+        error = await refusal(remote.base.check_login(remote.target(ALICE)))
         assert error.status == status
         assert words in error.message
 
@@ -432,6 +432,6 @@ def test_an_upstream_that_is_not_reached_proves_nothing() -> None:
     async def scene() -> None:
         remote.script.on("GET", LOGIN, DOWN)
         with pytest.raises(UpstreamFailure):
-            await remote.base.prove(remote.target(ALICE))
+            await remote.base.check_login(remote.target(ALICE))
 
     remote.play(scene)

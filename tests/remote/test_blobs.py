@@ -9,7 +9,7 @@ from hubferry.core.headers import UNENCODED
 from hubferry.core.http import Headers, get
 from hubferry.core.ranges import ByteRange, ContentRange
 from hubferry.ports.fills import Fetched
-from hubferry.remote.blobs import Passing, Proven, RemoteBlob, check_partial
+from hubferry.remote.blobs import BlobInfo, Passing, RemoteBlob, check_partial
 from tests.gateway.fakes import HUB, MIRROR, REALM, FakeResponse, challenged, ok, token
 from tests.remote.fakes import DOWN, NAME, REPOSITORY, Remote, cancelled_at, never, redirected, refusal
 
@@ -57,7 +57,7 @@ def test_a_head_proves_that_a_blob_is_there_and_its_size_as_far_as_that_can_be_r
 
     async def scene() -> None:
         remote.script.on("HEAD", URL, whole(length))
-        assert await blob(remote).prove() == Proven(size_bytes, "upstream")
+        assert await blob(remote).describe() == BlobInfo(size_bytes, "upstream")
 
     remote.play(scene)
     assert remote.sent_headers() == UNENCODED
@@ -69,7 +69,7 @@ def test_an_upstream_without_head_is_asked_by_a_get_that_downloads_nothing() -> 
     async def scene() -> None:
         remote.script.on("HEAD", URL, FakeResponse(405))
         remote.script.on("GET", URL, whole("7"))
-        assert await blob(remote).prove() == Proven(7)
+        assert await blob(remote).describe() == BlobInfo(7)
 
     remote.play(scene)
 
@@ -80,7 +80,7 @@ def test_a_proof_by_a_mirror_is_marked() -> None:
     async def scene() -> None:
         remote.script.on("HEAD", URL, DOWN)
         remote.script.on("HEAD", MIRROR + PATH, whole("7"))
-        assert await blob(remote).prove() == Proven(7, "mirror")
+        assert await blob(remote).describe() == BlobInfo(7, "mirror")
 
     remote.play(scene)
 
@@ -96,7 +96,7 @@ REFUSED: dict[str, tuple[FakeResponse, int, Code, str]] = {
 }
 
 
-@pytest.mark.parametrize("way", ["prove", "prove without head", "fetch", "pass_on", "pass_on without body"])
+@pytest.mark.parametrize("way", ["describe", "describe without head", "fetch", "pass_on", "pass_on without body"])
 @pytest.mark.parametrize(("answer", "status", "code", "words"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_no_blob_is_refused_on_every_way(
     way: str, answer: FakeResponse, status: int, code: Code, words: str
@@ -105,12 +105,12 @@ def test_what_is_no_blob_is_refused_on_every_way(
 
     async def scene() -> None:
         asked = blob(remote)
-        is_head = way in ("prove", "pass_on without body")
-        if way == "prove without head":
+        is_head = way in ("describe", "pass_on without body")
+        if way == "describe without head":
             remote.script.on("HEAD", URL, FakeResponse(405))
         remote.script.on("HEAD" if is_head else "GET", URL, again(answer))
-        if way.startswith("prove"):
-            error = await refusal(asked.prove())
+        if way.startswith("describe"):
+            error = await refusal(asked.describe())
         elif way == "fetch":
             error = await refusal(asked.fetch(0))
         else:
@@ -336,10 +336,10 @@ def test_a_mirror_that_gave_wrong_bytes_is_left_unless_the_descriptor_may_be_wro
         remote.clock.pass_s(60)
         remote.script.on("HEAD", URL, DOWN)
         if is_left:
-            assert (await refusal(asked.prove())).status == 503
+            assert (await refusal(asked.describe())).status == 503
         else:
             remote.script.on("HEAD", MIRROR + PATH, whole("10"))
-            assert (await asked.prove()).answered_by == "mirror"
+            assert (await asked.describe()).answered_by == "mirror"
 
     remote.play(scene)
     assert ("mirror_distrusted" in remote.events()) == is_left
@@ -424,7 +424,7 @@ def test_a_part_that_cannot_be_passed_on_is_refused_and_closed() -> None:
     remote.play(scene)
 
 
-@pytest.mark.parametrize("way", ["prove", "fetch", "fetch from where a redirect led", "pass_on"])
+@pytest.mark.parametrize("way", ["describe", "fetch", "fetch from where a redirect led", "pass_on"])
 def test_who_leaves_while_the_upstream_thinks_leaves_nothing_open(way: str) -> None:
     remote = Remote()
 
@@ -435,9 +435,9 @@ def test_who_leaves_while_the_upstream_thinks_leaves_nothing_open(way: str) -> N
             remote.script.on("GET", URL, redirected(CDN))
             remote.script.on("GET", CDN, whole("10"))
             await fetch(asked, 0)
-        remote.script.on_call("HEAD" if way == "prove" else "GET", CDN if "led" in way else URL, never(begun))
-        if way == "prove":
-            await cancelled_at(asked.prove(), begun)
+        remote.script.on_call("HEAD" if way == "describe" else "GET", CDN if "led" in way else URL, never(begun))
+        if way == "describe":
+            await cancelled_at(asked.describe(), begun)
         elif way == "pass_on":
             await cancelled_at(asked.pass_on(None, wants_body=True), begun)
         else:

@@ -60,7 +60,7 @@ class Grant:
     upstream: str = ""
     credential: Credential | None = None
 
-    def covers(self, route: Route, library: bool) -> bool:
+    def allows(self, route: Route, library: bool) -> bool:
         """Return whether the grant allows pulling from the route's repository.
 
         `library` says whether the route's upstream completes names with `library/`. If so, `nginx` and `library/nginx`

@@ -24,7 +24,7 @@ class _Name:
     with_itself: bool
     port: int | None
 
-    def covers(self, host: str, port: int) -> bool:
+    def matches(self, host: str, port: int) -> bool:
         if self.port not in (None, port):
             return False
         return host.endswith(self.suffix) or (self.with_itself and host == self.suffix[1:])
@@ -35,7 +35,7 @@ class _Network:
     network: Network
     port: int | None
 
-    def covers(self, address: Address, port: int) -> bool:
+    def matches(self, address: Address, port: int) -> bool:
         return self.port in (None, port) and address in self.network
 
 
@@ -47,15 +47,15 @@ class NoProxy:
     names: tuple[_Name, ...] = ()
     networks: tuple[_Network, ...] = ()
 
-    def covers(self, host: str, port: int) -> bool:
+    def matches(self, host: str, port: int) -> bool:
         """Return whether a host is reached directly. `host` is as in a URL, but without the brackets of IPv6."""
         if self.everything:
             return True
         address = _address(host)
         if address is not None:
-            return any(entry.covers(address, port) for entry in self.networks)
+            return any(entry.matches(address, port) for entry in self.networks)
         host = host.lower().rstrip(".")
-        return any(entry.covers(host, port) for entry in self.names)
+        return any(entry.matches(host, port) for entry in self.names)
 
 
 def no_proxy_of(environ: Mapping[str, str]) -> NoProxy:

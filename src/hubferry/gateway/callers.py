@@ -26,7 +26,7 @@ class Callers:
         """
         shown = await self.login.identify(request)
         if isinstance(shown, Credential):
-            await self.login.prove_at_api_root(shown, request)
+            await self.login.check_at_api_root(shown, request)
         if shown is None and not self._is_open:
             raise TokenNeeded("a token is needed: the challenge says where to get one, also anonymously")
 
@@ -36,7 +36,7 @@ class Callers:
         upstream = self._pull.upstreams[route.upstream]
         if isinstance(shown, Credential):
             return await self.login.credential_for(shown, route, request) or upstream.account
-        if isinstance(shown, Grant) and shown.covers(route, bool(upstream.settings.library)):
+        if isinstance(shown, Grant) and shown.allows(route, bool(upstream.settings.library)):
             return shown.credential or upstream.account
         if self._is_open:
             return upstream.account

@@ -39,7 +39,7 @@ class TokenQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class ProvenAt:
+class AcceptedAt:
     """The upstream that took a credential (empty: none could say), and for how long that may be relied on."""
 
     upstream: str
@@ -66,7 +66,7 @@ class Login:
         self._fetcher = fetcher
         self._sealer = sealer
         self._clock = clock
-        self._proven: OrderedDict[Credential, dict[str, None]] = OrderedDict()
+        self._holds_at: OrderedDict[Credential, dict[str, None]] = OrderedDict()
         self._attempts = Attempts(clock)
 
     def read(self, request: RegistryRequest) -> TokenQuestion:
@@ -91,11 +91,11 @@ class Login:
             life_s = lifetime_s(None)
             grant = Grant(names, request.service, now + life_s)
         else:
-            with self._guarded(request.received.peer, asked.credential):
-                proof = await self._prove_if_possible(asked.credential, asked.upstream, request.home, asked.routes)
-            life_s = lifetime_s(proof.lifetime_s)
+            with self._against_guessing(request.received.peer, asked.credential):
+                accepted = await self._find_if_possible(asked.credential, asked.upstream, request.home, asked.routes)
+            life_s = lifetime_s(accepted.lifetime_s)
             grant = Grant(names, request.service, now + life_s)
-            if proof.upstream == asked.upstream:
+            if accepted.upstream == asked.upstream:
                 grant = replace(grant, upstream=asked.upstream, credential=asked.credential)
         token = await self._sealer.seal(grant)
         issued = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -115,55 +115,57 @@ class Login:
 
     async def credential_for(self, credential: Credential, route: Route, request: RegistryRequest) -> Credential | None:
         """What of a client's Basic credentials may be shown to a route's upstream: all or nothing."""
-        if route.upstream in self._proven.get(credential, {}):
+        if route.upstream in self._holds_at.get(credential, {}):
             return credential
-        with self._guarded(request.received.peer, credential):
-            proof = await self._prove_or_none(credential, route, request.home)
-        return credential if proof.upstream == route.upstream else None
+        with self._against_guessing(request.received.peer, credential):
+            accepted = await self._find_or_nowhere(credential, route, request.home)
+        return credential if accepted.upstream == route.upstream else None
 
-    async def _prove_or_none(self, credential: Credential, route: Route, home: str) -> ProvenAt:
-        """As `_prove`; what is not to be proven now is proven nowhere: what is open to everybody may still be had."""
+    async def _find_or_nowhere(self, credential: Credential, route: Route, home: str) -> AcceptedAt:
+        """As `_find_where_it_holds`, but what cannot be checked now holds nowhere: its owner still has what is open."""
         try:
             async with self._fetcher.patience(
                 Target(self._upstreams[route.upstream]), is_covered=True, slow_s=LOGIN_PATIENCE_S
             ):
-                return await self._prove(credential, route.upstream, home, [route])
+                return await self._find_where_it_holds(credential, route.upstream, home, [route])
         except OciError as error:
             if error.status == 401:
                 raise
-            return ProvenAt("", None)
+            return AcceptedAt("", None)
 
-    def _guarded(self, peer: str, credential: Credential) -> AbstractContextManager[None]:
+    def _against_guessing(self, peer: str, credential: Credential) -> AbstractContextManager[None]:
         """Return the guard against guessing (Attempts.trying); none for a credential that was accepted before."""
-        return nullcontext() if credential in self._proven else self._attempts.trying(peer, credential)
+        return nullcontext() if credential in self._holds_at else self._attempts.trying(peer, credential)
 
-    async def _prove_if_possible(
+    async def _find_if_possible(
         self, credential: Credential, upstream: str, home: str, routes: Sequence[Route]
-    ) -> ProvenAt:
-        """As `_prove`; while the upstream fails, whoever names repositories may have what is open to everybody.
+    ) -> AcceptedAt:
+        """As `_find_where_it_holds`, but while the upstream fails a login that names repositories holds nowhere.
 
-        Otherwise a login would keep its owner from what an anonymous client is given from the cache.
+        Refused, it would keep its owner from what an anonymous client is given from the cache.
         """
         try:
             async with self._fetcher.patience(
                 Target(self._upstreams[upstream]), is_covered=bool(routes), slow_s=LOGIN_PATIENCE_S
             ):
-                return await self._prove(credential, upstream, home, routes)
+                return await self._find_where_it_holds(credential, upstream, home, routes)
         except OciError as error:
             if not routes or error.status not in COVERED:
                 raise
-            return ProvenAt("", MIN_LIFETIME_S)
+            return AcceptedAt("", MIN_LIFETIME_S)
 
-    async def _prove(self, credential: Credential, upstream: str, home: str, routes: Sequence[Route]) -> ProvenAt:
+    async def _find_where_it_holds(
+        self, credential: Credential, upstream: str, home: str, routes: Sequence[Route]
+    ) -> AcceptedAt:
         """Where a credential holds: at the upstream that the scope names, or at the host name's own.
 
         Clients send what they were given for this gateway's host name with every image, so a Docker Hub login
         also comes along when the image is from ghcr.io. Once it is known where it holds, only that upstream and the
         host name's own are shown it, and the others are pulled from anonymously. Raises OciError as `check` does.
         """
-        known = self._proven.get(credential)
+        known = self._holds_at.get(credential)
         if known and upstream not in known and upstream != home:
-            return ProvenAt(next(iter(known)), None)
+            return AcceptedAt(next(iter(known)), None)
         try:
             life_s = await self.check(self._upstreams[upstream], credential, routes)
         except OciError as error:
@@ -172,31 +174,31 @@ class Login:
                 raise
             life_s = await self.check(self._upstreams[home], credential, [])
             upstream = home
-        self._proven.setdefault(credential, {})[upstream] = None
-        while len(self._proven) > MAX_REMEMBERED:
-            self._proven.popitem(last=False)
-        return ProvenAt(upstream, life_s)
+        self._holds_at.setdefault(credential, {})[upstream] = None
+        while len(self._holds_at) > MAX_REMEMBERED:
+            self._holds_at.popitem(last=False)
+        return AcceptedAt(upstream, life_s)
 
-    async def prove_at_api_root(self, credential: Credential, request: RegistryRequest) -> None:
-        """Prove a credential that came with `/v2/` where it belongs. Raises OciError as `check`, and 429."""
-        with self._guarded(request.received.peer, credential):
-            await self._prove(credential, request.upstream, request.home, [])
+    async def check_at_api_root(self, credential: Credential, request: RegistryRequest) -> None:
+        """Check a credential that came with `/v2/` where it belongs. Raises OciError as `check`, and 429."""
+        with self._against_guessing(request.received.peer, credential):
+            await self._find_where_it_holds(credential, request.upstream, request.home, [])
 
     async def check(self, upstream: Upstream, credential: Credential, routes: Sequence[Route]) -> float | None:
-        """Prove a credential to its upstream; how long the proof lives, in seconds, None if it does not say.
+        """Show a credential to its upstream. Return for how many seconds that may be relied on, None: it does not say.
 
         Raises OciError 401 when it is refused, 503 when the upstream cannot be reached.
         """
         repository = routes[0].repository if routes else ""
-        proof = await self._fetcher.prove(Target(upstream, repository, credential))
-        if not proof.accepted:
+        checked = await self._fetcher.check_login(Target(upstream, repository, credential))
+        if not checked.accepted:
             raise OciError(
                 401,
                 Code.UNAUTHORIZED,
                 f"{upstream.name} refused the user name or password of {credential.username}: log in again",
                 detail={"upstream": upstream.name},
             )
-        return proof.lifetime_s
+        return checked.lifetime_s
 
     async def identify(self, request: RegistryRequest) -> Grant | Credential | None:
         """The grant or credential that came with a request; None when none did.

@@ -41,7 +41,7 @@ from hubferry.pull.proofs import Proofs
 from hubferry.pull.results import BlobQuery, BlobResult, BlobSource, Outcome
 from hubferry.pull.rights import repository_of
 from hubferry.pull.services import DiskCache
-from hubferry.remote.blobs import Proven, RemoteBlob
+from hubferry.remote.blobs import BlobInfo, RemoteBlob
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.refusals import unusable
 from hubferry.remote.target import AnsweredBy, Target
@@ -93,8 +93,8 @@ class KeptBlobs:
             blob = await self._look_up(ask)
             try:
                 if not ask.query.wants_body and (blob is None or blob.size_bytes is None):
-                    proven = await self._prove(ask)
-                    return BlobResult(proven.size_bytes, ask.outcome)
+                    info = await self._describe(ask)
+                    return BlobResult(info.size_bytes, ask.outcome)
                 if blob is not None:
                     return await self._deliver(ask, blob)
             finally:
@@ -229,8 +229,8 @@ class KeptBlobs:
                     return True
                 if ask.begun is not None:
                     return False
-                proven = await self._prove(ask)
-                if proven.answered_by == "mirror" and not holding.is_proven:
+                info = await self._describe(ask)
+                if info.answered_by == "mirror" and not holding.is_proven:
                     self._join_mirrors_fill(ask)
                     return False
         except OciError as error:
@@ -320,28 +320,28 @@ class KeptBlobs:
             return None
         return BlobResult(size_bytes, ask.outcome, SlicedBody(fetched, start, end), part)
 
-    async def _prove(self, ask: "_Ask") -> Proven:
+    async def _describe(self, ask: "_Ask") -> BlobInfo:
         repository = repository_of(ask.target)
         holding = await self._holding(ask)
 
-        async def prove() -> Proven:
-            proven = await ask.source.prove()
-            size_bytes = proven.size_bytes
+        async def describe() -> BlobInfo:
+            info = await ask.source.describe()
+            size_bytes = info.size_bytes
             # when the bytes are here, the upstream's word makes YES of both
             if (
                 holding in (Holding.NAMED, Holding.UNKNOWN_ORIGIN)
-                and proven.answered_by == "upstream"
+                and info.answered_by == "upstream"
                 and size_bytes is not None
             ):
                 blob = await self._store.open(ask.query.digest, size_bytes)
                 if blob is not None:
                     await self._index.put_blob(repository, ask.query.digest, blob.size_bytes or size_bytes)
                     blob.close()
-            return proven
+            return info
 
         is_held = holding is Holding.YES
-        question = ("prove", ask.query.digest)
-        return await self._proofs.once(ask.target, question, prove, lambda proven: proven.answered_by, is_held=is_held)
+        question = ("describe", ask.query.digest)
+        return await self._proofs.once(ask.target, question, describe, lambda info: info.answered_by, is_held=is_held)
 
     async def _start_or_join(self, ask: "_Ask") -> "_Begun | None":
         """Begin a fill (Fills.start); whoever asks with the same credential meanwhile waits for the same answer."""

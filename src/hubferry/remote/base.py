@@ -20,7 +20,7 @@ from hubferry.remote.tokens import limited_as
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class LoginCheck:
     """Whether an upstream took a credential, and how long that may be relied on (None: it does not say)."""
 
     accepted: bool
@@ -86,7 +86,7 @@ class BaseClient:
 
     async def _is_refused(self, asker: Target) -> bool:
         try:
-            return not (await self.prove(replace(asker, repository=""))).accepted
+            return not (await self.check_login(replace(asker, repository=""))).accepted
         except OciError as error:
             return error.status == 401
 
@@ -102,7 +102,7 @@ class BaseClient:
         await response.body.close()
         return None
 
-    async def prove(self, target: Target) -> Proof:
+    async def check_login(self, target: Target) -> LoginCheck:
         """Show a credential to an upstream, as far as it asks for one.
 
         A token made with it is proof enough: whether it opens a repository shows when that is pulled.
@@ -130,11 +130,11 @@ class BaseClient:
             shown = shown or not step.anonymous
             if token and token.lifetime_s is not None and not step.anonymous:
                 self._exchanges.remember(base, step.challenge)
-                return Proof(accepted=True, lifetime_s=token.lifetime_s)
+                return LoginCheck(accepted=True, lifetime_s=token.lifetime_s)
             step = exchange.authorized(token.authorization if token else None)
         if isinstance(step, Fail):
             raise refused(upstream.name, step.reason)
         if status >= 300 and status != 401:
             raise relay_error(status, headers, Asked(upstream.name, "its login", ""))
         # an upstream that asks nobody takes everybody; one that asked elsewhere has not seen this credential
-        return Proof(accepted=status < 300 and shown == asked)
+        return LoginCheck(accepted=status < 300 and shown == asked)

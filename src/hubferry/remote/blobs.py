@@ -21,8 +21,8 @@ from hubferry.remote.target import AnsweredBy, Question, Target
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
-    """The upstream holds the blob and shows it to this caller; its size as far as it says."""
+class BlobInfo:
+    """What an upstream says of a blob that it holds and shows to this caller: its size (None: it does not say)."""
 
     size_bytes: int | None
     answered_by: AnsweredBy = "upstream"
@@ -54,7 +54,7 @@ class RemoteBlob:
         self._begun: dict[int, str] = {}  # where a fetch began, and at which base
         self.asked = Asked(target.upstream.name, target.repository, digest, Code.BLOB_UNKNOWN)
 
-    async def prove(self) -> Proven:
+    async def describe(self) -> BlobInfo:
         """Ask by HEAD, which downloads nothing; by a GET that is closed at once where there is no HEAD.
 
         Raises OciError.
@@ -65,7 +65,7 @@ class RemoteBlob:
             obtained = await self._ask("GET", head.UNENCODED)
         response = obtained.response
         try:
-            return Proven(self._whole_size(response), obtained.answered_by)
+            return BlobInfo(self._whole_size(response), obtained.answered_by)
         finally:
             await response.body.close()
 

@@ -26,7 +26,7 @@ from hubferry.core.http import Headers, get
 from hubferry.core.reference import is_digest
 from hubferry.ports.shell import Clock, EventLog
 from hubferry.ports.upstream import Cause, UpstreamFailure, UpstreamResponse
-from hubferry.remote.base import BaseClient, Proof
+from hubferry.remote.base import BaseClient, LoginCheck
 from hubferry.remote.exchanges import Exchanges, Obtained
 from hubferry.remote.limits import RateLimits
 from hubferry.remote.refusals import unreachable
@@ -149,10 +149,10 @@ class Fetcher:
         self._log.warning("mirror_distrusted", {"upstream": upstream.name, "mirror": base})
         return True
 
-    async def prove(self, target: Target) -> Proof:
-        """See BaseClient.prove. Raises OciError."""
+    async def check_login(self, target: Target) -> LoginCheck:
+        """See BaseClient.check_login. Raises OciError."""
         try:
-            return await self._base.prove(target)
+            return await self._base.check_login(target)
         except UpstreamFailure as error:
             self._failed(target.upstream.bases[0], error)
             raise unreachable(target.upstream.name, error) from error

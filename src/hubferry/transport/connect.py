@@ -48,7 +48,7 @@ class Connector:
     async def connect(self, place: Destination) -> Wire:
         """Return a new connection that is ready for a request. Raises UpstreamFailure."""
         settings = self._upstreams[place.upstream]
-        proxy = None if self._no_proxy.covers(place.host, place.port) else self._proxies.get(place.upstream)
+        proxy = None if self._no_proxy.matches(place.host, place.port) else self._proxies.get(place.upstream)
         through, hint = "", ""
         if proxy:
             through, hint = " through the proxy", "; check that the proxy runs and that the proxy setting names it"
