@@ -74,7 +74,9 @@ class Docker:
         self._state = state
         self._socket = state / "docker.sock"
         self._client = find_program("docker")
-        options = [f"--registry-mirror={mirror}"] if mirror else []
+        # by default it tries a layer five times, after pauses of 5, 10, 15 and 20 s: the first shows as much
+        options = ["--max-download-attempts=2"]
+        options += [f"--registry-mirror={mirror}"] if mirror else []
         options += [f"--insecure-registry={host}" for host in insecure]
         # A config file of its own: /etc/docker/daemon.json may hold options that clash with these.
         (state / "client").mkdir(parents=True)
