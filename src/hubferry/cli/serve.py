@@ -1,5 +1,6 @@
 """`hubferry serve`: run the gateway."""
 
+import gc
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from hubferry.core.values import ConfigError
 @click.option("--listen", multiple=True, metavar="ADDR", help="HOST:PORT to listen on; replaces server.listen.")
 def serve(config_file: Path | None, listen: tuple[str, ...]) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish running pulls."""
+    gc.disable()  # a fifth of the start would be looking for garbage among modules; server.run turns it on again
     from hubferry.server.run import serve as run  # noqa: PLC0415 - other commands start without the server
 
     overrides = [("server.listen", list(listen))] if listen else []
