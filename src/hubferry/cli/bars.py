@@ -76,7 +76,7 @@ class Bars:
         self._draw()
 
     def grew(self, layer: "Descriptor", at_bytes: int) -> None:
-        """See pull.warm.WarmObserver. What is read from the disk first is no progress, and no rate of the network."""
+        """What is read from the disk first is no progress, and no rate of the network."""
         if at_bytes > self._begun[layer.digest][1]:
             self._progress.update(self._layers[layer.digest], completed=at_bytes)
         if self._is_terminal and self._now() - self._drawn_s >= DRAW_S:

@@ -188,7 +188,7 @@ class FillBody:
         return piece
 
     async def next_region(self) -> Region | None:
-        """See ports.InFile. Gives only what `read` would give now, so never bytes that may turn out to be missing."""
+        """Gives only what `read` would give now, so never bytes that may turn out to be missing."""
         end = await self._wait_readable()
         now_s = time.monotonic()
         if self._recent_piece(end, now_s) is not None:

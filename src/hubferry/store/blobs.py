@@ -151,7 +151,7 @@ class BlobStore:
         return PartialFile(self._layout, upstream, digest, self.reads, self._ledger)
 
     async def rehearse(self, upstream: str, digest: str) -> None:
-        """See ports.BlobStore. A file that nobody else uses is opened, looked at and removed again."""
+        """A file that nobody else uses is opened, looked at and removed again."""
         nobodys = f"{upstream}-{secrets.token_hex(8)}"
 
         def open_and_remove() -> None:

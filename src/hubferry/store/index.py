@@ -50,7 +50,7 @@ class SqliteIndex:
         return await self._ask((repository, tag), lambda db: _tag(db, repository, tag))
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
-        """See ports.Index. Tags whose manifest is not kept are bounded: those confirmed longest ago are forgotten."""
+        """Tags whose manifest is not kept are bounded: those confirmed longest ago are forgotten."""
         self._remember((repository, tag), entry)
         self._remember((repository, entry.manifest.digest, "tagged"), True)
         place, manifest = (repository.upstream, repository.name), entry.manifest
@@ -118,7 +118,7 @@ class SqliteIndex:
         await self._write(lambda db: db.execute(sql, row))
 
     async def put_list(self, repository: Repository, name: str, subject: str, entry: ListEntry) -> None:
-        """See ports.BlobIndex. Beyond MAX_LISTS of a subject the one that was confirmed longest ago is forgotten."""
+        """Beyond MAX_LISTS of a subject the one that was confirmed longest ago is forgotten."""
         self._remember((repository, name, "list"), entry)
         await self._write(lambda db: _put_list(db, repository, name, subject, entry))
 

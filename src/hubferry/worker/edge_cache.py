@@ -188,7 +188,7 @@ class EdgeIndex:
         await self._write(_key("manifest", repository, manifest.digest), _said(manifest), CONTENT_S)
 
     async def right(self, repository: Repository, about: str, who: str) -> float | None:
-        """See ports.Index. A right that was proven more than RIGHT_S ago has to be proven again."""
+        """A right that was proven more than RIGHT_S ago has to be proven again."""
         proven_at = self._rights.get((repository, about, who))
         return proven_at if proven_at is not None and time.time() - proven_at < RIGHT_S else None
 
@@ -201,21 +201,21 @@ class EdgeIndex:
         *,
         even_if_nothing_kept: bool = False,  # noqa: ARG002
     ) -> None:
-        """See ports.Index. Rights are in memory; a withdrawal is not remembered, so that any later proof counts."""
+        """Rights are in memory; a withdrawal is not remembered, so that any later proof counts."""
         self._rights[repository, about, who] = proven_at
         self._rights.move_to_end((repository, about, who))
         if len(self._rights) > MAX_REMEMBERED:
             self._rights.popitem(last=False)
 
     async def withdraw_right(self, repository: Repository, about: str, who: str) -> bool:
-        """See ports.Index. The right is withdrawn in this isolate only."""
+        """The right is withdrawn in this isolate only."""
         return self._rights.pop((repository, about, who), None) is not None
 
     async def forget_right(self, repository: Repository, about: str, who: str, *, only_empty: bool = False) -> None:  # noqa: ARG002
         self._rights.pop((repository, about, who), None)
 
     def withdrawals(self) -> int:
-        """See ports.Index. Always 0, because withdrawals in other isolates do not become known here."""
+        """Always 0, because withdrawals in other isolates do not become known here."""
         return 0
 
     async def _read(self, key: str) -> dict[str, Any] | None:
@@ -234,16 +234,16 @@ class EdgeStore:
         self._cache = cache
 
     async def read(self, digest: str, limit_bytes: int = MAX_BYTES) -> bytes | None:
-        """See ports.ContentStore. The entry is read whole before its size is checked: entries were bounded when put."""
+        """The entry is read whole before its size is checked: entries were bounded when put."""
         content = await self._cache.read(f"/content/{digest}")
         return None if content is None or len(content) > limit_bytes else content
 
     async def write(self, digest: str, content: bytes) -> None:
-        """See ports.ContentStore. Never raises: content that cannot be kept is not kept."""
+        """Never raises: content that cannot be kept is not kept."""
         await self._cache.put(f"/content/{digest}", content, CONTENT_S, len(content))
 
     def touch(self, digest: str) -> None:
-        """See ports.ContentStore. Nothing to do: the data centre itself knows what was used last."""
+        """Nothing to do: the data centre itself knows what was used last."""
 
 
 class EdgeBlobs:

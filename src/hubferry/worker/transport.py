@@ -56,7 +56,7 @@ class StreamBody:
         return self._response.clone()
 
     async def close(self) -> None:
-        """See ports.Body. The rest of the body is cancelled, so that its connection is free again."""
+        """The rest of the body is cancelled, so that its connection is free again."""
         response, self._response = self._response, None
         if response is not None and response.body and not response.bodyUsed:
             with contextlib.suppress(JsException):  # the transfer had failed already, and nobody needs it any longer
