@@ -105,7 +105,7 @@ class Watchers:
 
 
 class FillVisit:
-    """A reader's view of a blob that is being filled (ports.FillingBlob).
+    """A reader's view of a blob that is being filled (ports.fills.FillingBlob).
 
     It is to be closed. Its bodies stay open on their own.
     """
@@ -150,7 +150,7 @@ class FillVisit:
 
 
 class FillBody:
-    """A part of a blob that is being filled, as a body that server/bodies.py reads (ports.InFile)."""
+    """A part of a blob that is being filled, as a body that server/bodies.py reads (ports.content.InFile)."""
 
     def __init__(
         self, file: SharedFile, progress: FillProgress, watchers: Watchers, start: int, end: int | None

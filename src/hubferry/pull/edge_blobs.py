@@ -2,7 +2,7 @@
 
 The shell keeps whole blobs by upstream, repository and digest, once they were verified. A caller gets one when the
 upstream confirmed the caller's right to the repository within the last minutes (rights.py), or confirms it now with
-a HEAD. Ranges and heads always come from the upstream. Not here: where and how blobs are kept (ports.BlobCache).
+a HEAD. Ranges and heads always come from the upstream. Not here: where blobs are kept (ports.content.BlobCache).
 """
 
 from dataclasses import replace

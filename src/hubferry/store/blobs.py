@@ -251,7 +251,7 @@ class StoredBlob:
 
 
 class StoredBody:
-    """A part of a finished blob, as a body that server/bodies.py reads (ports.InFile)."""
+    """A part of a finished blob, as a body that server/bodies.py reads (ports.content.InFile)."""
 
     def __init__(self, shared: _OpenFile, start: int, end: int) -> None:
         self._shared: _OpenFile | None = shared
