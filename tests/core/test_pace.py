@@ -65,6 +65,9 @@ def test_so_many_clients_hold_a_large_piece_and_no_more() -> None:
     first.close()
     assert second.next_bytes(now_s) == LARGE_BYTES
     assert Pace(large).next_bytes(now_s) == SMALL_BYTES
+    assert [second.takes_large(now_s), first.takes_large(now_s)] == [True, False]
+    assert second.next_region_bytes(now_s) == REGION_BYTES
+    assert first.takes_large(now_s), "a part of a file holds no memory"
     second.close()
     assert large.take()
     assert not large.take()

@@ -24,10 +24,13 @@ class Stage:
         self.clock = FakeClock()
         self.attempts = Attempts(self.clock)
 
-    def try_one(self, credential: Credential, peer: str = HERE, error: BaseException | None = None) -> None:
-        with self.attempts.trying(peer, credential):
+    def try_one(
+        self, credential: Credential, peer: str = HERE, error: BaseException | None = None, *, is_checked: bool = True
+    ) -> None:
+        with self.attempts.trying(peer, credential) as attempt:
             if error is not None:
                 raise error
+            attempt.was_accepted = is_checked
 
     def fail(self, times: int, *, peer: str = HERE, name: str = "alice", status: int = 401) -> None:
         """So many different passwords are refused, one after the other, as soon as each may be tried."""
@@ -156,6 +159,15 @@ def test_a_right_password_clears_its_account_and_not_the_address() -> None:
     assert stage.wait_s(ALICE, ELSEWHERE) == 0, "of the account one is wrong since then"
     stage.fail(1, name="bob")
     assert stage.wait_s(Credential("carol", "x")) == MAX_S, "from this address many are"
+
+
+def test_a_password_that_nobody_checked_clears_nothing() -> None:
+    stage = Stage()
+    stage.fail(FREE + 10)
+    stage.clock.pass_s(MAX_S)
+    stage.try_one(ALICE, is_checked=False)
+    stage.fail(1, peer=ELSEWHERE)
+    assert stage.wait_s(ALICE, ELSEWHERE) == MAX_S
 
 
 def test_who_has_to_wait_is_not_counted_for_that() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from hubferry.core.access import Credential, Grant
+from hubferry.core.guesses import FREE
 from hubferry.core.http import Request, get
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.gateway.fakes import (
@@ -439,6 +440,73 @@ def test_basic_credentials_on_a_pull_do_not_go_to_an_upstream_they_were_not_chec
     with contextlib.suppress(AssertionError):  # one of the two token scripts is left over
         play(stage, scene())
     assert stage.upstream.authorizations("https://ghcr.io/token") in ([], [None])
+
+
+# --- guesses ---------------------------------------------------------------------------------------------
+
+
+def test_what_an_upstream_takes_unasked_is_a_guess_at_another_one() -> None:
+    stage = Stage(LOGIN)
+    statuses = []
+
+    async def scene() -> None:
+        stage.upstream.on("GET", f"{GHCR}/v2/", *(ok(b"{}") for _ in range(FREE + 3)))
+        stage.upstream.on("GET", f"{HUB}/v2/", *(FakeResponse(401) for _ in range(FREE)))
+        for number in range(FREE + 3):
+            shown = ("authorization", basic("alice", f"guess{number}"))
+            for scope in ("ghcr.io/o/app", "nginx"):
+                heard = await stage.ask("/token", shown, query=f"scope=repository:{scope}:pull")
+                statuses.append(heard.status)
+
+    with contextlib.suppress(AssertionError):  # whether the open one is asked while guesses have to wait
+        play(stage, scene())
+    assert statuses[1::2] == [401] * FREE + [429] * 3
+    assert len(stage.upstream.authorizations(f"{HUB}/v2/")) == FREE
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_wrong_password_on_a_pull_is_counted_however_it_is_refused(status: int) -> None:
+    stage = Stage(HOSTS)
+
+    async def scene() -> None:
+        stage.upstream.on("GET", f"{GHCR}/v2/", *(FakeResponse(status) for _ in range(FREE)))
+        stage.upstream.on("GET", f"{GHCR}{blob('o/app')}", *(FakeResponse(404) for _ in range(FREE)))
+        for number in range(FREE + 1):
+            shown = ("authorization", basic("alice", f"guess{number}"))
+            heard = await stage.ask(blob("o/app"), shown, host="ghcr.example")
+            assert heard.status == (404 if number < FREE else 429)
+
+    play(stage, scene())
+
+
+def test_a_login_that_nobody_checked_clears_no_guesses() -> None:
+    """An upstream that is down says nothing of a password."""
+    stage = Stage(LOGIN)
+
+    async def scene() -> None:
+        answers = [FakeResponse(401)] * (FREE - 1) + [FakeResponse(503)] + [FakeResponse(401)]
+        stage.upstream.on("GET", f"{HUB}/v2/", *(FakeResponse(one.status) for one in answers))
+        heard = []
+        for number in range(FREE + 2):
+            shown = ("authorization", basic("alice", f"guess{number}"))
+            heard.append((await stage.ask("/token", shown, query="scope=repository:nginx:pull")).status)
+        assert heard == [401] * (FREE - 1) + [200, 401, 429]
+
+    play(stage, scene())
+
+
+def test_a_login_that_came_with_an_open_upstream_first_is_shown_where_it_belongs() -> None:
+    stage = Stage({**LOGIN, "upstreams": {"quay.io": {}}})
+
+    async def scene() -> None:
+        stage.upstream.on("GET", f"{GHCR}/v2/", ok(b"{}"))
+        stage.upstream.on("GET", "https://quay.io/v2/", challenged('Basic realm="quay"'), ok(b"{}"))
+        for scope in ("ghcr.io/o/app", "quay.io/o/app"):
+            heard = await stage.ask("/token", ("authorization", ALICE), query=f"scope=repository:{scope}:pull")
+            assert heard.status == 200
+
+    play(stage, scene())
+    assert stage.sealer.grants["sealed-1"].upstream == "quay.io"
 
 
 # --- tokens that come back -------------------------------------------------------------------------------

@@ -327,11 +327,11 @@ def _again(answer: FakeResponse) -> FakeResponse:
 
 # what the upstream answers to /v2/, one after the other, and its token service; whether the credential is proven
 PROVEN: dict[str, tuple[list[FakeResponse], list[FakeResponse], LoginCheck]] = {
-    "it asks nobody": ([FakeResponse(200)], [], LoginCheck(accepted=True)),
+    "it asks nobody": ([FakeResponse(200)], [], LoginCheck(accepted=True, was_asked=False)),
     "a token is made": ([challenged()], [token()], LoginCheck(accepted=True, lifetime_s=300.0)),
     "a password is taken": ([challenged(BASIC), FakeResponse(200)], [], LoginCheck(accepted=True)),
     "a password is refused": ([challenged(BASIC), challenged(BASIC)], [], LoginCheck(accepted=False)),
-    "a 401 that asks for nothing": ([FakeResponse(401)], [], LoginCheck(accepted=False)),
+    "a 401 that asks for nothing": ([FakeResponse(401)], [], LoginCheck(accepted=False, was_asked=False)),
 }
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from hubferry.ports.index import ManifestInfo, Repository, TagEntry
 from hubferry.store.index import SqliteIndex
+from hubferry.store.layout import Layout
+from hubferry.store.ledger import CacheLimits, Ledger
 from tests.gateway.fakes import FakeLog
 from tests.support.waiting import until
 
@@ -30,6 +32,20 @@ def test_a_read_that_was_overtaken_by_a_write_does_not_undo_it(tmp_path: Path) -
         await asyncio.gather(reading, writing)
         assert await index.blob(REPOSITORY, DIGEST) == 5
         await index.close()
+
+    asyncio.run(scene())
+
+
+def test_a_blob_that_was_evicted_and_is_kept_again_is_known_again(tmp_path: Path) -> None:
+    async def scene() -> None:
+        index = SqliteIndex(tmp_path, FakeLog())
+        await index.put_blob(REPOSITORY, DIGEST, 5)
+        Ledger(Layout(tmp_path), index.transact, CacheLimits(2**20, 0)).forget([DIGEST])
+        await index.put_blob(REPOSITORY, DIGEST, 5)
+        await index.close()
+        again = SqliteIndex(tmp_path, FakeLog())  # which remembers nothing
+        assert await again.blob(REPOSITORY, DIGEST) == 5
+        await again.close()
 
     asyncio.run(scene())
 

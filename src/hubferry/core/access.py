@@ -24,6 +24,11 @@ class Credential:
     username: str
     secret: str
 
+    @property
+    def size_bytes(self) -> int:
+        """Return how much memory its texts take, which clients decide: a token may have some kilobytes."""
+        return len(self.username) + len(self.secret)
+
     def __repr__(self) -> str:
         return f"Credential({self.username!r}, ***)"
 

@@ -24,6 +24,11 @@ class LargePieces:
     def __init__(self, most: int = LARGE_AT_ONCE) -> None:
         self._left = most
 
+    @property
+    def is_free(self) -> bool:
+        """Return whether `take` would return true."""
+        return self._left > 0
+
     def take(self) -> bool:
         """Take one of the large pieces. Return whether one was free."""
         if not self._left:
@@ -67,6 +72,7 @@ class Pace:
         memory, at a tenth of the throughput. And a slow client takes so long that pages that are in memory now may
         have been dropped before it takes them.
         """
+        self.close()  # the client has taken the last piece, or it would not ask for more
         return REGION_BYTES if self._asks(now_s) else SMALL_BYTES
 
     def sent_region(self, size_bytes: int) -> None:
@@ -74,8 +80,9 @@ class Pace:
         self._given_bytes += size_bytes
 
     def takes_large(self, now_s: float) -> bool:
-        """Return whether the client, asking for more at `now_s`, has proven quick enough for a large piece."""
-        return self._is_quick(now_s) and self._given_bytes >= PROVEN_BYTES
+        """Return whether `next_bytes` would let the client, asking for more at `now_s`, have a large piece."""
+        is_free = self._large is None or self._holds_large or self._large.is_free
+        return is_free and self._is_proven(now_s)
 
     def next_bytes(self, now_s: float) -> int:
         """Return how many bytes to read for the client, which asks for more at `now_s`, and count them as given."""
@@ -91,11 +98,14 @@ class Pace:
 
         A client that asks late has to prove itself again, with half as many bytes as at first.
         """
-        is_large = self.takes_large(now_s)
+        is_large = self._is_proven(now_s)
         if not self._is_quick(now_s):
             self._given_bytes = min(self._given_bytes, PROVEN_BYTES // 2)
         self._asked_at_s = now_s
         return is_large
+
+    def _is_proven(self, now_s: float) -> bool:
+        return self._is_quick(now_s) and self._given_bytes >= PROVEN_BYTES
 
     def _is_quick(self, now_s: float) -> bool:
         return self._asked_at_s is not None and now_s - self._asked_at_s < QUICK_S

@@ -60,7 +60,7 @@ class Fill:
         self._order = order
         self._services = services
         self._is_leading = False
-        self._watchers = Watchers(self.progress)
+        self._watchers = Watchers(self.progress, services.large)
         self._file = OpenedFile(order.upstream, order.digest, services.partials, services.pool)
         self._leader = Leader(replace(order, client=client), services, self._file, self.progress, self._report)
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()

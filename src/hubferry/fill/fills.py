@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hubferry.core.client import address_group
 from hubferry.core.errors import OciError
+from hubferry.core.pace import LargePieces
 from hubferry.fill.fill import Fill
 from hubferry.fill.lead import AlreadyKept
 from hubferry.fill.parallel.links import Links
@@ -66,6 +67,7 @@ class Fills:
             effort or Effort(),
             Links(),
             Writers(self._writers, self._hashing, Turns(TURNS, ALL_QUEUED_BYTES)),
+            LargePieces(),
         )
         self._running: dict[tuple[str, str], tuple[Fill, asyncio.Task[None]]] = {}
         self._store_failed: tuple[float, StoreFailure] | None = None

@@ -9,7 +9,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from hubferry.core.pace import Pace
+from hubferry.core.pace import LargePieces, Pace
 from hubferry.fill.parts import Partial
 from hubferry.fill.progress import FillProgress
 from hubferry.ports.content import NotKept, Region, StoreFailure
@@ -59,12 +59,16 @@ class SharedFile:
 
 
 class Watchers:
-    """Who wants a fill: how many visits and bodies are open, and what was fetched since there were none."""
+    """Who wants a fill: how many visits and bodies are open, and what was fetched since there were none.
 
-    def __init__(self, progress: FillProgress) -> None:
+    `large` limits how many readers of all fills hold a large piece in memory.
+    """
+
+    def __init__(self, progress: FillProgress, large: LargePieces) -> None:
+        self.large = large
         self._progress = progress
         self._count = 0
-        self._left_at = 0
+        self._bytes_when_left = 0
         self._left_at_s = time.monotonic()
 
     def come(self) -> None:
@@ -74,7 +78,7 @@ class Watchers:
     def leave(self) -> None:
         """Count one visit or body less, and note when that was and how much had been fetched."""
         self._count -= 1
-        self._left_at = self._progress.fetched_bytes
+        self._bytes_when_left = self._progress.fetched_bytes
         self._left_at_s = time.monotonic()
 
     def count_from(self, offset: int) -> None:
@@ -82,7 +86,7 @@ class Watchers:
 
         The bytes before it were not fetched by this fill, and no reader has left yet.
         """
-        self._left_at = max(self._left_at, offset)
+        self._bytes_when_left = max(self._bytes_when_left, offset)
         self._left_at_s = time.monotonic()
 
     @property
@@ -90,7 +94,7 @@ class Watchers:
         """How many bytes were fetched for nobody; 0 while there is a reader, or while one may still be on its way."""
         if self._count or time.monotonic() - self._left_at_s < GRACE_S:
             return 0
-        return self._progress.fetched_bytes - self._left_at
+        return self._progress.fetched_bytes - self._bytes_when_left
 
     @property
     def idle_s(self) -> float:
@@ -160,7 +164,7 @@ class FillBody:
         self._watchers = watchers
         self._at = start
         self._end = end
-        self._pace = Pace()
+        self._pace = Pace(watchers.large)
         file.take()
         watchers.come()
 
@@ -204,13 +208,14 @@ class FillBody:
 
     async def close(self) -> None:
         """End the body: it no longer counts as a reader, and no longer holds the file. May be called again."""
+        self._pace.close()
         file, self._file = self._file, None
         if file is not None:
             self._watchers.leave()
             file.give_back()
 
     def _recent_piece(self, end: int, now_s: float) -> bytes | None:
-        """Return the next piece when it is in memory, ends by `end`, and would not be held for long by the client."""
+        """Return the next piece when it is in memory, ends by `end`, and this client may hold a large one now."""
         if not self._pace.takes_large(now_s):
             return None
         piece = self._progress.recent_piece(self._at)

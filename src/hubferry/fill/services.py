@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from hubferry.core.pace import LargePieces
 from hubferry.fill.parallel.links import Links
 from hubferry.fill.parts import Effort, Partials
 from hubferry.fill.slots import Turns
@@ -27,7 +28,7 @@ class FillServices:
     """What the fills of one process share.
 
     `pool` is for work that waits for the disk. A fill stops after it has fetched `unwatched_bytes` for nobody. `links`
-    is what was learnt about connections to each upstream.
+    is what was learnt about connections to each upstream. `large` limits how many readers hold a large piece.
     """
 
     partials: Partials
@@ -38,3 +39,4 @@ class FillServices:
     effort: Effort
     links: Links
     writers: Writers
+    large: LargePieces

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from hubferry.core.access import Credential
 from hubferry.core.bounded import BoundedMap
@@ -17,7 +18,27 @@ from hubferry.core.errors import Code, OciError
 from hubferry.core.guesses import Failures, decide_wait_s
 from hubferry.ports.shell import Clock
 
-REFUSED = (400, 401, 403)  # what upstreams say to a wrong password: ghcr.io 403, most 401
+REFUSED = frozenset({400, 401, 403})  # what upstreams say to a wrong password: ghcr.io 403, most 401
+
+
+class TooManyAttempts(OciError):
+    """A 429 of the gateway's own: another password may be tried later."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(
+            429,
+            Code.TOOMANYREQUESTS,
+            f"too many wrong passwords came from this address or for this account: the next one may be tried in "
+            f"{wait_s} s",
+            headers=(("retry-after", str(wait_s)),),
+        )
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A password that is being tried. Whoever tries it notes here when an upstream checked it and took it."""
+
+    was_accepted: bool = False
 
 
 class Attempts:
@@ -29,10 +50,10 @@ class Attempts:
         self._trying: dict[Hashable, Counter[Credential]] = {}
 
     @contextmanager
-    def trying(self, peer: str, credential: Credential) -> Iterator[None]:
-        """Around the question to the upstream whether a credential holds, whose OciError says that it does not.
+    def trying(self, peer: str, credential: Credential) -> Iterator[Attempt]:
+        """Around the question to an upstream whether it takes a credential, whose OciError says that it does not.
 
-        Raises OciError 429 when there were too many wrong ones: then it is not to be asked.
+        Raises TooManyAttempts: then it is not to be asked.
         """
         place = ("address", address_group(peer))
         account = ("account", hash(credential.username))  # of any length
@@ -40,11 +61,12 @@ class Attempts:
         if place in self._trying or self._failed(place):
             wait_s = max(wait_s, self._wait_s(account, credential))
         if wait_s > 0:
-            raise _too_many(math.ceil(wait_s))
+            raise TooManyAttempts(math.ceil(wait_s))
         for key in (place, account):
             self._trying.setdefault(key, Counter())[credential] += 1
+        attempt = Attempt()
         try:
-            yield
+            yield attempt
         except OciError as error:
             if error.status in REFUSED:
                 now = self._clock.monotonic()
@@ -52,7 +74,8 @@ class Attempts:
                     self._failures.put(key, (self._failures.get(key) or Failures()).after(now))
             raise
         else:
-            self._failures.drop(account)
+            if attempt.was_accepted:
+                self._failures.drop(account)
         finally:
             for key in (place, account):
                 self._end(key, credential)
@@ -71,12 +94,3 @@ class Attempts:
             del trying[credential]
         if not trying:
             del self._trying[key]
-
-
-def _too_many(wait_s: int) -> OciError:
-    return OciError(
-        429,
-        Code.TOOMANYREQUESTS,
-        f"too many wrong passwords came from this address or for this account: the next one may be tried in {wait_s} s",
-        headers=(("retry-after", str(wait_s)),),
-    )

@@ -7,26 +7,29 @@ that `?ns=` names, else the host name's, else the default.
 """
 
 import json
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from hubferry.core.access import MIN_LIFETIME_S, Credential, Grant, lifetime_s
+from hubferry.core.bounded import BoundedMap
 from hubferry.core.challenge import format_challenge
 from hubferry.core.errors import Code, OciError
 from hubferry.core.freshness import COVERED
 from hubferry.core.routing import Route, RoutingTable, resolve
 from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
-from hubferry.gateway.attempts import Attempts
+from hubferry.gateway.attempts import REFUSED, Attempt, Attempts, TooManyAttempts
 from hubferry.gateway.request import RegistryRequest
 from hubferry.ports.shell import Clock, Sealer
+from hubferry.remote.base import LoginCheck
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.target import Target, Upstream
 
 LOGIN_PATIENCE_S = 3.0  # a challenge and a token, over a slow line
-MAX_REMEMBERED = 10_000
+ALL_BUT_401 = frozenset(range(400, 600)) - {401}
+MOST_BYTES = 8 * 2**20  # of remembered credentials: one may have 12 KB
+ENTRY_BYTES = 300  # of one beside its name and secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Login:
         self._fetcher = fetcher
         self._sealer = sealer
         self._clock = clock
-        self._holds_at: OrderedDict[Credential, dict[str, None]] = OrderedDict()
+        # the upstreams that checked a credential and took it
+        self._accepted_at: BoundedMap[tuple[str, ...]] = BoundedMap(most_bytes=MOST_BYTES)
         self._attempts = Attempts(clock)
 
     def read(self, request: RegistryRequest) -> TokenQuestion:
@@ -91,8 +95,8 @@ class Login:
             life_s = lifetime_s(None)
             grant = Grant(names, request.service, now + life_s)
         else:
-            with self._against_guessing(request.received.peer, asked.credential):
-                accepted = await self._find_if_possible(asked.credential, asked.upstream, request.home, asked.routes)
+            passing = COVERED if asked.routes else frozenset()
+            accepted = await self._find_or_none(asked.credential, asked.upstream, request, asked.routes, passing)
             life_s = lifetime_s(accepted.lifetime_s)
             grant = Grant(names, request.service, now + life_s)
             if accepted.upstream == asked.upstream:
@@ -114,91 +118,97 @@ class Login:
         return routes
 
     async def credential_for(self, credential: Credential, route: Route, request: RegistryRequest) -> Credential | None:
-        """What of a client's Basic credentials may be shown to a route's upstream: all or nothing."""
-        if route.upstream in self._holds_at.get(credential, {}):
+        """What of a client's Basic credentials may be shown to a route's upstream: all or nothing.
+
+        Raises OciError 401 when it is refused there, TooManyAttempts.
+        """
+        if route.upstream in (self._accepted_at.get(credential) or ()):
             return credential
-        with self._against_guessing(request.received.peer, credential):
-            accepted = await self._find_or_nowhere(credential, route, request.home)
+        accepted = await self._find_or_none(credential, route.upstream, request, [route], ALL_BUT_401)
         return credential if accepted.upstream == route.upstream else None
 
-    async def _find_or_nowhere(self, credential: Credential, route: Route, home: str) -> AcceptedAt:
-        """As `_find_where_it_holds`, but what cannot be checked now holds nowhere: its owner still has what is open."""
-        try:
-            async with self._fetcher.patience(
-                Target(self._upstreams[route.upstream]), is_covered=True, slow_s=LOGIN_PATIENCE_S
-            ):
-                return await self._find_where_it_holds(credential, route.upstream, home, [route])
-        except OciError as error:
-            if error.status == 401:
-                raise
-            return AcceptedAt("", None)
+    async def check_at_api_root(self, credential: Credential, request: RegistryRequest) -> None:
+        """Check a credential that came with `/v2/` where it belongs. Raises OciError as `_check`, TooManyAttempts."""
+        await self._find_where_accepted(credential, request.upstream, request, [], is_covered=False)
 
-    def _against_guessing(self, peer: str, credential: Credential) -> AbstractContextManager[None]:
-        """Return the guard against guessing (Attempts.trying); none for a credential that was accepted before."""
-        return nullcontext() if credential in self._holds_at else self._attempts.trying(peer, credential)
-
-    async def _find_if_possible(
-        self, credential: Credential, upstream: str, home: str, routes: Sequence[Route]
+    async def _find_or_none(
+        self,
+        credential: Credential,
+        upstream: str,
+        request: RegistryRequest,
+        routes: Sequence[Route],
+        passing: frozenset[int],
     ) -> AcceptedAt:
-        """As `_find_where_it_holds`, but while the upstream fails a login that names repositories holds nowhere.
+        """As `_find_where_accepted`, but after an error of a `passing` status it is accepted nowhere.
 
-        Refused, it would keep its owner from what an anonymous client is given from the cache.
+        Refused, it would keep its owner from what an anonymous client is given, also from the cache. Raises OciError
+        for every other status, TooManyAttempts.
         """
         try:
-            async with self._fetcher.patience(
-                Target(self._upstreams[upstream]), is_covered=bool(routes), slow_s=LOGIN_PATIENCE_S
-            ):
-                return await self._find_where_it_holds(credential, upstream, home, routes)
+            return await self._find_where_accepted(credential, upstream, request, routes, is_covered=bool(passing))
         except OciError as error:
-            if not routes or error.status not in COVERED:
+            if isinstance(error, TooManyAttempts) or error.status not in passing:
                 raise
             return AcceptedAt("", MIN_LIFETIME_S)
 
-    async def _find_where_it_holds(
-        self, credential: Credential, upstream: str, home: str, routes: Sequence[Route]
+    async def _find_where_accepted(
+        self,
+        credential: Credential,
+        upstream: str,
+        request: RegistryRequest,
+        routes: Sequence[Route],
+        *,
+        is_covered: bool,
     ) -> AcceptedAt:
-        """Where a credential holds: at the upstream that the scope names, or at the host name's own.
+        """Where a credential is accepted: at the upstream that the scope names, or at the host name's own.
 
         Clients send what they were given for this gateway's host name with every image, so a Docker Hub login
-        also comes along when the image is from ghcr.io. Once it is known where it holds, only that upstream and the
-        host name's own are shown it, and the others are pulled from anonymously. Raises OciError as `check` does.
+        also comes along when the image is from ghcr.io. Once it is known where it is accepted, only that upstream and
+        the host name's own are shown it, and the others are pulled from anonymously. With `is_covered` nobody waits
+        long for an upstream. Raises OciError as `_check`, TooManyAttempts.
         """
-        known = self._holds_at.get(credential)
+        known, home = self._accepted_at.get(credential) or (), request.home
         if known and upstream not in known and upstream != home:
-            return AcceptedAt(next(iter(known)), None)
-        try:
-            life_s = await self.check(self._upstreams[upstream], credential, routes)
-        except OciError as error:
-            # ghcr.io answers 403 to a credential that is not its own
-            if error.status not in (400, 401, 403) or upstream == home:
-                raise
-            life_s = await self.check(self._upstreams[home], credential, [])
-            upstream = home
-        self._holds_at.setdefault(credential, {})[upstream] = None
-        while len(self._holds_at) > MAX_REMEMBERED:
-            self._holds_at.popitem(last=False)
-        return AcceptedAt(upstream, life_s)
+            return AcceptedAt(known[0], None)
+        with self._against_guessing(request.received.peer, credential, upstream) as attempt:
+            try:
+                checked = await self._check(upstream, credential, routes, is_covered=is_covered)
+            except OciError as error:
+                if error.status not in REFUSED or upstream == home:
+                    raise
+                checked = await self._check(home, credential, [], is_covered=is_covered)
+                upstream = home
+            attempt.was_accepted = checked.was_asked
+        if checked.was_asked and upstream not in known:
+            self._accepted_at.put(credential, (*known, upstream), credential.size_bytes + ENTRY_BYTES)
+        return AcceptedAt(upstream, checked.lifetime_s)
 
-    async def check_at_api_root(self, credential: Credential, request: RegistryRequest) -> None:
-        """Check a credential that came with `/v2/` where it belongs. Raises OciError as `check`, and 429."""
-        with self._against_guessing(request.received.peer, credential):
-            await self._find_where_it_holds(credential, request.upstream, request.home, [])
+    def _against_guessing(self, peer: str, credential: Credential, upstream: str) -> AbstractContextManager[Attempt]:
+        """Return the guard against guessing (Attempts.trying); none where the credential was accepted before."""
+        if upstream in (self._accepted_at.get(credential) or ()):
+            return nullcontext(Attempt())
+        return self._attempts.trying(peer, credential)
 
-    async def check(self, upstream: Upstream, credential: Credential, routes: Sequence[Route]) -> float | None:
-        """Show a credential to its upstream. Return for how many seconds that may be relied on, None: it does not say.
+    async def _check(
+        self, name: str, credential: Credential, routes: Sequence[Route], *, is_covered: bool
+    ) -> LoginCheck:
+        """Show a credential to an upstream, which takes it.
 
-        Raises OciError 401 when it is refused, 503 when the upstream cannot be reached.
+        Raises OciError: 401 when it is refused, 503 when the upstream cannot be reached, what its status means
+        otherwise.
         """
+        upstream = self._upstreams[name]
         repository = routes[0].repository if routes else ""
-        checked = await self._fetcher.check_login(Target(upstream, repository, credential))
+        async with self._fetcher.patience(Target(upstream), is_covered=is_covered, slow_s=LOGIN_PATIENCE_S):
+            checked = await self._fetcher.check_login(Target(upstream, repository, credential))
         if not checked.accepted:
             raise OciError(
                 401,
                 Code.UNAUTHORIZED,
-                f"{upstream.name} refused the user name or password of {credential.username}: log in again",
-                detail={"upstream": upstream.name},
+                f"{name} refused the user name or password of {credential.username}: log in again",
+                detail={"upstream": name},
             )
-        return checked.lifetime_s
+        return checked
 
     async def identify(self, request: RegistryRequest) -> Grant | Credential | None:
         """The grant or credential that came with a request; None when none did.

@@ -10,21 +10,29 @@ from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import OciError
 from hubferry.core.freshness import NEGATIVE_TTL_S
 from hubferry.ports.shell import Clock
+from hubferry.pull.rights import repository_of
+from hubferry.remote.target import Target
+
+MOST_BYTES = 8 * 2**20  # of all that is remembered: a client's credential may have 12 KB
+ENTRY_BYTES = 1000  # of one beside its texts
 
 
 class Absences:
-    """The 404s of the last NEGATIVE_TTL_S seconds, by what was asked and by whom."""
+    """The 404s of the last NEGATIVE_TTL_S seconds, by what was asked of a repository, and by whom."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: BoundedMap[tuple[float, OciError]] = BoundedMap()
+        self._known: BoundedMap[tuple[float, OciError]] = BoundedMap(most_bytes=MOST_BYTES)
 
-    def note(self, key: Hashable, error: OciError) -> None:
-        """Remember that `key` was answered with this 404."""
-        self._known.put(key, (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew()))
+    def note(self, target: Target, question: str, error: OciError) -> None:
+        """Remember that a question was answered with this 404 for the caller of `target`."""
+        who = target.credential
+        size_bytes = ENTRY_BYTES + len(question) + (who.size_bytes if who else 0)
+        self._known.put(_key(target, question), (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew()), size_bytes)
 
-    def find(self, key: Hashable) -> OciError | None:
-        """Return the 404 for `key` that is not older than NEGATIVE_TTL_S, None when there is none."""
+    def find(self, target: Target, question: str) -> OciError | None:
+        """Return the 404 for a question that is not older than NEGATIVE_TTL_S, None when there is none."""
+        key = _key(target, question)
         known = self._known.get(key)
         if known is None:
             return None
@@ -32,3 +40,7 @@ class Absences:
             return known[1].anew()
         self._known.drop(key)
         return None
+
+
+def _key(target: Target, question: str) -> Hashable:
+    return repository_of(target), question, target.credential

@@ -95,7 +95,7 @@ class KeptLists:
         kept = await self._look_up(target, query)
         if kept.content is not None and kept.answers:
             return ListResult(kept.content, Outcome("hit"))
-        absence = self._absences.find(_key(target, query))
+        absence = self._absences.find(target, query.name)
         if absence is not None:
             return ListResult(ListContent(absence=absence), Outcome("hit"))
         try:
@@ -116,7 +116,7 @@ class KeptLists:
 
     async def note_absence(self, target: Target, query: ListQuery, error: OciError) -> ListContent:
         """Remember an upstream's 404: for everybody if it is about what is kept and this caller may have it."""
-        self._absences.note(_key(target, query), error)
+        self._absences.note(target, query.name, error)
         is_gone = not query.subject and await self._index.list_entry(repository_of(target), query.name) is not None
         if (is_gone and (await self._rights.to_list(target)).covers) or await self.is_held(target, query):
             entry = ListEntry("", self._clock.time())
@@ -216,10 +216,6 @@ class KeptLists:
         entry = ListEntry(digest, self._clock.time(), listed.media_type, listed.filters, listed.next_last)
         await self._index.put_list(repository_of(target), query.name, query.subject, entry)
         return digest
-
-
-def _key(target: Target, query: ListQuery) -> tuple[object, ...]:
-    return repository_of(target), query.name, target.credential
 
 
 def _absence(target: Target, query: ListQuery) -> OciError:

@@ -15,7 +15,7 @@ here. A caller's 404 hides a kept tag from that caller alone.
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hubferry.core import headers as head
 from hubferry.core.bounded import MAX_REMEMBERED, BoundedMap
@@ -102,7 +102,7 @@ class KeptManifests:
 
     async def find(self, target: Target, query: ManifestQuery) -> ManifestResult:
         repository = repository_of(target)
-        absence = self._absences.find((repository, query.reference, target.credential))
+        absence = self._absences.find(target, query.reference)
         if absence is not None:
             raise absence
         if is_digest(query.reference):
@@ -256,13 +256,15 @@ class KeptManifests:
             # what is not held is fetched, whether or not it is here for others
             is_held, is_fetched = described is not None, described is None and query.wants_content
             learn = self._fetch if is_fetched else self._learn
-            key = (repository, digest, target.credential, "body" if is_fetched else "")
             try:
                 async with self._upstream.patience(target, is_covered=is_held and right.covers):
-                    learned = await self._ask_once(
-                        target, key, lambda: learn(target, repository, digest), is_held=is_held
+                    described, content = await self._ask_once(
+                        target,
+                        digest,
+                        lambda: learn(target, repository, digest),
+                        is_held=is_held,
+                        wants_content=is_fetched,
                     )
-                described, content = learned
             except OciError as error:
                 if described is None or not right.covers or not may_cover(error):
                     raise
@@ -298,7 +300,7 @@ class KeptManifests:
         # a 404 for a tag that nobody ever saw means nothing
         is_kept = entry is not None and kept.right.covers
         try:
-            return await self._ask_once(target, (repository, tag, target.credential), confirm, is_held=is_kept)
+            return await self._ask_once(target, tag, confirm, is_held=is_kept)
         except OciError as error:
             if error.status == 404 and is_kept:
                 await self._rights.note_absent(target, tag)
@@ -378,9 +380,10 @@ class KeptManifests:
         kept = await self._kept(repository, described)
         if kept is not None:
             return await self._usable(target, described, kept), kept, False
-        key = (repository, described.digest, target.credential, "body")
         async with self._upstream.patience(target, is_covered=is_covered):
-            fetched = await self._ask_once(target, key, lambda: self._fetch(target, repository, described.digest))
+            fetched = await self._ask_once(
+                target, described.digest, lambda: self._fetch(target, repository, described.digest), wants_content=True
+            )
         return *fetched, True
 
     async def _usable(self, target: Target, said: ManifestInfo, content: bytes | None) -> ManifestInfo:
@@ -391,7 +394,13 @@ class KeptManifests:
         return described
 
     async def _ask_once(
-        self, target: Target, key: Any, ask: Callable[[], Awaitable[Learned]], *, is_held: bool = False
+        self,
+        target: Target,
+        reference: str,
+        ask: Callable[[], Awaitable[Learned]],
+        *,
+        is_held: bool = False,
+        wants_content: bool = False,
     ) -> Learned:
         """Ask the upstream once for all who ask the same, and remember for a while what it does not know."""
 
@@ -400,10 +409,10 @@ class KeptManifests:
                 return await ask()
             except OciError as error:
                 if error.status == 404:
-                    self._absences.note(key[:3], error)
+                    self._absences.note(target, reference, error)
                 raise
 
         def answered_by(found: Learned) -> AnsweredBy:
             return "mirror" if found[0].by_mirror else "upstream"
 
-        return await self._proofs.once(target, key, run, answered_by, is_held=is_held)
+        return await self._proofs.once(target, (reference, wants_content), run, answered_by, is_held=is_held)

@@ -21,10 +21,14 @@ from hubferry.remote.tokens import limited_as
 
 @dataclass(frozen=True, slots=True)
 class LoginCheck:
-    """Whether an upstream took a credential, and how long that may be relied on (None: it does not say)."""
+    """Whether an upstream took a credential, and how long that may be relied on (None: it does not say).
+
+    `was_asked` is false where it asked for none, so that it would have taken any.
+    """
 
     accepted: bool
     lifetime_s: float | None = None
+    was_asked: bool = True
 
 
 class BaseClient:
@@ -137,4 +141,4 @@ class BaseClient:
         if status >= 300 and status != 401:
             raise relay_error(status, headers, Asked(upstream.name, "its login", ""))
         # an upstream that asks nobody takes everybody; one that asked elsewhere has not seen this credential
-        return LoginCheck(accepted=status < 300 and shown == asked)
+        return LoginCheck(accepted=status < 300 and shown == asked, was_asked=asked)

@@ -159,7 +159,8 @@ class UpstreamTokens:
         expires_at = started + lifetime_s - min(lifetime_s / 10, 10.0)
         token = Token(f"Bearer {value}", lifetime_s, expires_at, is_fresh=False)
         texts = (token.authorization, call.realm, call.service, call.scope)
-        self._kept.put(call, token, TOKEN_BYTES + sum(map(len, texts)))
+        credential_bytes = call.credential.size_bytes if call.credential else 0
+        self._kept.put(call, token, TOKEN_BYTES + credential_bytes + sum(map(len, texts)))
         return token
 
 

@@ -92,14 +92,16 @@ class FileStore:
         return None
 
     def _write(self, digest: str, content: bytes) -> None:
-        """Count content in the ledger and write it. Blocks. Raises StoreFailure."""
+        """Count content in the ledger, and write it unless it is there already. Blocks. Raises StoreFailure."""
         if self._ledger is not None:
             self._ledger.reserve(digest, len(content))
         path = self._layout.content(digest)
         try:
-            write_durably(path, content, digest)
+            if not _holds(path, content):
+                write_durably(path, content, digest)
         except OSError as error:
-            if self._ledger is not None:
+            # what is known of content that was there before stays: tags and lists of many repositories may mean it
+            if self._ledger is not None and not path.exists():
                 self._ledger.forget([digest])
             raise StoreFailure(f"{path} cannot be written: {error.strerror or error}") from None
         if self._ledger is not None:
@@ -126,6 +128,13 @@ class _Remembered:
 
     content: bytes
     seen_at: float
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Return whether a file has exactly this content. Unreadable ones have not."""
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        return os.fstat(file.fileno()).st_size == len(content) and file.read(len(content) + 1) == content
+    return False
 
 
 def write_durably(path: Path, content: bytes, digest: str) -> None:

@@ -68,10 +68,8 @@ class SqliteIndex:
         return await self._ask((repository, digest, "blob"), lambda db: _blob(db, repository, digest))
 
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
-        key = (repository, digest, "blob")
-        if self._is_remembered(key, size_bytes):
-            return
-        self._remember(key, size_bytes)
+        # also when it is remembered: its row may have been evicted since then
+        self._remember((repository, digest, "blob"), size_bytes)
         row = (repository.upstream, repository.name, digest, size_bytes)
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", row))
 
