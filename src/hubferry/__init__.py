@@ -1,6 +1,6 @@
 """hubferry: a read-only OCI registry in front of other registries.
 
-The core decides, three strands do the work, the shells touch the world. See docs/design.md.
+The core decides, the packages in the middle do the work, the shells touch the world. See docs/design.md.
 """
 
 __version__ = "0.1.0"

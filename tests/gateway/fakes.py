@@ -24,7 +24,7 @@ from hubferry.gateway.request import RegistryRequest
 from hubferry.ports.shell import Uncounted
 from hubferry.ports.upstream import TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.remote.exchanges import Exchanges
-from hubferry.remote.fetch import Fetcher, Patience
+from hubferry.remote.fetch import Fetcher, WaitLimits
 from hubferry.remote.limits import RateLimits
 from hubferry.remote.single_flight import SingleFlight
 from hubferry.remote.target import Upstream
@@ -177,7 +177,7 @@ def registrable_domain(host: str) -> str | None:
 DEFAULTS: Mapping[str, Any] = {"access": {"login": "open"}}
 
 
-ONCE = Patience(pauses_s=())  # nothing is asked again
+ONCE = WaitLimits(pauses_s=())  # nothing is asked again
 
 
 def build_fetcher(upstream: ScriptedUpstream, clock: FakeClock, single_flight: SingleFlight) -> Fetcher:
@@ -187,7 +187,7 @@ def build_fetcher(upstream: ScriptedUpstream, clock: FakeClock, single_flight: S
     tokens = UpstreamTokens(
         upstream, limits, clock, log, registrable_domain=registrable_domain, single_flight=single_flight
     )
-    return Fetcher(Exchanges(upstream, tokens, log), limits, clock=clock, log=log, patience=ONCE)
+    return Fetcher(Exchanges(upstream, tokens, log), limits, clock=clock, log=log, wait_limits=ONCE)
 
 
 class Stage:
@@ -199,7 +199,7 @@ class Stage:
         *,
         account: Credential | None = None,
         accounts: tuple[Credential, ...] = (),
-        patience: Patience = ONCE,
+        wait_limits: WaitLimits = ONCE,
         **parts: Any,
     ) -> None:
         accounts = (account,) if account else accounts
@@ -224,7 +224,7 @@ class Stage:
                 clock=self.clock,
                 log=self.log,
                 registrable_domain=registrable_domain,
-                patience=patience,
+                wait_limits=wait_limits,
                 **parts,
             ),
         )

@@ -73,22 +73,22 @@ def test_a_failure_inside_tells_no_details() -> None:
 )
 def test_another_end_leaves_the_problem_unless_there_is_another(problem: str | None, expected: str) -> None:
     ended = RECORD.ended("gone", problem)
-    assert (ended.outcome, ended.problem) == ("gone", expected)
+    assert (ended.outcome_name, ended.problem) == ("gone", expected)
     assert (ended.upstream, ended.repository, ended.reference) == ("docker.io", "library/nginx", "1")
-    assert (RECORD.outcome, RECORD.problem) == ("stale", "it is away"), "the result of others is left as it is"
+    assert (RECORD.outcome_name, RECORD.problem) == ("stale", "it is away"), "the result of others is left as it is"
 
 
 def test_what_a_result_becomes_while_its_body_is_read_is_logged() -> None:
     found = Outcome("hit")
     record = AccessRecord("docker.io", "library/nginx", "1", found)
     found.name, found.problem = "bypass", "the disk failed"
-    assert (record.outcome, record.problem) == ("bypass", "the disk failed")
+    assert (record.outcome_name, record.problem) == ("bypass", "the disk failed")
 
 
 def test_records_share_no_outcome() -> None:
     one = AccessRecord()
-    one.found.name = "error"
-    assert AccessRecord().outcome == ""
+    one.outcome.name = "error"
+    assert AccessRecord().outcome_name == ""
 
 
 # --- the line of the log ---------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_nothing_in_a_line_controls_a_terminal(mark: str) -> None:
     ],
 )
 def test_failures_are_warnings_and_challenges_of_no_interest(status: int, outcome: OutcomeName, level: str) -> None:
-    assert log_level(status, AccessRecord(found=Outcome(outcome))) == level
+    assert log_level(status, AccessRecord(outcome=Outcome(outcome))) == level
 
 
 @pytest.mark.parametrize("least", LEVELS)

@@ -210,7 +210,7 @@ def test_the_outcome_of_a_failure_is_error() -> None:
         request = Request("GET", "/v2/nginx/manifests/x", "", (), "https", "gw", "::1")
         answer = await stage.gateway.handle(request)
         assert answer is not None
-        assert answer.record.outcome == "error"
+        assert answer.record.outcome_name == "error"
 
     play(stage, scene())
 

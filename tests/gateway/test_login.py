@@ -571,7 +571,7 @@ def test_only_whoever_shows_no_credential_is_merely_challenged(path: str, author
         headers = (("authorization", authorization),) if authorization else ()
         answer = await stage.gateway.handle(Request("GET", path, "", headers, "https", GATEWAY, "127.0.0.1"))
         assert answer is not None
-        assert (answer.status, answer.record.outcome) == (401, outcome)
+        assert (answer.status, answer.record.outcome_name) == (401, outcome)
         assert bool(answer.record.problem) == (outcome == "error")
         assert get(answer.headers, "www-authenticate") is not None
 
@@ -586,7 +586,7 @@ def test_a_token_for_another_repository_is_more_than_a_challenge() -> None:
         headers = (("authorization", "Bearer t"),)
         answer = await stage.gateway.handle(Request("GET", blob("nginx"), "", headers, "https", GATEWAY, "::1"))
         assert answer is not None
-        assert (answer.status, answer.record.outcome) == (401, "error")
+        assert (answer.status, answer.record.outcome_name) == (401, "error")
         assert 'error="insufficient_scope"' in (get(answer.headers, "www-authenticate") or "")
 
     play(stage, scene())

@@ -84,7 +84,7 @@ def test_a_manifest_comes_with_its_type_length_and_digest(
         "etag": f'"{DIGEST}"',
     }
     assert len(answer.headers) == 4
-    assert answer.record == replace(RECORD, found=HIT)
+    assert answer.record == replace(RECORD, outcome=HIT)
 
 
 CONDITIONS: dict[str, tuple[str | None, int]] = {
@@ -114,7 +114,7 @@ def test_a_304_has_the_identity_and_the_warnings_but_no_content() -> None:
     answer = manifest_answer(request, found_manifest(outcome=stale, reusable_s=0.5), RECORD)
     names = [name for name, _ in answer.headers]
     assert names == ["docker-content-digest", "etag", "age", "warning", "warning"]
-    assert (answer.body, answer.record, answer.reusable_s) == (None, replace(RECORD, found=stale), 0.5)
+    assert (answer.body, answer.record, answer.reusable_s) == (None, replace(RECORD, outcome=stale), 0.5)
 
 
 @pytest.mark.parametrize(("age_s", "age"), [(None, None), (0.0, "0"), (61.9, "61"), (-3.0, "0")])
@@ -152,7 +152,7 @@ def test_a_blob_or_a_part_of_it(
     outcome = Outcome("hit")
     answer = blob_answer(DIGEST, BlobResult(size, outcome, body, part), RECORD)
     assert (answer.status, answer.body) == (status, body)
-    assert answer.record.found is outcome, "what becomes of the body is logged"
+    assert answer.record.outcome is outcome, "what becomes of the body is logged"
     assert get(answer.headers, "content-length") == length
     assert get(answer.headers, "content-range") == content_range
     assert body.closed == 0, "the shell closes what it sends"
@@ -197,7 +197,7 @@ def test_a_page_of_tags_in_order_with_a_relative_link_to_the_next(
     body = body_of(answer)
     assert json.loads(body) == {"name": "nginx", "tags": given}
     link = None if following is None else f'</v2/nginx/tags/list?{following}>; rel="next"'
-    assert (answer.status, get(answer.headers, "link"), answer.record.found) == (200, link, HIT)
+    assert (answer.status, get(answer.headers, "link"), answer.record.outcome) == (200, link, HIT)
     assert get(answer.headers, "content-type") == "application/json"
     assert get(answer.headers, "content-length") == str(len(body))
 
@@ -236,7 +236,7 @@ def referrers(page: ReferrersPage, content: ListContent, route: Route = ROUTE, g
 def test_referrers_are_given_as_they_came() -> None:
     content = ListContent(b'{"manifests":[]}', OCI_INDEX)
     answer = referrers(ReferrersPage(DIGEST, "", Page(None, "")), content)
-    assert (answer.status, answer.body, answer.record.found) == (200, content.body, HIT)
+    assert (answer.status, answer.body, answer.record.outcome) == (200, content.body, HIT)
     assert answer.headers == (("content-type", OCI_INDEX), ("content-length", "16"))
 
 
@@ -308,7 +308,7 @@ def test_an_absence_is_its_404_with_what_is_to_be_known_of_it(
         answer = referrers_answer(ROUTE, ReferrersPage(DIGEST, "", Page(None, "")), absence, RECORD)
     else:
         answer = absent_answer(Absent(MISSING, outcome), RECORD)
-    assert (answer.status, answer.record) == (404, replace(RECORD, found=outcome))
+    assert (answer.status, answer.record) == (404, replace(RECORD, outcome=outcome))
     body = body_of(answer)
     assert json.loads(body) == {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "there is none"}]}
     assert get(answer.headers, "content-length") == str(len(body))

@@ -38,7 +38,7 @@ from hubferry.core.token_request import from_form, parse_basic
 from hubferry.remote.tokens import parse_token
 from hubferry.server.seal import BEGINNING, JweSealer
 from hubferry.store.partial import expected_bytes
-from hubferry.transport.http1 import Broken, ProtocolError, exchange
+from hubferry.transport.http1 import Broken, ProtocolError, send_request
 from hubferry.transport.wire import Wire
 
 __all__ = ["DOCUMENTS", "FRAMING", "TEXTS", "Parser"]
@@ -201,7 +201,7 @@ class _Script:
 async def _read_answer(answer: bytes, piece_bytes: int) -> None:
     with contextlib.suppress(Broken, ProtocolError):
         wire = cast("Wire", _Script(answer, piece_bytes))
-        reply = await exchange(wire, "/", "a.test", Send("GET", "http://a.test/", ()))
+        reply = await send_request(wire, "/", "a.test", Send("GET", "http://a.test/", ()))
         while await reply.next_piece() is not None:
             pass
 

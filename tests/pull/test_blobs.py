@@ -103,7 +103,7 @@ class MemoryIndex:
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
         self.blobs[repository, digest] = size_bytes
 
-    async def index_of(self, repository: Repository, digest: str) -> str | None:
+    async def parent_of(self, repository: Repository, digest: str) -> str | None:
         return "sha256:index" if (repository, digest) in self.named else None
 
     async def origins(self, digest: str) -> set[str]:

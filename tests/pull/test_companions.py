@@ -12,7 +12,7 @@ from tests.pull.test_warm import NoLists, Stage, image
 OWN = image(content(100), content(200))
 
 
-def index_of(*bodies: bytes, attests: bytes = b"") -> bytes:
+def parent_of(*bodies: bytes, attests: bytes = b"") -> bytes:
     """An index of these manifests, of which the last is an attestation of `attests`, if that is given."""
     entries = [{"digest": digest_of(body), "size": len(body)} for body in bodies]
     if attests:
@@ -42,10 +42,10 @@ def test_what_many_indexes_lead_to_is_looked_at_once(tmp_path: Path) -> None:
     level = [stage.manifests.add(image(content(10 + n))) for n in range(10)]
     for depth in range(3):
         level = [
-            stage.manifests.add(index_of(*level, stage.manifests.add(image(content(100 + 10 * depth + n)))))
+            stage.manifests.add(parent_of(*level, stage.manifests.add(image(content(100 + 10 * depth + n)))))
             for n in range(10)
         ]
-    found = find(stage, index_of(stage.manifests.add(OWN), *level))
+    found = find(stage, parent_of(stage.manifests.add(OWN), *level))
     assert found.problem is None
     assert len(stage.manifests.asked) == len(set(stage.manifests.asked))
     assert len(found.manifests) == len(set(found.manifests)) <= MAX_OTHERS
@@ -55,11 +55,11 @@ def test_the_number_of_manifests_is_bounded_for_all_indexes_together(tmp_path: P
     stage = Stage(tmp_path)
     inner = [
         stage.manifests.add(
-            index_of(*(stage.manifests.add(image(content(10 + MAX_OTHERS * m + n))) for n in range(MAX_OTHERS - 50)))
+            parent_of(*(stage.manifests.add(image(content(10 + MAX_OTHERS * m + n))) for n in range(MAX_OTHERS - 50)))
         )
         for m in range(2)
     ]
-    found = find(stage, index_of(stage.manifests.add(OWN), *inner))
+    found = find(stage, parent_of(stage.manifests.add(OWN), *inner))
     assert len(found.manifests) == MAX_OTHERS
     assert any(str(MAX_OTHERS) in text for text in found.skipped)
 
@@ -67,11 +67,11 @@ def test_the_number_of_manifests_is_bounded_for_all_indexes_together(tmp_path: P
 def test_a_config_that_is_none_is_left_out(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     huge = stage.manifests.add(described(MAX_CONFIG_BYTES + 1))
-    assert find(stage, index_of(stage.manifests.add(OWN), huge)).blobs == {}
+    assert find(stage, parent_of(stage.manifests.add(OWN), huge)).blobs == {}
 
 
 def test_the_number_of_blobs_is_bounded(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     attestation = stage.manifests.add(described(*[0] * (2 * MAX_BLOBS)))
-    found = find(stage, index_of(stage.manifests.add(OWN), attestation, attests=OWN))
+    found = find(stage, parent_of(stage.manifests.add(OWN), attestation, attests=OWN))
     assert len(found.blobs) == MAX_BLOBS

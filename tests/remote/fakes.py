@@ -19,7 +19,7 @@ from hubferry.ports.shell import Uncounted
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.remote.base import BaseClient
 from hubferry.remote.exchanges import Exchanges
-from hubferry.remote.fetch import Fetcher, Patience
+from hubferry.remote.fetch import Fetcher, WaitLimits
 from hubferry.remote.limits import RateLimits
 from hubferry.remote.single_flight import SharedTasks
 from hubferry.remote.target import Target, Upstream
@@ -51,7 +51,7 @@ class Remote:
         self,
         *mirrors: str,
         accounts: tuple[Credential, ...] = (),
-        patience: Patience = ONCE,
+        wait_limits: WaitLimits = ONCE,
         search_url: str = "",
     ) -> None:
         self.script = ScriptedUpstream()
@@ -71,7 +71,7 @@ class Remote:
         )
         self.exchanges = Exchanges(self.script, tokens, self.log)
         self.base = BaseClient(self.exchanges, self.limits)
-        self.fetcher = Fetcher(self.exchanges, self.limits, clock=self.clock, log=self.log, patience=patience)
+        self.fetcher = Fetcher(self.exchanges, self.limits, clock=self.clock, log=self.log, wait_limits=wait_limits)
 
     def target(self, credential: Credential | None = None, repository: str = REPOSITORY) -> Target:
         """The repository, on behalf of a credential, at the upstream or any mirror of it."""

@@ -9,7 +9,7 @@ from hubferry.core.access import Credential
 from hubferry.core.http import Headers
 from hubferry.ports.shell import Uncounted
 from hubferry.ports.upstream import Cause, UpstreamFailure
-from hubferry.remote.fetch import Patience
+from hubferry.remote.fetch import WaitLimits
 from tests.gateway.fakes import BEARER, HUB, MIRROR, REALM, FakeResponse, Reply, Stage, challenged, ok, play, token
 
 DIGEST = "sha256:" + "a" * 64
@@ -250,11 +250,11 @@ def test_a_limit_of_searches_and_lists_is_none_of_pulls() -> None:
     play(stage, scene())
 
 
-QUICK = Patience(failover_s=0.02, tag_failover_s=0.02, pauses_s=(), covered_s=0.05)
+QUICK = WaitLimits(failover_s=0.02, tag_failover_s=0.02, pauses_s=(), covered_s=0.05)
 
 
 def test_a_silent_upstream_costs_a_moment_once() -> None:
-    stage = Stage(MIRRORED, patience=QUICK)
+    stage = Stage(MIRRORED, wait_limits=QUICK)
     asked: list[str] = []
 
     async def never() -> Reply:
@@ -276,7 +276,7 @@ def test_a_silent_upstream_costs_a_moment_once() -> None:
 
 
 def test_a_slow_upstream_that_answers_before_the_mirror_counts() -> None:
-    stage = Stage(MIRRORED, patience=QUICK)
+    stage = Stage(MIRRORED, wait_limits=QUICK)
 
     async def late() -> Reply:
         await asyncio.sleep(0.06)  # later than the mirror is asked
@@ -295,7 +295,7 @@ def test_a_slow_upstream_that_answers_before_the_mirror_counts() -> None:
 
 
 def test_bursts_of_5xx_and_cuts_are_asked_again() -> None:
-    stage = Stage(OPEN, patience=Patience(pauses_s=(0.0, 0.0)))
+    stage = Stage(OPEN, wait_limits=WaitLimits(pauses_s=(0.0, 0.0)))
 
     async def scene() -> None:
         stage.upstream.on("GET", URL, FakeResponse(502), UpstreamFailure(Cause.CUT, "hub"), ok(b"x"))
@@ -311,7 +311,7 @@ def test_bursts_of_5xx_and_cuts_are_asked_again() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 416, 501])
 def test_what_will_not_pass_is_not_asked_again(status: int) -> None:
-    stage = Stage(OPEN, patience=Patience(pauses_s=(0.0, 0.0)))
+    stage = Stage(OPEN, wait_limits=WaitLimits(pauses_s=(0.0, 0.0)))
 
     async def scene() -> None:
         stage.upstream.on("GET", URL, FakeResponse(status))

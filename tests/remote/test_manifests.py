@@ -321,7 +321,7 @@ def test_while_an_upstream_is_down_who_has_something_kept_does_not_wait_for_it()
         await refusal(asked.describe(remote.target(), "1.27", ACCEPT))
 
         async def within(*, is_covered: bool) -> str:
-            async with asked.patience(remote.target(), is_covered=is_covered):
+            async with asked.limit_wait(remote.target(), is_covered=is_covered):
                 return "asks"
 
         assert (await refusal(within(is_covered=True))).status == 503

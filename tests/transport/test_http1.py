@@ -20,7 +20,7 @@ from hubferry.transport.http1 import (
     Broken,
     ProtocolError,
     Reply,
-    exchange,
+    send_request,
 )
 from tests.transport.fakes import PiecedWire, splits
 
@@ -40,7 +40,7 @@ class Heard:
 
 
 async def begin(wire: PiecedWire, method: str = "GET") -> Reply:
-    return await exchange(wire.as_wire(), "/", "a.test", Send(method, "http://a.test/", ()))
+    return await send_request(wire.as_wire(), "/", "a.test", Send(method, "http://a.test/", ()))
 
 
 async def read(wire: PiecedWire, method: str = "GET") -> Heard:
@@ -431,7 +431,9 @@ def test_a_request_is_sent_as_it_is_said_and_in_one_go() -> None:
     async def scene() -> None:
         wire = PiecedWire([TWO])
         headers = (("accept", "a/b"), ("accept", "c/d"), ("range", "bytes=1-"))
-        await exchange(wire.as_wire(), "/v2/?n=1", "a.test:5000", Send("GET", "http://a.test:5000/v2/?n=1", headers))
+        await send_request(
+            wire.as_wire(), "/v2/?n=1", "a.test:5000", Send("GET", "http://a.test:5000/v2/?n=1", headers)
+        )
         assert wire.sent == (
             b"GET /v2/?n=1 HTTP/1.1\r\nHost: a.test:5000\r\naccept: a/b\r\naccept: c/d\r\nrange: bytes=1-\r\n\r\n"
         )
@@ -459,7 +461,7 @@ def test_a_request_that_would_be_more_than_one_is_not_sent(
     async def scene() -> None:
         wire = PiecedWire([TWO])
         with pytest.raises(ProtocolError, match="a character that none may have"):
-            await exchange(wire.as_wire(), target, host, Send(method, "http://a.test/", headers))
+            await send_request(wire.as_wire(), target, host, Send(method, "http://a.test/", headers))
         assert wire.sent == b""
 
     asyncio.run(scene())

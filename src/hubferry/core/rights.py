@@ -43,7 +43,7 @@ class Holding(Enum):
 
     YES = auto()  # it came from its upstream for this repository, whole and right
     BEGUN = auto()  # its upstream, asked for this repository, gave the beginning of what is on its way
-    RUNNING = auto()  # its upstream is giving it for another repository: its word is missing
+    RUNNING = auto()  # it is on its way for another repository or from a mirror: the upstream's word is missing
     NAMED = auto()  # a manifest of it names the blob, whose origin is its upstream or not known; it may not be here
     UNKNOWN_ORIGIN = auto()  # nothing is known of it, and there is one upstream only; usually it is not here
     NONE = auto()

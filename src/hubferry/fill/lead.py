@@ -121,11 +121,8 @@ class Leader:
                 turns=self._services.writers.turns,
                 client=self._order.client,
             )
-            self._services.writers.turns.writers += 1
-            try:
+            with self._services.writers.turns.writing():
                 await self._pump(source, writer, check_wanted)
-            finally:
-                self._services.writers.turns.writers -= 1
         finally:
             await source.close()
 

@@ -6,7 +6,9 @@ processor and disk than one with a single fill.
 """
 
 import asyncio
+import contextlib
 from collections import Counter, deque
+from collections.abc import Iterator
 
 from hubferry.core.fairness import decide_next, may_begin
 
@@ -93,6 +95,15 @@ class Turns(Slots):
         self._most_bytes = most_bytes
         self.queued_bytes = 0
         self.writers = 0
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Count one more writer meanwhile."""
+        self.writers += 1
+        try:
+            yield
+        finally:
+            self.writers -= 1
 
     @property
     def are_behind(self) -> bool:

@@ -25,21 +25,21 @@ class AccessRecord:
     upstream: str = ""
     repository: str = ""
     reference: str = ""
-    found: Outcome = field(default_factory=lambda: Outcome(""))
+    outcome: Outcome = field(default_factory=lambda: Outcome(""))
 
     @property
-    def outcome(self) -> str:
+    def outcome_name(self) -> str:
         """Return the name of the outcome, for log and metrics."""
-        return self.found.name
+        return self.outcome.name
 
     @property
     def problem(self) -> str:
         """Return what went wrong in a sentence for people; empty when nothing did."""
-        return self.found.problem
+        return self.outcome.problem
 
-    def ended(self, outcome: OutcomeName, problem: str | None = None) -> "AccessRecord":
+    def ended(self, name: OutcomeName, problem: str | None = None) -> "AccessRecord":
         """Return the record with another outcome. `problem` None leaves the problem as it was."""
-        return replace(self, found=Outcome(outcome, self.problem if problem is None else problem))
+        return replace(self, outcome=Outcome(name, self.problem if problem is None else problem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def log_fields(
         fields["upstream"] = record.upstream
     if record.repository:
         fields |= {"repository": record.repository, "reference": record.reference}
-    fields |= {**measured, "outcome": record.outcome or "local"}
+    fields |= {**measured, "outcome": record.outcome_name or "local"}
     if record.problem:
         short = str(logged(record.repository, LONG_CHARS // 2))
         fields["problem"] = record.problem.replace(record.repository, short) if record.repository else record.problem
@@ -102,7 +102,7 @@ def log_level(status: int, record: AccessRecord) -> str:
     """Return the level of a request's log line: one of LEVELS."""
     if status >= 500:
         return "warning"
-    return "debug" if record.outcome == "challenge" else "info"  # every pull of every client begins with one
+    return "debug" if record.outcome_name == "challenge" else "info"  # every pull of every client begins with one
 
 
 def is_logged(level: str, least: str) -> bool:

@@ -15,7 +15,7 @@ from hubferry.ports.upstream import Transport
 from hubferry.pull.build import Remote, build_pull
 from hubferry.pull.services import DiskCache, EdgeCache, Instruments
 from hubferry.remote.exchanges import Exchanges
-from hubferry.remote.fetch import Fetcher, Patience
+from hubferry.remote.fetch import Fetcher, WaitLimits
 from hubferry.remote.limits import RateLimits
 from hubferry.remote.lists import RemoteLists
 from hubferry.remote.manifests import RemoteManifests
@@ -42,7 +42,7 @@ class ShellParts:
     identities: Identities | None = None
     metrics: Metrics = UNCOUNTED
     single_flight: SingleFlight | None = None
-    patience: Patience = Patience()  # noqa: RUF009 - frozen
+    wait_limits: WaitLimits = WaitLimits()  # noqa: RUF009 - frozen
 
 
 def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[Upstream], parts: ShellParts) -> Gateway:
@@ -59,7 +59,7 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
         registrable_domain=parts.registrable_domain,
         single_flight=single_flight,
     )
-    fetcher = Fetcher(Exchanges(transport, tokens, log), limits, clock=clock, log=log, patience=parts.patience)
+    fetcher = Fetcher(Exchanges(transport, tokens, log), limits, clock=clock, log=log, wait_limits=parts.wait_limits)
     remote = Remote(
         fetcher,
         RemoteManifests(fetcher, transport, metrics),

@@ -99,11 +99,11 @@ class Gateway:
                 parameters = {name: request.endpoint.param(name) for name in SEARCHED}
                 found = await self._search.find(self._pull.upstreams[request.upstream], parameters)
                 return replace(json_answer(found), record=record)
-            if request.endpoint.kind is not EndpointKind.TOKEN:
-                raise AssertionError(f"nothing answers {request.endpoint.kind}")
-            asked = self._callers.login.read(request)
-            record = AccessRecord(asked.upstream)
-            return replace(json_answer(await self._callers.login.issue(request, asked), (NO_STORE,)), record=record)
+            if request.endpoint.kind is EndpointKind.TOKEN:
+                asked = self._callers.login.read(request)
+                record = AccessRecord(asked.upstream)
+                return replace(json_answer(await self._callers.login.issue(request, asked), (NO_STORE,)), record=record)
+            raise AssertionError(f"nothing answers {request.endpoint.kind}")
         except OciError as error:
             return _refusal(self._callers.with_challenge(error, request), record)
 

@@ -199,7 +199,7 @@ class Login:
         """
         upstream = self._upstreams[name]
         repository = routes[0].repository if routes else ""
-        async with self._fetcher.patience(Target(upstream), is_covered=is_covered, slow_s=LOGIN_PATIENCE_S):
+        async with self._fetcher.limit_wait(Target(upstream), is_covered=is_covered, slow_s=LOGIN_PATIENCE_S):
             checked = await self._fetcher.check_login(Target(upstream, repository, credential))
         if not checked.accepted:
             raise OciError(

@@ -30,8 +30,8 @@ class RegistryRequest:
     """A request whose endpoint, host and route are known.
 
     `base_url` is what realms name (core.client.public_base), `home` the upstream that the host name means when no image
-    is named, `upstream` the one that the request is about (of a token
-    request `home`: see Login.read). `route` is None unless it is about a repository.
+    is named, `upstream` the one that the request is about; what a token request is about, Login.read decides. `route`
+    is None unless it is about a repository.
     """
 
     received: Request
@@ -88,14 +88,14 @@ class RegistryRequest:
 
 
 def resolve_request(
-    received: Request, endpoint: Endpoint, host: HostMeaning, table: RoutingTable, url: str
+    received: Request, endpoint: Endpoint, host: HostMeaning, table: RoutingTable, public_url: str
 ) -> RegistryRequest:
-    """Return what a request means; `url` is the configured public URL.
+    """Return what a request means; `public_url` is the configured one.
 
     Raises OciError: 404 for an unknown registry, 400 for contradicting signals and a name that breaks the grammar.
     """
     listed = host.upstream
-    base_url = client.public_base(received, url, host_is_listed=listed is not None)
+    base_url = client.public_base(received, public_url, host_is_listed=listed is not None)
     home = listed.name if listed is not None else table.default
     route = None
     if endpoint.kind in OF_A_REPOSITORY:

@@ -26,7 +26,7 @@ BINARY = "application/octet-stream"
 
 def manifest_answer(request: RegistryRequest, found: ManifestResult, record: AccessRecord) -> Answer:
     """Answer with a manifest: 200, or 304 when `If-None-Match` names its digest."""
-    info, record = found.info, replace(record, found=found.outcome)
+    info, record = found.info, replace(record, outcome=found.outcome)
     identity = (("docker-content-digest", info.digest), ("etag", f'"{info.digest}"'))
     extra = _warnings(record)
     if head.etag_matches(request.header("if-none-match"), info.digest):
@@ -39,7 +39,7 @@ def manifest_answer(request: RegistryRequest, found: ManifestResult, record: Acc
 
 def blob_answer(digest: str, found: BlobResult, record: AccessRecord) -> Answer:
     """Answer with a blob: 200, or 206 for a range of it."""
-    part, record = found.part, replace(record, found=found.outcome)
+    part, record = found.part, replace(record, outcome=found.outcome)
     length_bytes = found.size_bytes if part is None else part.length
     length = () if length_bytes is None else (("content-length", str(length_bytes)),)
     lines: Headers = (("content-type", BINARY), *length)
@@ -54,7 +54,7 @@ async def tags_answer(route: Route, page: Page, found: ListResult, record: Acces
 
     Raises ValueError for a list that cannot be read, which can only be one that was kept when more was allowed.
     """
-    record = replace(record, found=found.outcome)
+    record = replace(record, outcome=found.outcome)
     if found.content.absence is not None:
         return _absence(found.content.absence, record)
     make_page = partial(_tag_page, route.named, page, found.content.next_last)
@@ -77,7 +77,7 @@ def _tag_page(name: str, page: Page, following: str, body: bytes) -> tuple[bytes
 
 def referrers_answer(route: Route, page: ReferrersPage, found: ListResult, record: AccessRecord) -> Answer:
     """The index of what refers to a digest; 404 where there is no referrers API."""
-    content, record = found.content, replace(record, found=found.outcome)
+    content, record = found.content, replace(record, outcome=found.outcome)
     headers = _warnings(record)
     if content.absence is not None:
         return _absence(content.absence, record)
@@ -95,7 +95,7 @@ def referrers_answer(route: Route, page: ReferrersPage, found: ListResult, recor
 
 def absent_answer(found: Absent, record: AccessRecord) -> Answer:
     """The 404 for a manifest that is known to be absent, which is news and no failure."""
-    return _absence(found.refusal, replace(record, found=found.outcome))
+    return _absence(found.refusal, replace(record, outcome=found.outcome))
 
 
 def _absence(refusal: OciError, record: AccessRecord) -> Answer:
@@ -105,7 +105,7 @@ def _absence(refusal: OciError, record: AccessRecord) -> Answer:
 
 def _warnings(record: AccessRecord) -> Headers:
     """Return the headers for a result that is stale or only assumed."""
-    found = record.found
+    found = record.outcome
     if found.guess:
         return (warning(f"{found.guess}, because {record.upstream} cannot be asked now"),)
     return () if found.age_s is None else stale_headers(found.age_s, record.upstream)

@@ -34,9 +34,9 @@ class ContentStore(Protocol):
         """Return the whole content; None when it is not kept, cannot be read or is longer than `limit_bytes`."""
 
     async def write(self, digest: str, content: bytes) -> None:
-        """Keep content that the caller has verified, and note what it refers to if it is a manifest.
+        """Keep content that the caller has verified.
 
-        Raises StoreFailure.
+        What a manifest or a list of referrers refers to is noted. Raises StoreFailure.
         """
 
     def touch(self, digest: str) -> None:
@@ -83,7 +83,7 @@ class Blob(Protocol):
 
 
 class BlobStore(Protocol):
-    """The blobs that are complete and verified."""
+    """The blobs that are complete and verified. What `ContentStore.write` wrote is found here as well."""
 
     async def open(self, digest: str, size_bytes: int | None = None) -> Blob | None:
         """Return a kept blob, or None when it is not kept. `size_bytes` is its size, if the caller knows it."""

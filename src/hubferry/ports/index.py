@@ -109,7 +109,7 @@ class BlobIndex(Index, Protocol):
     async def put_blob(self, repository: Repository, digest: str, size_bytes: int) -> None:
         """Remember that the repository holds a blob. For what proves that see docs/design.md, "Rights"."""
 
-    async def index_of(self, repository: Repository, digest: str) -> str | None:
+    async def parent_of(self, repository: Repository, digest: str) -> str | None:
         """Return the digest of a manifest in this repository that refers to this manifest or blob, or None."""
 
     async def origins(self, digest: str) -> set[str]:

@@ -18,8 +18,9 @@ several things together prove (see docs/design.md, "Rights"). What is here for o
 no right, not even in time. Content of another upstream is filled once more, from this one.
 
 What many ask at the same moment with the same credential is asked once. A Range far ahead of the fill is fetched on
-its own, by a few clients of a blob at a time; the others wait for the fill. What cannot be kept is streamed (bypass),
-from the answer to the one request that was to fill it, and also from where the disk failed on.
+its own, by a few clients of a blob at a time; the others wait for the fill. What finds no room is streamed (bypass)
+from the answer to the one request that was to fill it. After a failure of the disk the upstream is asked again, also
+for the rest of a body that has begun.
 A refusal (401, 403) withdraws the right at once. Not here: what the upstream is asked (remote/blobs.py).
 """
 
@@ -82,31 +83,31 @@ class KeptBlobs:
         self._of_mirrors: dict[tuple[Repository, str], _Begun] = {}  # fills that go on, and some that are over
 
     async def find(self, target: Target, query: BlobQuery) -> BlobResult:
-        ask = _Ask(target, query, RemoteBlob(self._fetcher, target, query.digest))
+        search = _Search(target, query, RemoteBlob(self._fetcher, target, query.digest))
         try:
-            return await self._find(ask)
+            return await self._find(search)
         finally:
-            await ask.spare.close()
+            await search.unkept.close()
 
-    async def _find(self, ask: "_Ask") -> BlobResult:
+    async def _find(self, search: "_Search") -> BlobResult:
         for _ in range(MAX_ROUNDS):
-            blob = await self._look_up(ask)
+            blob = await self._look_up(search)
             try:
-                if not ask.query.wants_body and (blob is None or blob.size_bytes is None):
-                    info = await self._describe(ask)
-                    return BlobResult(info.size_bytes, ask.outcome)
+                if not search.query.wants_body and (blob is None or blob.size_bytes is None):
+                    info = await self._describe(search)
+                    return BlobResult(info.size_bytes, search.outcome)
                 if blob is not None:
-                    return await self._deliver(ask, blob)
+                    return await self._deliver(search, blob)
             finally:
                 if blob is not None:
                     blob.close()
             try:
-                await self._begin_fill(ask)
+                await self._begin_fill(search)
             except StoreFailure as failure:
-                return await self._pass_through(ask, str(failure))  # fill/ tells the log of it, once
-        if ask.begun is None:  # another process fills it from a mirror, or its file can be neither used nor removed
-            return await self._pass_through(ask)
-        raise unusable(ask.source.asked, "every attempt to fetch it broke off or gave other bytes")
+                return await self._pass_through(search, str(failure))  # fill/ tells the log of it, once
+        if search.begun is None:  # another process fills it from a mirror, or its file can be neither used nor removed
+            return await self._pass_through(search)
+        raise unusable(search.remote.asked, "every attempt to fetch it broke off or gave other bytes")
 
     async def open(self, target: Target, digest: str) -> tuple[Blob, bool]:
         """A blob that is to be kept of this repository, the caller's to close, and whether it is kept already.
@@ -115,23 +116,23 @@ class KeptBlobs:
 
         Raises OciError; StoreFailure when it cannot be kept.
         """
-        ask = _Ask(target, BlobQuery(digest), RemoteBlob(self._fetcher, target, digest))
+        search = _Search(target, BlobQuery(digest), RemoteBlob(self._fetcher, target, digest))
         try:
             for _ in range(MAX_ROUNDS):
-                blob = await self._look_up(ask)
+                blob = await self._look_up(search)
                 if blob is not None:
-                    return blob, ask.is_kept
-                await self._begin_fill(ask)
+                    return blob, search.is_kept
+                await self._begin_fill(search)
         finally:
-            await ask.spare.close()
-        if ask.begun is None:
+            await search.unkept.close()
+        if search.begun is None:
             raise StoreFailure("another process fetches it from a mirror, or its file can be neither used nor removed")
-        raise unusable(ask.source.asked, "every attempt to fetch it broke off or gave other bytes")
+        raise unusable(search.remote.asked, "every attempt to fetch it broke off or gave other bytes")
 
-    async def _begin_fill(self, ask: "_Ask") -> None:
+    async def _begin_fill(self, search: "_Search") -> None:
         """Begin to fill the blob, unless a fill of it goes on. Raises OciError, StoreFailure."""
-        ask.begun = await self._start_or_join(ask) or ask.begun
-        ask.is_proven = ask.is_proven or (ask.begun is not None and ask.begun.answered_by == "upstream")
+        search.begun = await self._start_or_join(search) or search.begun
+        search.is_proven = search.is_proven or (search.begun is not None and search.begun.answered_by == "upstream")
 
     async def fill_to_end(self, target: Target, digest: str, size_bytes: int | None = None) -> None:
         """Have a blob kept of this repository, and wait for the end of that. Raises OciError, StoreFailure.
@@ -139,149 +140,150 @@ class KeptBlobs:
         `size_bytes` is what its descriptor says: another length ends the fetch. One that is kept of another repository
         is only asked about where that is proof enough, else fetched once more.
         """
-        ask = _Ask(target, BlobQuery(digest), RemoteBlob(self._fetcher, target, digest, size_bytes))
-        blob = await self._look_up(ask)
+        search = _Search(target, BlobQuery(digest), RemoteBlob(self._fetcher, target, digest, size_bytes))
+        blob = await self._look_up(search)
         if blob is None:
             try:
-                await self._start_or_join(ask)
+                await self._start_or_join(search)
             finally:
-                await ask.spare.close()
+                await search.unkept.close()
         else:
             blob.close()
         await self._fills.ended(target.upstream.name, digest)
 
-    async def _look_up(self, ask: "_Ask") -> Blob | None:
+    async def _look_up(self, search: "_Search") -> Blob | None:
         """The blob as it is here, or on its way, once it is proven that it may be given; None: it is to be fetched.
 
         Raises OciError.
         """
-        ask.outcome.name, ask.is_kept = "miss", False
-        right = await self._rights.of(ask.target)
-        holding = await self._holding(ask)
+        search.outcome.name, search.is_kept = "miss", False
+        right = await self._rights.of(search.target)
+        holding = await self._holding(search)
         if holding is Holding.RUNNING and right is Right.PROVEN:
-            self._join_mirrors_fill(ask)
-        if (own := await self._own_fill(ask)) is not None:
+            self._join_mirrors_fill(search)
+        if (own := await self._own_fill(search)) is not None:
             return own
-        step = next_step(right, holding, is_proven=ask.is_proven)
+        step = next_step(right, holding, is_proven=search.is_proven)
         if step is Step.FETCH:
             return None
         if step is Step.ASK_FIRST:
-            if holding is Holding.YES and ask.query.wants_body:
-                await self._store.rehearse(*ask.key)  # what would be done if it were not here: time is not to tell
-            ask.is_proven = await self._ask_whether_it_may(ask, right, holding)
-            if (own := await self._own_fill(ask)) is not None or not ask.is_proven:
+            if holding is Holding.YES and search.query.wants_body:
+                await self._store.rehearse(*search.key)  # what would be done if it were not here: time is not to tell
+            search.is_proven = await self._ask_whether_it_may(search, right, holding)
+            if (own := await self._own_fill(search)) is not None or not search.is_proven:
                 return own
-        blob = await self._open_kept(ask, holding)
-        if blob is not None and ask.begun is None:
-            ask.outcome.name = "revalidated" if ask.is_proven or step is not Step.GIVE else "hit"
-        blob = blob or await self._fills.visit(*ask.key)
-        if blob is None or ask.is_proven or step is Step.GIVE:
+        blob = await self._open_kept(search, holding)
+        if blob is not None and search.begun is None:
+            search.outcome.name = "revalidated" if search.is_proven or step is not Step.GIVE else "hit"
+        blob = blob or await self._fills.visit(*search.key)
+        if blob is None or search.is_proven or step is Step.GIVE:
             return blob
         try:
-            ask.is_proven = await self._ask_whether_it_may(ask, right, holding)
+            search.is_proven = await self._ask_whether_it_may(search, right, holding)
         except BaseException:
             blob.close()
             raise
-        if ask.is_proven:
+        if search.is_proven:
             return blob
         blob.close()
-        return await self._own_fill(ask)
+        return await self._own_fill(search)
 
-    async def _open_kept(self, ask: "_Ask", holding: Holding) -> Blob | None:
+    async def _open_kept(self, search: "_Search", holding: Holding) -> Blob | None:
         """The blob's file, the caller's to close; None when it is not kept, or only on its way."""
         if holding in (Holding.BEGUN, Holding.RUNNING):
             return None
-        size_bytes = await self._index.blob(repository_of(ask.target), ask.query.digest)
-        blob = await self._store.open(ask.query.digest, size_bytes)
-        ask.is_kept = blob is not None
+        size_bytes = await self._index.blob(repository_of(search.target), search.query.digest)
+        blob = await self._store.open(search.query.digest, size_bytes)
+        search.is_kept = blob is not None
         return blob
 
-    def _join_mirrors_fill(self, ask: "_Ask") -> None:
+    def _join_mirrors_fill(self, search: "_Search") -> None:
         """Let the caller have what a mirror is giving for this repository, if one is."""
-        ask.begun = self._of_mirrors.get((repository_of(ask.target), ask.query.digest)) or ask.begun
+        search.begun = self._of_mirrors.get((repository_of(search.target), search.query.digest)) or search.begun
 
-    async def _own_fill(self, ask: "_Ask") -> Blob | None:
+    async def _own_fill(self, search: "_Search") -> Blob | None:
         """What came so far of the fill whose beginning was an answer for this caller; None when it is over."""
-        return None if ask.begun is None else await self._fills.visit(*ask.key, ask.begun.fill)
+        return None if search.begun is None else await self._fills.visit(*search.key, search.begun.fill)
 
-    async def _holding(self, ask: "_Ask") -> Holding:
-        repository = repository_of(ask.target)
-        if await self._index.blob(repository, ask.query.digest) is not None:
+    async def _holding(self, search: "_Search") -> Holding:
+        repository = repository_of(search.target)
+        if await self._index.blob(repository, search.query.digest) is not None:
             return Holding.YES
-        if self._fills.is_running(*ask.key):
-            return Holding.BEGUN if await self._rights.has_begun(ask.target, ask.query.digest) else Holding.RUNNING
-        origins = await self._index.origins(ask.query.digest)
-        is_named = await self._index.index_of(repository, ask.query.digest) is not None
+        if self._fills.is_running(*search.key):
+            has_begun = await self._rights.has_begun(search.target, search.query.digest)
+            return Holding.BEGUN if has_begun else Holding.RUNNING
+        origins = await self._index.origins(search.query.digest)
+        is_named = await self._index.parent_of(repository, search.query.digest) is not None
         if is_named and (not origins or repository.upstream in origins):
             return Holding.NAMED
         return Holding.UNKNOWN_ORIGIN if not origins and self._is_only_upstream else Holding.NONE
 
-    async def _ask_whether_it_may(self, ask: "_Ask", right: Right, holding: Holding) -> bool:
+    async def _ask_whether_it_may(self, search: "_Search", right: Right, holding: Holding) -> bool:
         """Have the upstream say that it holds the blob and shows it to this caller. Raises OciError.
 
         False: only a mirror says so, whose word is enough for no more than what the repository is known to hold, and
-        for what a mirror is giving itself (`ask.begun` then, if there is any).
+        for what a mirror is giving itself (`search.begun` then, if there is any).
         """
         is_covered = right.covers and holding.is_proven
         try:
-            async with self._fetcher.patience(ask.target, is_covered=is_covered):
-                if await self._joined_a_fill(ask):
+            async with self._fetcher.limit_wait(search.target, is_covered=is_covered):
+                if await self._joined_a_fill(search):
                     return True
-                if ask.begun is not None:
+                if search.begun is not None:
                     return False
-                info = await self._describe(ask)
+                info = await self._describe(search)
                 if info.answered_by == "mirror" and not holding.is_proven:
-                    self._join_mirrors_fill(ask)
+                    self._join_mirrors_fill(search)
                     return False
         except OciError as error:
             if not is_covered or not may_cover(error):
                 raise
-            self._rights.defer(ask.target)
-            ask.outcome.name, ask.outcome.problem = "stale", error.message
+            self._rights.defer(search.target)
+            search.outcome.name, search.outcome.problem = "stale", error.message
         return True
 
-    async def _joined_a_fill(self, ask: "_Ask") -> bool:
+    async def _joined_a_fill(self, search: "_Search") -> bool:
         """Whether the upstream gave it for somebody with the same credential, whose fill began just now."""
         try:
-            begun = await self._proofs.joined(ask.target, ("fill", ask.query.digest))
+            begun = await self._proofs.joined(search.target, ("fill", search.query.digest))
         except StoreFailure:  # it cannot be kept, which says nothing of who may have it
             return False
         if isinstance(begun, _Begun):
-            ask.begun = begun
-        return ask.begun is not None and ask.begun.answered_by == "upstream"
+            search.begun = begun
+        return search.begun is not None and search.begun.answered_by == "upstream"
 
-    async def _deliver(self, ask: "_Ask", blob: Blob) -> BlobResult:
-        size_bytes, wanted = blob.size_bytes, ask.query.byte_range
-        if not ask.query.wants_body:
-            return BlobResult(size_bytes, ask.outcome)
+    async def _deliver(self, search: "_Search", blob: Blob) -> BlobResult:
+        size_bytes, wanted = blob.size_bytes, search.query.byte_range
+        if not search.query.wants_body:
+            return BlobResult(size_bytes, search.outcome)
         if wanted is None or size_bytes is None:  # a server may ignore a Range, and without a size has to
-            return BlobResult(size_bytes, ask.outcome, self._body(ask, blob, 0, None))
-        part = _within(ask, wanted, size_bytes)
-        if part.first - blob.front_bytes > FAR_AHEAD_BYTES and self._ahead[ask.key] < MAX_AHEAD:
-            return await self._fetch_ahead(ask)
-        return BlobResult(size_bytes, ask.outcome, self._body(ask, blob, part.first, part.last + 1), part)
+            return BlobResult(size_bytes, search.outcome, self._body(search, blob, 0, None))
+        part = _within(search, wanted, size_bytes)
+        if part.first - blob.front_bytes > FAR_AHEAD_BYTES and self._ahead[search.key] < MAX_AHEAD:
+            return await self._fetch_ahead(search)
+        return BlobResult(size_bytes, search.outcome, self._body(search, blob, part.first, part.last + 1), part)
 
-    def _body(self, ask: "_Ask", blob: Blob, start: int, end: int | None) -> FallbackBody:
+    def _body(self, search: "_Search", blob: Blob, start: int, end: int | None) -> FallbackBody:
         body = blob.body(start, end)
 
         async def fetch(start: int, end: int | None = None) -> Fetched:
             return await self._proofs.ask_now(
-                ask.target, lambda: ask.source.fetch(start, end), lambda _: ask.source.answered_by
+                search.target, lambda: search.remote.fetch(start, end), lambda _: search.remote.answered_by
             )
 
-        return FallbackBody(body, start, end, fetch, ask.outcome)
+        return FallbackBody(body, start, end, fetch, search.outcome)
 
-    async def _fetch_ahead(self, ask: "_Ask") -> BlobResult:
+    async def _fetch_ahead(self, search: "_Search") -> BlobResult:
         """A range that the fill will not reach soon, streamed past it; over when the client has it or leaves."""
-        self._ahead[ask.key] += 1
+        self._ahead[search.key] += 1
 
         def is_over() -> None:
-            self._ahead[ask.key] -= 1
-            if not self._ahead[ask.key]:
-                del self._ahead[ask.key]
+            self._ahead[search.key] -= 1
+            if not self._ahead[search.key]:
+                del self._ahead[search.key]
 
         try:
-            found = await self._pass_through(ask)
+            found = await self._pass_through(search)
         except BaseException:
             is_over()
             raise
@@ -290,26 +292,26 @@ class KeptBlobs:
             return found
         return replace(found, body=OnCloseBody(cast("Readable", found.body), is_over))
 
-    async def _pass_through(self, ask: "_Ask", problem: str = "") -> BlobResult:
+    async def _pass_through(self, search: "_Search", problem: str = "") -> BlobResult:
         """The blob straight from its upstream, because of a `problem` with keeping it if there is one."""
-        ask.outcome.name, ask.outcome.problem = "bypass", problem or ask.outcome.problem
-        if ask.spare.is_there:
+        search.outcome.name, search.outcome.problem = "bypass", problem or search.outcome.problem
+        if search.unkept.is_there:
             # before it is taken: whoever is cancelled here must not leave it open
-            await self._rights.prove(ask.target, ask.asked_at, ask.source.answered_by)
-        fetched = ask.spare.take()
-        if fetched is not None and (found := await self._hand_on(ask, fetched)) is not None:
+            await self._rights.prove(search.target, search.asked_at, search.remote.answered_by)
+        fetched = search.unkept.take()
+        if fetched is not None and (found := await self._hand_on(search, fetched)) is not None:
             return found
         found = await self._proofs.ask_now(
-            ask.target, lambda: self._streamed.find(ask.target, ask.query), lambda found: found.answered_by
+            search.target, lambda: self._streamed.find(search.target, search.query), lambda found: found.answered_by
         )
-        return replace(found, outcome=ask.outcome)
+        return replace(found, outcome=search.outcome)
 
-    async def _hand_on(self, ask: "_Ask", fetched: Fetched) -> BlobResult | None:
+    async def _hand_on(self, search: "_Search", fetched: Fetched) -> BlobResult | None:
         """An answer of the upstream that could not be kept; None, and closed, when it begins elsewhere."""
-        size_bytes, wanted, part = fetched.size_bytes, ask.query.byte_range, None
+        size_bytes, wanted, part = fetched.size_bytes, search.query.byte_range, None
         try:
             if wanted is not None and size_bytes is not None:
-                part = _within(ask, wanted, size_bytes)
+                part = _within(search, wanted, size_bytes)
             start, end = (0, None) if part is None else (part.first, part.last + 1)
             is_near = 0 <= start - fetched.start_bytes <= MAX_SKIPPED_BYTES
         except OciError:
@@ -318,14 +320,14 @@ class KeptBlobs:
         if not is_near:
             await fetched.body.close()
             return None
-        return BlobResult(size_bytes, ask.outcome, SlicedBody(fetched, start, end), part)
+        return BlobResult(size_bytes, search.outcome, SlicedBody(fetched, start, end), part)
 
-    async def _describe(self, ask: "_Ask") -> BlobInfo:
-        repository = repository_of(ask.target)
-        holding = await self._holding(ask)
+    async def _describe(self, search: "_Search") -> BlobInfo:
+        repository = repository_of(search.target)
+        holding = await self._holding(search)
 
         async def describe() -> BlobInfo:
-            info = await ask.source.describe()
+            info = await search.remote.describe()
             size_bytes = info.size_bytes
             # when the bytes are here, the upstream's word makes YES of both
             if (
@@ -333,58 +335,59 @@ class KeptBlobs:
                 and info.answered_by == "upstream"
                 and size_bytes is not None
             ):
-                blob = await self._store.open(ask.query.digest, size_bytes)
+                blob = await self._store.open(search.query.digest, size_bytes)
                 if blob is not None:
-                    await self._index.put_blob(repository, ask.query.digest, blob.size_bytes or size_bytes)
+                    await self._index.put_blob(repository, search.query.digest, blob.size_bytes or size_bytes)
                     blob.close()
             return info
 
         is_held = holding is Holding.YES
-        question = ("describe", ask.query.digest)
-        return await self._proofs.once(ask.target, question, describe, lambda info: info.answered_by, is_held=is_held)
+        question = ("describe", search.query.digest)
+        return await self._proofs.once(
+            search.target, question, describe, lambda info: info.answered_by, is_held=is_held
+        )
 
-    async def _start_or_join(self, ask: "_Ask") -> "_Begun | None":
+    async def _start_or_join(self, search: "_Search") -> "_Begun | None":
         """Begin a fill (Fills.start); whoever asks with the same credential meanwhile waits for the same answer."""
-        key = (repository_of(ask.target), ask.query.digest)
-        asked_at = ask.asked_at = self._clock.time()
-        holding = await self._holding(ask)
+        key = (repository_of(search.target), search.query.digest)
+        asked_at = search.asked_at = self._clock.time()
+        holding = await self._holding(search)
 
         async def note_holding(size_bytes: int) -> None:
             await self._index.put_blob(*key, size_bytes)
-            await self._rights.write_down(ask.target, asked_at, ask.source.answered_by)
-            await self._rights.note_ended(ask.target, ask.query.digest)
+            await self._rights.write_down(search.target, asked_at, search.remote.answered_by)
+            await self._rights.note_ended(search.target, search.query.digest)
 
         # as when nothing were here: bytes that came from its upstream for this very repository
-        is_shown_to_nobody = await self._rights.of(ask.target) is Right.NONE and not ask.is_proven
+        is_shown_to_nobody = await self._rights.of(search.target) is Right.NONE and not search.is_proven
         anew = holding is Holding.NONE or (holding is Holding.NAMED and is_shown_to_nobody)
 
         async def fill() -> _Begun | None:
-            source = ask.source
             order = FillOrder(
-                *ask.key,
-                source.fetch,
-                source.gave_wrong,
-                note_holding,
-                ask.spare.offer,
+                *search.key,
+                search.remote.fetch,
+                on_wrong=search.remote.gave_wrong,
+                on_verified=note_holding,
+                on_unkept=search.unkept.offer,
                 anew=anew,
-                client=ask.query.client,
+                client=search.query.client,
             )
             begun = await self._fills.start(order)
             if begun is None:
                 return None
-            own = _Begun(begun, source.answered_by)
-            if source.answered_by == "mirror":  # its bytes are its own, in this very fill
+            own = _Begun(begun, search.remote.answered_by)
+            if own.answered_by == "mirror":  # its bytes are its own, in this very fill
                 self._remember(key, own)
             else:
-                await self._rights.note_begun(ask.target, ask.query.digest)
-                if not self._fills.is_running(*ask.key):  # a small one may have ended by now
-                    await self._rights.note_ended(ask.target, ask.query.digest)
+                await self._rights.note_begun(search.target, search.query.digest)
+                if not self._fills.is_running(*search.key):  # a small one may have ended by now
+                    await self._rights.note_ended(search.target, search.query.digest)
             return own
 
         def answered_by(begun: _Begun | None) -> AnsweredBy | None:
             return None if begun is None else begun.answered_by
 
-        return await self._proofs.once(ask.target, ("fill", ask.query.digest), fill, answered_by)
+        return await self._proofs.once(search.target, ("fill", search.query.digest), fill, answered_by)
 
     def _remember(self, key: tuple[Repository, str], begun: "_Begun") -> None:
         """Let others of the repository have what a mirror gives, for as long as that goes on."""
@@ -405,7 +408,7 @@ class _Begun:
 
 
 @dataclass(slots=True)
-class _Ask:
+class _Search:
     """One question for a blob; `is_proven` once it is known that its caller may have it, whoever fetches it.
 
     What came of `begun` its caller may have in any case.
@@ -413,13 +416,13 @@ class _Ask:
 
     target: Target
     query: BlobQuery
-    source: RemoteBlob
+    remote: RemoteBlob
     outcome: Outcome = field(default_factory=lambda: Outcome("miss"))
     is_kept: bool = False  # of what was found last
     is_proven: bool = False
     begun: _Begun | None = None
-    asked_at: float = 0.0  # when its fill was, by the clock
-    spare: UnkeptAnswer = field(default_factory=UnkeptAnswer)
+    asked_at: float = 0.0  # when the upstream was asked for its fill (Clock.time)
+    unkept: UnkeptAnswer = field(default_factory=UnkeptAnswer)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -427,9 +430,9 @@ class _Ask:
         return self.target.upstream.name, self.query.digest
 
 
-def _within(ask: _Ask, wanted: ByteRange, size_bytes: int) -> ContentRange:
+def _within(search: _Search, wanted: ByteRange, size_bytes: int) -> ContentRange:
     """Return which bytes of the blob the range means. Raises OciError 416 when it lies outside."""
     part = wanted.within(size_bytes)
     if part is None:
-        raise relay_error(416, (("content-range", f"bytes */{size_bytes}"),), ask.source.asked)
+        raise relay_error(416, (("content-range", f"bytes */{size_bytes}"),), search.remote.asked)
     return part

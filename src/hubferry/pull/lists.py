@@ -99,7 +99,7 @@ class KeptLists:
         if absence is not None:
             return ListResult(ListContent(absence=absence), Outcome("hit"))
         try:
-            async with self._upstream.patience(target, is_covered=kept.covers):
+            async with self._upstream.limit_wait(target, is_covered=kept.covers):
                 return await ask(kept.digest)
         except OciError as error:
             if not kept.covers or not may_cover(error):
@@ -172,7 +172,7 @@ class KeptLists:
             return True
         if await self._index.is_tagged(repository, query.subject):
             return True
-        if await self._index.index_of(repository, query.subject) is not None:
+        if await self._index.parent_of(repository, query.subject) is not None:
             return True
         return await self._index.is_listed(repository, query.subject)
 

@@ -142,7 +142,7 @@ class KeptManifests:
     ) -> tuple[ManifestInfo, bytes | None, Outcome]:
         """What a tag means now, and its content if that is here or came along. Raises OciError."""
         entry = kept.entry
-        async with self._upstream.patience(target, is_covered=kept.covers):
+        async with self._upstream.limit_wait(target, is_covered=kept.covers):
             # the tag is not kept and no right of this caller is known: a HEAD would only be one request more
             is_new = query.wants_content and entry is None and kept.right is Right.NONE
             described, content = await self._confirm(target, repository, query.reference, kept, is_new=is_new)
@@ -257,7 +257,7 @@ class KeptManifests:
             is_held, is_fetched = described is not None, described is None and query.wants_content
             learn = self._fetch if is_fetched else self._learn
             try:
-                async with self._upstream.patience(target, is_covered=is_held and right.covers):
+                async with self._upstream.limit_wait(target, is_covered=is_held and right.covers):
                     described, content = await self._ask_once(
                         target,
                         digest,
@@ -380,7 +380,7 @@ class KeptManifests:
         kept = await self._kept(repository, described)
         if kept is not None:
             return await self._usable(target, described, kept), kept, False
-        async with self._upstream.patience(target, is_covered=is_covered):
+        async with self._upstream.limit_wait(target, is_covered=is_covered):
             fetched = await self._ask_once(
                 target, described.digest, lambda: self._fetch(target, repository, described.digest), wants_content=True
             )

@@ -71,9 +71,12 @@ class Prefetch:
         fetches_layers: bool = True,
         companions: Companions | None = None,
     ) -> None:
-        """`fill` has a blob kept that is not, to its end (KeptBlobs.fill). `companions` None: images alone."""
+        """`fill` fetches a blob to its end unless it is kept (KeptBlobs.fill_to_end).
+
+        Without `companions` only the layers of images are fetched ahead.
+        """
         self._fill = fill
-        self._kept = index
+        self._blob_index = index
         self._clock = clock
         self._log = log
         self._fetches_layers = fetches_layers
@@ -116,7 +119,7 @@ class Prefetch:
         given = self._indexes.get((target, peer, digest))
         if given is not None:
             return given
-        kept = await self._kept.index_of(repository_of(target), digest)
+        kept = await self._blob_index.parent_of(repository_of(target), digest)
         return None if kept is None else self._index(target, peer, kept)
 
     def _index(self, target: Target, peer: str, digest: str) -> _Index:
@@ -150,7 +153,7 @@ class Prefetch:
         self._begin(target, image)
 
     async def close(self) -> None:
-        """Begin nothing more, and cancel what waits for its turn. Fills that run are ended by Fills.close."""
+        """Cancel what waits for its turn or for a fill. The fills themselves are ended by Fills.close."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

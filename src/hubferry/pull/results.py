@@ -25,7 +25,7 @@ OutcomeName = Literal["hit", "revalidated", "miss", "stale", "bypass", "", "chal
 
 @dataclass(slots=True)
 class Outcome:
-    """How a result was found, for the access log and the metrics.
+    """How a result was found: for the access log, the metrics, the Warning headers, and for warming.
 
         hit           from what is kept, and the upstream was not asked
         revalidated   from what is kept; the upstream was asked whether it holds still, or for this caller

@@ -11,7 +11,7 @@ from hubferry.ports.shell import Clock, EventLog, Metrics
 
 @dataclass(frozen=True, slots=True)
 class DiskCache:
-    """Where content is kept that is read here, and what is known of it."""
+    """The cache of a server, whose blobs are files that Python reads, and what is known of its content."""
 
     index: BlobIndex
     store: ContentStore
@@ -21,7 +21,7 @@ class DiskCache:
 
 @dataclass(frozen=True, slots=True)
 class EdgeCache:
-    """Where content is kept as it passes, blobs without being read, and what is known of it."""
+    """The Worker's cache, whose blobs pass as streams that Python never reads, and what is known of its content."""
 
     index: Index
     store: ContentStore

@@ -115,9 +115,9 @@ class Warmer:
         """
         target = await self._target_of(image.upstream, image.repository)
         work = _Work(self, target, platforms, observer or NoObserver(), image)
-        await work.run(work.image)
+        await work.run(work.own_blobs)
         if work.images:
-            await work.run(work.companions)
+            await work.run(work.companion_blobs)
         return work.result
 
     async def missing(self, warmed: Warmed) -> list[str]:
@@ -209,7 +209,7 @@ class _Work:
     def _note_problem(self, error: Exception) -> None:
         self.result.problems.append(f"{self.result.image.reference}: {_why(error, self._target.upstream)}")
 
-    async def image(self) -> list[Descriptor]:
+    async def own_blobs(self) -> list[Descriptor]:
         """The configs and layers of the image for the wanted platforms. Raises OciError, NotWarm, ManifestProblem."""
         return await self.layers_of(self.result.image.reference)
 
@@ -232,8 +232,8 @@ class _Work:
             layers |= {layer.digest: layer for layer in await self.layers_of(child.digest, depth + 1)}
         return list(layers.values())
 
-    async def companions(self) -> list[Descriptor]:
-        """Return the blobs that belong to the image beside those that `image` returns."""
+    async def companion_blobs(self) -> list[Descriptor]:
+        """Return the blobs that belong to the image beside those that `own_blobs` returns."""
         found = await self._warmer.companions.find(self._target, self.result.digest, self.images)
         self.result.digests += [digest for digest in found.manifests if digest not in self.result.digests]
         self.result.skipped += found.skipped

@@ -40,7 +40,7 @@ COSTLY = frozenset({Cause.DNS, Cause.TCP, Cause.TLS, Cause.TIMEOUT, Cause.PROXY,
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class WaitLimits:
     """How long upstreams are waited for, in seconds.
 
     After `failover_s` the next base is asked as well; for tags after `tag_failover_s`, because the upstream itself is
@@ -65,6 +65,12 @@ class _Tried:
     is_final: bool = False
     may_pass: bool = False
 
+    def final(self) -> Obtained:
+        """Return the answer. Raises OciError when there is none."""
+        if self.obtained is not None:
+            return self.obtained
+        raise self.error or AssertionError("no answer and no error")
+
 
 class Fetcher:
     """Asks upstreams and their mirrors, and returns final responses: authorised, redirects followed."""
@@ -76,13 +82,13 @@ class Fetcher:
         *,
         clock: Clock,
         log: EventLog,
-        patience: Patience,
+        wait_limits: WaitLimits,
     ) -> None:
         self._base = BaseClient(exchanges, limits)
         self._limits = limits
         self._clock = clock
         self._log = log
-        self._patience = patience
+        self._wait_limits = wait_limits
         self._healths: dict[str, Health] = {}
 
     async def fetch(self, question: Question) -> UpstreamResponse:
@@ -96,16 +102,13 @@ class Fetcher:
     async def obtain(self, question: Question) -> Obtained:
         """Return what `fetch` returns, with the base that answered."""
         deadline = self._clock.monotonic() + RETRY_WITHIN_S
-        for pause_s in (*self._patience.pauses_s, None):
-            tried = await self._ask_bases(question)
-            if tried.obtained is not None:
-                return tried.obtained
-            if tried.error is None:
-                raise AssertionError("no answer and no error")
-            if pause_s is None or not tried.may_pass or self._clock.monotonic() > deadline:
-                raise tried.error
+        tried = await self._ask_bases(question)
+        for pause_s in self._wait_limits.pauses_s:
+            if tried.obtained is not None or not tried.may_pass or self._clock.monotonic() > deadline:
+                break
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
-        raise AssertionError("the last pause is none")
+            tried = await self._ask_bases(question)
+        return tried.final()
 
     async def repeat(self, upstream: Upstream, url: str, headers: Headers) -> UpstreamResponse | None:
         """See BaseClient.repeat."""
@@ -116,7 +119,7 @@ class Fetcher:
         return self._limits.quota_left(target.upstream.name, target.credential)
 
     @contextlib.asynccontextmanager
-    async def patience(self, target: Target, *, is_covered: bool, slow_s: float | None = None) -> AsyncIterator[None]:
+    async def limit_wait(self, target: Target, *, is_covered: bool, slow_s: float | None = None) -> AsyncIterator[None]:
         """Bound what an upstream is asked for, for whoever has something else to answer with.
 
         The limit is not below `slow_s`. Work that is shared goes on without them. Raises OciError 503 at the limit, and
@@ -131,14 +134,14 @@ class Fetcher:
         if not any(health.is_free(now) for health in healths):
             raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, "a moment ago; it is asked again soon"))
         is_down = all(health.failures for health in healths)
-        patience_s = self._patience.probe_s if is_down else self._patience.covered_s
-        patience_s = patience_s if slow_s is None or patience_s is None else max(patience_s, slow_s)
+        wait_s = self._wait_limits.probe_s if is_down else self._wait_limits.covered_s
+        wait_s = wait_s if slow_s is None or wait_s is None else max(wait_s, slow_s)
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(wait_s):
                 yield
         except TimeoutError:
             healths[0].failed(self._clock.monotonic())
-            detail = f"within {patience_s} s"
+            detail = f"within {wait_s} s"
             raise unreachable(name, UpstreamFailure(Cause.TIMEOUT, name, detail)) from None
 
     def distrust(self, upstream: Upstream, base: str) -> bool:
@@ -230,7 +233,7 @@ class Fetcher:
 
     def _failover_s(self, question: Question) -> float:
         is_fixed = question.kind == "blobs" or is_digest(question.asked.reference)
-        return self._patience.failover_s if is_fixed else self._patience.tag_failover_s
+        return self._wait_limits.failover_s if is_fixed else self._wait_limits.tag_failover_s
 
     def _lost(self, question: Question, slow: Sequence[int]) -> None:
         """Count bases that did not answer in time, while another did, as failed."""

@@ -81,9 +81,9 @@ class RemoteLists:
         self._fetcher = fetcher
         self._transport = transport
 
-    def patience(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
-        """See Fetcher.patience."""
-        return self._fetcher.patience(target, is_covered=is_covered)
+    def limit_wait(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
+        """See Fetcher.limit_wait."""
+        return self._fetcher.limit_wait(target, is_covered=is_covered)
 
     async def ask(self, target: Target, query: ListQuery) -> tuple[ListContent, AnsweredBy]:
         """What the upstream says now, and whether it or a mirror said so. Raises OciError unless it is 200 or 404."""

@@ -46,9 +46,9 @@ class RemoteManifests:
         """What is left of the upstream's limit for this caller, from 0 to 1."""
         return self._fetcher.quota_left(target)
 
-    def patience(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
-        """See Fetcher.patience."""
-        return self._fetcher.patience(target, is_covered=is_covered)
+    def limit_wait(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
+        """See Fetcher.limit_wait."""
+        return self._fetcher.limit_wait(target, is_covered=is_covered)
 
     async def describe(self, target: Target, reference: str, accept: str) -> ManifestInfo | None:
         """What a HEAD says; None when the upstream knows no HEAD or does not tell a manifest's length and digest.

@@ -13,7 +13,7 @@ from hubferry.core.client import Network, address_group, is_in, plain_address
 from hubferry.server.log import logger
 
 LOOK_S = 1.0  # the longest time between two checks of what clients take
-MOST_PARTING = 256  # how many refused connections stay open for a moment; beyond that they are closed at once
+MOST_LINGERING = 256  # how many refused connections stay open for a moment; beyond that they are closed at once
 TELL_S = 10.0  # refusals are logged at most once in this time, however many there are
 
 
@@ -51,7 +51,7 @@ class Clients:
         self.limits = limits
         self._of_address: dict[str, dict[Connection, None]] = {}
         self._looked_at_s = time.monotonic()
-        self._parting = 0
+        self._lingering = 0
         self._refused = 0
         self._told_at_s: float | None = None
 
@@ -90,18 +90,18 @@ class Clients:
             if not known:
                 del self._of_address[address]
 
-    def may_part(self) -> bool:
+    def may_linger(self) -> bool:
         """Return whether a refused connection may stay open for a moment, until its client has read the reason.
 
-        If so, the caller has to call `has_parted` when it closes the connection.
+        If so, the caller has to call `has_lingered` when it closes the connection.
         """
-        is_allowed = self._parting < MOST_PARTING
-        self._parting += is_allowed
+        is_allowed = self._lingering < MOST_LINGERING
+        self._lingering += is_allowed
         return is_allowed
 
-    def has_parted(self) -> None:
-        """Note that a refused connection, for which `may_part` returned True, was closed."""
-        self._parting -= 1
+    def has_lingered(self) -> None:
+        """Note that a refused connection, for which `may_linger` returned True, was closed."""
+        self._lingering -= 1
 
     def look(self, connections: Iterable[Connection]) -> None:
         """Cut the connections whose clients take too little.

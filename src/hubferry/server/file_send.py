@@ -32,7 +32,7 @@ GONE = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 @dataclass(slots=True)
 class SentBytes:
-    """How many bytes of bodies were handed to a client's connection so far.
+    """How many bytes of bodies were handed to a client's connection so far; of answers sent again, also their heads.
 
     `is_blocked` is true while the socket has no room for the next part of a file.
     """

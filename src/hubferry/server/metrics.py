@@ -74,7 +74,7 @@ class Counters:
 
     def answered(self, record: AccessRecord, status: int, sent_bytes: int) -> None:
         """Count a request that is over. May be called on the event loop only."""
-        key = (record.upstream, record.outcome or "local", status)
+        key = (record.upstream, record.outcome_name or "local", status)
         sums = self._answered.get(key)
         if sums is None:
             sums = self._answered[key] = [0, 0]

@@ -42,7 +42,7 @@ MAX_HEAD_BYTES = MAX_HEADER_BYTES + 1024  # as sent, including the method, the v
 MAX_BODY_BYTES = 4 * MAX_FORM  # as sent, including the sizes, extensions and trailers of chunks
 MAX_UNPARSED_BYTES = 64 * 1024  # of what follows the request that waits
 UNSENT_BYTES = 64 * 1024  # when more is unsent, writers have to wait; the event loop's own limit with TLS is 512 KiB
-PART_S = 1.0  # how long a refused connection stays open; what the client still sends is dropped
+LINGER_S = 1.0  # how long a refused connection stays open; what the client still sends is dropped
 END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -91,7 +91,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_in_body = False  # whether the body of the current request is being received
         self._is_last = False  # whatever follows the current request is ignored
         self._is_deaf = False  # nothing more is read at all
-        self._is_parting = False  # the client was refused: what it still sends is dropped
+        self._is_lingering = False  # the client was refused: what it still sends is dropped
         self._head_bytes = 0
         self._head_tail = b""  # the last bytes that were parsed of an incomplete head
         self._body_bytes = 0
@@ -182,7 +182,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse as much as may be parsed now. The rest waits, and nothing more is read in the meantime."""
-        if self._is_parting:
+        if self._is_lingering:
             return
         self._unparsed = self._unparsed + data if self._unparsed else data
         self._parse()
@@ -309,12 +309,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Close the connection if nothing may follow the request, otherwise continue with the data that waits."""
-        is_repeated = self._is_parsing
+        is_within_parser = self._is_parsing
         is_over = self._is_in_body or self._is_last or self._is_deaf
-        if is_over and not self.pipeline and not is_repeated:
+        if is_over and not self.pipeline and not is_within_parser:
             self.transport.close()
         super().on_response_complete()
-        if not is_repeated and not self._is_over:
+        if not is_within_parser and not self._is_over:
             self._parse()
 
     def _repeat_answer(self) -> bool:
@@ -344,7 +344,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     @property
     def _is_over(self) -> bool:
         """Whether the connection is ending, so that nothing that still comes is answered."""
-        return self._is_parting or self.transport.is_closing()
+        return self._is_lingering or self.transport.is_closing()
 
     @property
     def _is_idle(self) -> bool:
@@ -418,17 +418,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         fields = {"content-type": "application/json", "content-length": len(body), **dict((NOSNIFF, *error.headers))}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self.transport.write(f"{line}\r\n{head}connection: close\r\n\r\n".encode("ascii") + body)
-        if self.transport is not self._tcp or not self._clients.may_part():
+        if self.transport is not self._tcp or not self._clients.may_linger():
             self.transport.close()
             return
         # if this closed at once, the kernel would answer further data with a reset, which would replace the error
-        self._is_parting = True
+        self._is_lingering = True
         self.transport.write_eof()
         self.transport.resume_reading()
-        self.loop.call_later(PART_S, self._part)
+        self.loop.call_later(LINGER_S, self._end_linger)
 
-    def _part(self) -> None:
-        self._clients.has_parted()
+    def _end_linger(self) -> None:
+        self._clients.has_lingered()
         self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

@@ -1,6 +1,6 @@
 """Finished blobs: each file is opened once however many read it, and handed out as bodies of any part of it.
 
-The layout is that of content.py (`blobs/sha256/ab/abcd...`): whatever has a final name was verified. A file that was
+The layout is that of layout.py (`blobs/sha256/ab/abcd...`): whatever has a final name was verified. A file that was
 written to since then (mark.py) is hashed before its first byte leaves. When that takes long, its body waits, so that
 the head need not. A damaged file is put aside, and is treated as if it had never been there. A file that is being read
 may be removed meanwhile; its readers go on. What a body cannot give any more (NotKept), its reader has to get

@@ -50,7 +50,7 @@ class SqliteIndex:
         return await self._ask((repository, tag), lambda db: _tag(db, repository, tag))
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
-        """Tags whose manifest is not kept are bounded: those confirmed longest ago are forgotten."""
+        """Tags whose manifest is not kept are bounded (right_rows.tidy): those confirmed longest ago are forgotten."""
         self._remember((repository, tag), entry)
         self._remember((repository, entry.manifest.digest, "tagged"), True)
         place, manifest = (repository.upstream, repository.name), entry.manifest
@@ -73,7 +73,7 @@ class SqliteIndex:
         row = (repository.upstream, repository.name, digest, size_bytes)
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", row))
 
-    async def index_of(self, repository: Repository, digest: str) -> str | None:
+    async def parent_of(self, repository: Repository, digest: str) -> str | None:
         sql = (
             "SELECT parent FROM parts JOIN manifests ON digest = parent "
             "WHERE child = ? AND upstream = ? AND repository = ? LIMIT 1"

@@ -22,7 +22,7 @@ from hubferry.ports.shell import UNCOUNTED, Clock, Metrics
 from hubferry.ports.upstream import Cause, TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.transport.connect import Connector, Destination
 from hubferry.transport.failures import ANSWER, TROUBLE, Stale, as_failure, limited
-from hubferry.transport.http1 import Reply, exchange
+from hubferry.transport.http1 import Reply, send_request
 from hubferry.transport.wire import Wire
 
 MAX_IDLE = 64  # connections kept for one destination
@@ -133,23 +133,23 @@ class SocketTransport:
         kept = self._take(place)
         if kept is not None:
             try:
-                return await self._exchange(place, kept, request)
+                return await self._send_over(place, kept, request)
             except Stale:
                 pass  # it was closed while it lay idle; nothing was answered, so asking again is safe
         wire = await self._connector.connect(place)
         try:
-            return await self._exchange(place, wire, request)
+            return await self._send_over(place, wire, request)
         except Stale as error:
             raise UpstreamFailure(Cause.CUT, place.host, str(error)) from None
 
-    async def _exchange(self, place: Destination, wire: Wire, request: Send) -> StreamedResponse:
+    async def _send_over(self, place: Destination, wire: Wire, request: Send) -> StreamedResponse:
         """Perform one exchange on a connection, which is closed when that fails. Raises UpstreamFailure, Stale."""
         parts = urlsplit(request.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         limit = self.settings(place).response_timeout
         try:
             async with limited(place.host, ANSWER, "response_timeout", limit):
-                reply = await exchange(wire, target, parts.netloc, request)
+                reply = await send_request(wire, target, parts.netloc, request)
         except BaseException:
             wire.close()
             raise

@@ -149,7 +149,7 @@ class Reply:
         return b"".join(pieces) or None
 
 
-async def exchange(wire: Wire, target: str, host: str, request: Send) -> Reply:
+async def send_request(wire: Wire, target: str, host: str, request: Send) -> Reply:
     """Send a request without a body, and return the answer once its head has arrived.
 
     Raises Broken, ProtocolError, OSError, ssl.SSLError.

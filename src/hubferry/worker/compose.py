@@ -14,7 +14,7 @@ from hubferry.core.values import parse_token_key
 from hubferry.gateway.build import ShellParts, build_gateway
 from hubferry.pages.site import Site
 from hubferry.pull.services import EdgeCache
-from hubferry.remote.fetch import Patience
+from hubferry.remote.fetch import WaitLimits
 from hubferry.remote.single_flight import NoSharing
 from hubferry.remote.target import Upstream
 from hubferry.worker.domains import registrable_domain
@@ -39,7 +39,7 @@ def build_shell(env: Any) -> Shell:
         cache=_build_cache(settings.cache),
         identities=Identities(parse_token_key(settings.access.token_key)),  # never leaves the isolate
         single_flight=NoSharing(),
-        patience=PATIENCE,
+        wait_limits=WAIT_LIMITS,
     )
     upstreams = [_upstream(name, known) for name, known in settings.upstreams.items()]
     gateway = build_gateway(settings, table, upstreams, parts)
@@ -57,7 +57,7 @@ def _build_cache(settings: CacheSettings) -> EdgeCache | None:
 
 # No limit on waiting for an upstream when kept content could answer instead. On a Worker a request to an upstream does
 # not go on after its client was answered, so with a limit a slow upstream would never get to answer at all.
-PATIENCE = Patience(covered_s=None, probe_s=None)
+WAIT_LIMITS = WaitLimits(covered_s=None, probe_s=None)
 
 
 def read_bindings(env: Any) -> dict[str, object]:
