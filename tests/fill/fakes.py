@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hubferry.core.errors import Code, OciError
-from hubferry.fill.fills import Fills
-from hubferry.fill.parts import PIECE_BYTES, Effort, Partials
+from hubferry.fill.bounds import PIECE_BYTES, Effort
+from hubferry.fill.fills import LocalFills
 from hubferry.ports.fills import Fetch, Fetched, FillOrder
+from hubferry.ports.partials import Partials
 from hubferry.ports.shell import FillResult, Uncounted
 from hubferry.ports.upstream import Cause, UpstreamFailure
-from hubferry.store.blobs import BlobStore
+from hubferry.store.blobs import FileBlobs
 from tests.gateway.fakes import FakeLog
 from tests.support.scenes import run_scene
 
@@ -120,21 +121,21 @@ class Counted(Uncounted):
 
 
 class Stage:
-    """Fills over a real store."""
+    """LocalFills over a real store."""
 
     def __init__(
         self,
         folder: Path,
         *,
-        partials: Callable[[BlobStore], Partials] | None = None,
+        partials: Callable[[FileBlobs], Partials] | None = None,
         unwatched_bytes: int = 2**30,
         effort: Effort | None = None,
     ) -> None:
         self.folder = folder
-        self.store = BlobStore(folder)
+        self.store = FileBlobs(folder)
         self.log = FakeLog()
         self.counted = Counted()
-        self.fills = Fills(
+        self.fills = LocalFills(
             partials(self.store) if partials else self.store,
             self.log,
             unwatched_bytes=unwatched_bytes,

@@ -9,8 +9,8 @@ import pytest
 
 from hubferry.core import backoff
 from hubferry.core.errors import Asked, OciError, relay_error
+from hubferry.fill.bounds import Effort
 from hubferry.fill.parallel import connections, crew, relief, segments
-from hubferry.fill.parts import Effort
 from hubferry.ports.fills import Fetched
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill.fakes import UPSTREAM

@@ -5,11 +5,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from hubferry.fill.bounds import Effort
 from hubferry.fill.parallel.connections import Connections
 from hubferry.fill.parallel.intake import Intake
 from hubferry.fill.parallel.links import Links
 from hubferry.fill.parallel.segments import Segments
-from hubferry.fill.parts import Effort
 from hubferry.fill.progress import FillProgress
 from hubferry.fill.source import Source
 from hubferry.ports.fills import Fetched, FillOrder

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hubferry.fill import reader
+from hubferry.fill.bounds import Effort
 from hubferry.fill.parallel import connections
-from hubferry.fill.parts import Effort
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill import fakes
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, content, digest_of, read_all, read_until_cut

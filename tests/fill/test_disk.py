@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from hubferry.fill.parts import Partial
 from hubferry.ports.content import NoRoom, StoreFailure
 from hubferry.ports.fills import FillOrder
-from hubferry.store.blobs import BlobStore
+from hubferry.ports.partials import Partial
+from hubferry.store.blobs import FileBlobs
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import CacheLimits, Ledger
@@ -30,7 +30,7 @@ DIGEST = digest_of(DATA)
 class FailingDisk:
     """Partials on a store whose files fail from an offset on, or at a step."""
 
-    def __init__(self, store: BlobStore, *, write_from: int | None = None, step: str = "") -> None:
+    def __init__(self, store: FileBlobs, *, write_from: int | None = None, step: str = "") -> None:
         self._store = store
         self._write_from = write_from
         self._step = step
@@ -100,7 +100,7 @@ def test_a_disk_that_fails_at_the_beginning_is_told_to_whoever_asked(tmp_path: P
 class OpensOnce:
     """Partials on a store that opens a file once."""
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, store: FileBlobs) -> None:
         self._store = store
         self._opened = 0
 
@@ -130,7 +130,7 @@ def test_a_blob_that_has_no_room_is_not_begun(tmp_path: Path) -> None:
     index = SqliteIndex(tmp_path, FakeLog())
     assert index.transact(is_counted)
     ledger = Ledger(Layout(tmp_path), index.transact, CacheLimits(2 * MIB, 0))
-    stage = Stage(tmp_path, partials=lambda _: BlobStore(tmp_path, ledger))
+    stage = Stage(tmp_path, partials=lambda _: FileBlobs(tmp_path, ledger))
     upstream = Upstream(DATA)
 
     async def scene() -> None:

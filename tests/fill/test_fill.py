@@ -8,7 +8,7 @@ import pytest
 
 from hubferry.core.errors import Code, OciError
 from hubferry.fill import reader
-from hubferry.fill.parts import Effort
+from hubferry.fill.bounds import Effort
 from hubferry.ports.fills import FillOrder
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hubferry.fill.parts import Effort
+from hubferry.fill.bounds import Effort
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill.fakes import MIB, Stage, Upstream, content, digest_of, play, read_all, read_until_cut
 from tests.fill.line import EFFORT, Fault, Line, hurry

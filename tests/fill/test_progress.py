@@ -1,6 +1,6 @@
 """What readers of a fill may read, from the file or from memory."""
 
-from hubferry.fill.parts import HELD_BACK_BYTES, PIECE_BYTES
+from hubferry.fill.bounds import HELD_BACK_BYTES, PIECE_BYTES
 from hubferry.fill.progress import RECENT_BYTES, FillProgress
 from hubferry.ports.upstream import Cause, UpstreamFailure
 

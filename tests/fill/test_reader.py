@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, cast
 
 from hubferry.core.pace import PROVEN_BYTES, SMALL_BYTES, LargePieces
-from hubferry.fill.parts import PIECE_BYTES
+from hubferry.fill.bounds import PIECE_BYTES
 from hubferry.fill.progress import FillProgress
 from hubferry.fill.reader import FillBody, SharedFile, Watchers
 

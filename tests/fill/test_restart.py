@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from hubferry.fill.bounds import Effort
 from hubferry.fill.fills import THREADS
-from hubferry.fill.parts import Effort
 from hubferry.fill.writer import hash_prefix
 from hubferry.ports.fills import FillOrder
-from hubferry.store.blobs import BlobStore
+from hubferry.store.blobs import FileBlobs
 from tests.fill.fakes import (
     HELD_BACK,
     MIB,
@@ -42,7 +42,7 @@ def leave(
     digest: str = DIGEST,
 ) -> Path:
     """A file under way as a process that was killed leaves it."""
-    partial = BlobStore(folder).open_partial(UPSTREAM, digest)
+    partial = FileBlobs(folder).open_partial(UPSTREAM, digest)
     partial.declare(size, checked, hashlib.sha256(hashed).hexdigest() if checked else "")
     partial.write(0, [data])
     partial.close()

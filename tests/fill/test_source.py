@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hubferry.core.errors import Asked, Code, OciError, relay_error
-from hubferry.fill.parts import WrongContent
+from hubferry.fill.bounds import WrongContent
 from hubferry.fill.segment import Segment
 from hubferry.fill.source import PROGRESS_BYTES, RangesRefused, Source
 from hubferry.ports.fills import Fetched

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hubferry.fill.parts import PIECE_BYTES
+from hubferry.fill.bounds import PIECE_BYTES
 from hubferry.fill.writer import QUEUE_BYTES, Writer
 from hubferry.ports.content import StoreFailure
 from tests.support.waiting import wait_until

@@ -28,13 +28,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hubferry.core.errors import Code, OciError
-from hubferry.fill.fills import Fills
+from hubferry.fill.bounds import Effort
+from hubferry.fill.fills import LocalFills
 from hubferry.fill.parallel.segments import Segments
-from hubferry.fill.parts import Effort
 from hubferry.ports.content import StoreFailure
 from hubferry.ports.fills import Fetched, FillOrder
 from hubferry.ports.upstream import UpstreamFailure
-from hubferry.store.blobs import BlobStore
+from hubferry.store.blobs import FileBlobs
 from hubferry.store.housekeeping import SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout, occupied_bytes
@@ -121,8 +121,8 @@ class Process:
         self.ledger = Ledger(layout, self.index.transact, CacheLimits(MAX_SIZE, 0), now=now)
         self.house = Housekeeping(layout, self.ledger, self.index.transact, now=lambda: now() + SETTLED_S)
         self.house.count()
-        self.store = BlobStore(folder, self.ledger)
-        self.fills = Fills(self.store, self.log, unwatched_bytes=100_000, effort=effort)
+        self.store = FileBlobs(folder, self.ledger)
+        self.fills = LocalFills(self.store, self.log, unwatched_bytes=100_000, effort=effort)
         for upstream in UPSTREAMS:  # these lines are too quick for anybody to measure
             self.fills._services.links.learn(upstream, "helps", 1000.0, float("inf"))
 

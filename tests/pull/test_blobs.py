@@ -13,8 +13,8 @@ from hubferry.core.errors import OciError
 from hubferry.core.http import Headers, get
 from hubferry.core.redirect import Trust
 from hubferry.core.settings_sources import SettingsSource, resolve
-from hubferry.fill.fills import Fills
-from hubferry.fill.parts import Effort
+from hubferry.fill.bounds import Effort
+from hubferry.fill.fills import LocalFills
 from hubferry.gateway.answer import AccessRecord
 from hubferry.gateway.responses import BINARY, blob_answer
 from hubferry.ports.content import StoreFailure
@@ -29,7 +29,7 @@ from hubferry.pull.services import DiskCache
 from hubferry.pull.streamed import StreamedBlobs
 from hubferry.remote.single_flight import SharedTasks
 from hubferry.remote.target import Target, Upstream
-from hubferry.store.blobs import BlobStore
+from hubferry.store.blobs import FileBlobs
 from hubferry.store.index import SqliteIndex
 from hubferry.store.partial import PartialFile
 from tests.fill.fakes import MIB, content, digest_of, read_all
@@ -127,8 +127,8 @@ class Stage:
         self.docker_hub = Upstream("docker.io", settings.upstreams["docker.io"], Trust())
         self.clock = FakeClock()
         fetcher = build_fetcher(self.upstream, self.clock, SharedTasks())
-        self.store = BlobStore(folder)
-        self.fills = Fills(self.store, self.log, effort=Effort(connections=1))  # also where the machine is busy
+        self.store = FileBlobs(folder)
+        self.fills = LocalFills(self.store, self.log, effort=Effort(connections=1))  # also where the machine is busy
         rights = build_rights(self.index, self.clock)
         index = cast("Any", self.index)
         self.blobs = KeptBlobs(

@@ -14,7 +14,7 @@ import pytest
 from hubferry.ports.content import StoreFailure
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.store import blobs, checks
-from hubferry.store.blobs import BlobStore
+from hubferry.store.blobs import FileBlobs
 from hubferry.store.checks import check_file
 from hubferry.store.layout import Layout, sidecar
 from hubferry.store.mark import is_marked
@@ -44,7 +44,7 @@ def _checks_ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         each.shutdown()
 
 
-def committed(store: BlobStore, data: bytes = DATA) -> None:
+def committed(store: FileBlobs, data: bytes = DATA) -> None:
     partial = store.open_partial(UPSTREAM, digest_of(data))
     assert partial.standing() == "ours"
     partial.declare(len(data))
@@ -54,7 +54,7 @@ def committed(store: BlobStore, data: bytes = DATA) -> None:
 
 
 def test_a_committed_blob_is_read_whole_and_in_parts(tmp_path: Path) -> None:
-    store, before = BlobStore(tmp_path), open_files()
+    store, before = FileBlobs(tmp_path), open_files()
     committed(store)
 
     async def scene() -> None:
@@ -73,7 +73,7 @@ def test_a_committed_blob_is_read_whole_and_in_parts(tmp_path: Path) -> None:
 
 
 def test_many_readers_share_one_descriptor(tmp_path: Path) -> None:
-    store, before = BlobStore(tmp_path), open_files()
+    store, before = FileBlobs(tmp_path), open_files()
     committed(store)
 
     async def scene() -> None:
@@ -95,7 +95,7 @@ def test_many_readers_share_one_descriptor(tmp_path: Path) -> None:
 def test_what_is_not_in_the_page_cache_is_read_on_a_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_ask: bool
 ) -> None:
-    store = BlobStore(tmp_path)
+    store = FileBlobs(tmp_path)
     committed(store)
 
     def refuse(*_: object) -> int:
@@ -131,18 +131,18 @@ def test_a_blob_is_there_as_soon_as_it_has_its_name(tmp_path: Path, monkeypatch:
     found: list[int | None] = []
 
     async def look() -> None:
-        blob = await BlobStore(tmp_path).open(DIGEST)
+        blob = await FileBlobs(tmp_path).open(DIGEST)
         found.append(None if blob is None else blob.size_bytes)
         if blob is not None:
             blob.close()
 
     monkeypatch.setattr("hubferry.store.partial.sync_folder", lambda _: asyncio.run(look()))
-    committed(BlobStore(tmp_path))
+    committed(FileBlobs(tmp_path))
     assert found == [len(DATA)]
 
 
 def test_a_blob_that_is_held_alone_for_a_moment_is_waited_for(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FileBlobs(tmp_path)
     committed(store)
 
     async def scene() -> None:
@@ -166,7 +166,7 @@ def test_a_blob_that_is_held_alone_for_a_moment_is_waited_for(tmp_path: Path) ->
 
 
 def test_a_file_that_became_shorter_cuts_its_readers(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FileBlobs(tmp_path)
     committed(store)
 
     async def scene() -> None:
@@ -200,8 +200,8 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_what_was_altered_is_put_aside_and_not_kept(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     log = FakeLog()
-    committed(BlobStore(tmp_path))
-    store, before = BlobStore(tmp_path, log=log), open_files()
+    committed(FileBlobs(tmp_path))
+    store, before = FileBlobs(tmp_path, log=log), open_files()
     damage(store.path(DIGEST))
 
     async def scene() -> None:
@@ -231,8 +231,8 @@ class ChecksByHand(concurrent.futures.Executor):
 def test_whoever_comes_just_as_damage_is_found_does_not_hide_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    committed(BlobStore(tmp_path))
-    store, before, checks_by_hand = BlobStore(tmp_path), open_files(), ChecksByHand()
+    committed(FileBlobs(tmp_path))
+    store, before, checks_by_hand = FileBlobs(tmp_path), open_files(), ChecksByHand()
     monkeypatch.setattr(store, "_checks", checks_by_hand)
     os.truncate(store.path(DIGEST), 0)
 
@@ -262,7 +262,7 @@ def counted_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-async def read_back(store: BlobStore) -> None:
+async def read_back(store: FileBlobs) -> None:
     blob = await store.open(DIGEST)
     assert blob is not None
     assert await read_all(blob.body(0, None)) == DATA
@@ -273,8 +273,8 @@ async def read_back(store: BlobStore) -> None:
 def test_a_check_that_takes_long_holds_the_body_and_not_the_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_right: bool
 ) -> None:
-    committed(BlobStore(tmp_path))
-    store, may_end = BlobStore(tmp_path), threading.Event()
+    committed(FileBlobs(tmp_path))
+    store, may_end = FileBlobs(tmp_path), threading.Event()
     store.path(DIGEST).touch() if is_right else flip(store.path(DIGEST))
 
     def check_later(digest: str, descriptor: int) -> str:
@@ -308,25 +308,25 @@ def test_a_check_that_takes_long_holds_the_body_and_not_the_head(
 
 
 def test_what_was_only_touched_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed(BlobStore(tmp_path))
+    committed(FileBlobs(tmp_path))
     hashed = counted_checks(monkeypatch)
-    asyncio.run(read_back(BlobStore(tmp_path)))
+    asyncio.run(read_back(FileBlobs(tmp_path)))
     assert hashed == []
-    BlobStore(tmp_path).path(DIGEST).touch()
+    FileBlobs(tmp_path).path(DIGEST).touch()
     for _ in range(3):
-        asyncio.run(read_back(BlobStore(tmp_path)))
+        asyncio.run(read_back(FileBlobs(tmp_path)))
     assert hashed == [DIGEST]
 
 
 def test_where_nothing_can_be_marked_a_process_hashes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed(BlobStore(tmp_path))
+    committed(FileBlobs(tmp_path))
     hashed = counted_checks(monkeypatch)
 
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(checks, "set_mark", refuse)
-    store = BlobStore(tmp_path)
+    store = FileBlobs(tmp_path)
     store.path(DIGEST).touch()
     for _ in range(3):
         asyncio.run(read_back(store))
@@ -334,16 +334,16 @@ def test_where_nothing_can_be_marked_a_process_hashes_once(tmp_path: Path, monke
 
 
 def test_a_file_of_another_length_is_never_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed(BlobStore(tmp_path))
-    store = BlobStore(tmp_path)
+    committed(FileBlobs(tmp_path))
+    store = FileBlobs(tmp_path)
     os.truncate(store.path(DIGEST), 9 * MIB)
     monkeypatch.setattr(blobs, "CHECK_PATIENCE_S", 0.0)
     assert asyncio.run(store.open(DIGEST, len(DATA))) is None
 
 
 def test_who_leaves_while_a_file_is_opened_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed(BlobStore(tmp_path))
-    store, before = BlobStore(tmp_path), open_files()
+    committed(FileBlobs(tmp_path))
+    store, before = FileBlobs(tmp_path), open_files()
     is_opening, may_end = threading.Event(), threading.Event()
     real = blobs._open_file
 
@@ -369,8 +369,8 @@ def test_who_leaves_while_a_file_is_opened_leaves_no_lock(tmp_path: Path, monkey
 
 
 def test_what_another_process_fetched_anew_is_not_put_aside(tmp_path: Path) -> None:
-    committed(BlobStore(tmp_path))
-    store = BlobStore(tmp_path)
+    committed(FileBlobs(tmp_path))
+    store = FileBlobs(tmp_path)
     flip(store.path(DIGEST))
     descriptor = os.open(store.path(DIGEST), os.O_RDONLY)
     store.path(DIGEST).unlink()
@@ -381,8 +381,8 @@ def test_what_another_process_fetched_anew_is_not_put_aside(tmp_path: Path) -> N
 
 
 def test_a_file_that_changes_under_its_check_is_not_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed(BlobStore(tmp_path))
-    path = BlobStore(tmp_path).path(DIGEST)
+    committed(FileBlobs(tmp_path))
+    path = FileBlobs(tmp_path).path(DIGEST)
     path.touch()
     real = checks.find_problem
 
@@ -410,7 +410,7 @@ def test_page_reads_say_when_the_disk_is_broken(monkeypatch: pytest.MonkeyPatch)
     ("length", "digest"), [(3, digest_of(b"else")), (2, digest_of(b"abc")), (4, digest_of(b"abc"))]
 )
 def test_what_is_not_right_is_not_committed(tmp_path: Path, length: int, digest: str) -> None:
-    store = BlobStore(tmp_path)
+    store = FileBlobs(tmp_path)
     partial = store.open_partial(UPSTREAM, digest_of(b"abc"))
     partial.write(0, [b"abc"])
     with pytest.raises(StoreFailure, match="is not"):
@@ -420,7 +420,7 @@ def test_what_is_not_right_is_not_committed(tmp_path: Path, length: int, digest:
 
 
 def test_one_writes_and_the_others_follow(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FileBlobs(tmp_path)
     one, two, three = (store.open_partial(UPSTREAM, DIGEST) for _ in range(3))
     assert [file.standing() for file in (one, two, one)] == ["ours", "followed", "ours"]
     one.release()
@@ -436,7 +436,7 @@ def test_one_writes_and_the_others_follow(tmp_path: Path) -> None:
 
 
 def test_what_was_discarded_is_known_to_whoever_has_it_open(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FileBlobs(tmp_path)
     old, follower = (store.open_partial(UPSTREAM, DIGEST) for _ in range(2))
     assert old.standing() == "ours"
     old.discard()

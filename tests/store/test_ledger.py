@@ -12,7 +12,7 @@ import pytest
 
 from hubferry.core.manifest import parts_of
 from hubferry.ports.content import NoRoom, StoreFailure
-from hubferry.store.blobs import BlobStore
+from hubferry.store.blobs import FileBlobs
 from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import DRAFT_S, SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
@@ -39,7 +39,7 @@ class House:
         self.evicted: list[Removed] = []
         limits = CacheLimits(max_size_bytes, min_free_bytes)
         self.ledger = Ledger(self.layout, self.index.transact, limits, now=lambda: self.at, evicted=self.evicted.append)
-        self.blobs = BlobStore(folder, self.ledger)
+        self.blobs = FileBlobs(folder, self.ledger)
         self.content = FileStore(folder, self.ledger)
         self.keeping = Housekeeping(self.layout, self.ledger, self.index.transact, now=lambda: self.at)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubferry.store.blobs import BlobStore
+from hubferry.store.blobs import FileBlobs
 from hubferry.store.catalogue import Catalogue
 from hubferry.store.housekeeping import SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
@@ -26,7 +26,7 @@ FRONT = 100_000
 
 
 def opened(folder: Path) -> PartialFile:
-    return BlobStore(folder).open_partial(UPSTREAM, DIGEST)
+    return FileBlobs(folder).open_partial(UPSTREAM, DIGEST)
 
 
 def begun(folder: Path) -> PartialFile:
@@ -75,7 +75,7 @@ def test_whoever_continues_it_cuts_it_to_its_front(tmp_path: Path) -> None:
 
 
 def test_a_whole_one_is_kept_like_any_other(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FileBlobs(tmp_path)
     usual = store.open_partial(UPSTREAM, DIGEST)
     mode = os.fstat(usual.descriptor).st_mode
     usual.discard()
@@ -152,7 +152,7 @@ def test_what_stands_beside_it_is_counted_and_goes_with_it(tmp_path: Path) -> No
     index = SqliteIndex(tmp_path, FakeLog())
     assert index.transact(is_counted)
     ledger = Ledger(Layout(tmp_path), index.transact, CacheLimits(16 * MIB, 0))
-    partial = BlobStore(tmp_path, ledger).open_partial(UPSTREAM, DIGEST)
+    partial = FileBlobs(tmp_path, ledger).open_partial(UPSTREAM, DIGEST)
     assert partial.standing() == "ours"
     partial.declare(MIB)
     partial.reserve(MIB)

@@ -2,7 +2,7 @@
 
 What is indented is used by what stands above it:
 
-fills.Fills        every fill of this process: the `Fills` port, which is all that pull uses
+fills.LocalFills   every fill of this process: the `Fills` port, which is all that pull uses
   slots            how many fills run at once, and whose turn it is to write
   services         what all fills share
   fill.Fill        one blob, led by this process or followed
@@ -14,5 +14,5 @@ fills.Fills        every fill of this process: the `Fills` port, which is all th
     progress       what readers may read
     reader         readers of the growing file
   segment          one range of a blob
-  parts            what a fill needs of the disk, as Protocols
+  bounds           sizes, and how hard a fill tries
 """

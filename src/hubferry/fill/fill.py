@@ -21,14 +21,15 @@ import asyncio
 from dataclasses import replace
 
 from hubferry.core.errors import OciError
+from hubferry.fill.bounds import WrongContent
 from hubferry.fill.lead import AlreadyKept, Leader
 from hubferry.fill.opened import OpenedFile
-from hubferry.fill.parts import Standing, WrongContent
 from hubferry.fill.progress import FillProgress
 from hubferry.fill.reader import FillVisit, Watchers
 from hubferry.fill.services import FillServices
 from hubferry.ports.content import NoRoom, NotKept, StoreFailure
 from hubferry.ports.fills import FillOrder
+from hubferry.ports.partials import Standing
 from hubferry.ports.shell import FillResult
 from hubferry.ports.upstream import Cause, UpstreamFailure
 

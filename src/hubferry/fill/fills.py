@@ -14,16 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from hubferry.core.client import address_group
 from hubferry.core.errors import OciError
 from hubferry.core.pace import LargePieces
+from hubferry.fill.bounds import Effort
 from hubferry.fill.fill import Fill
 from hubferry.fill.lead import AlreadyKept
 from hubferry.fill.parallel.links import Links
-from hubferry.fill.parts import Effort, Partials
 from hubferry.fill.reader import FillVisit
 from hubferry.fill.services import FillServices, Writers
 from hubferry.fill.slots import Slots, Turns
 from hubferry.fill.writer import ALL_QUEUED_BYTES, TURNS, usable_processors
 from hubferry.ports.content import LargerThanCache, NoRoom, StoreFailure
-from hubferry.ports.fills import FillOrder
+from hubferry.ports.fills import FillHandle, FillOrder
+from hubferry.ports.partials import Partials
 from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics
 from hubferry.ports.upstream import UpstreamFailure
 
@@ -37,7 +38,7 @@ HASHING = 2  # threads that hash what partial files hold already when they are c
 UNWATCHED_BYTES = 2**30
 
 
-class Fills:
+class LocalFills:
     """The fills of one event loop, each known by (upstream, digest)."""
 
     def __init__(
@@ -73,20 +74,20 @@ class Fills:
         self._store_failed: tuple[float, StoreFailure] | None = None
         self._too_large: OrderedDict[tuple[str, str], tuple[float, LargerThanCache]] = OrderedDict()
 
-    async def visit(self, upstream: str, digest: str, only: object = None) -> FillVisit | None:
+    async def visit(self, upstream: str, digest: str, only: FillHandle | None = None) -> FillVisit | None:
         """Return a reader's view of a blob that is being filled here, to be closed; None when it is not.
 
         `only` is what `start` returned. The result is None as well when another fill of the blob runs by now. Waits
         until the fill has begun.
         """
         found = self._running.get((upstream, digest))
-        if found is None or only not in (None, found[0]):
+        if found is None or (only is not None and only is not FillHandle(found[0])):
             return None
         with contextlib.suppress(OciError, UpstreamFailure, StoreFailure, AlreadyKept):
             await found[0].begun()
         return found[0].visit()
 
-    async def start(self, order: FillOrder) -> object:
+    async def start(self, order: FillOrder) -> FillHandle | None:
         key, client = order.key, address_group(order.client)
         if await self._is_running(key):
             return None
@@ -112,7 +113,7 @@ class Fills:
             await fill.begun()
         except AlreadyKept:
             return None
-        return fill if fill.is_proven else None
+        return FillHandle(fill) if fill.is_proven else None
 
     def is_running(self, upstream: str, digest: str) -> bool:
         """Return whether this process is filling the blob."""

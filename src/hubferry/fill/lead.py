@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hubferry.core.errors import OciError
+from hubferry.fill.bounds import WrongContent
 from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parallel.connections import Connections
 from hubferry.fill.parallel.intake import Intake
 from hubferry.fill.parallel.segments import Segments
-from hubferry.fill.parts import WrongContent
 from hubferry.fill.progress import FillProgress
 from hubferry.fill.services import FillServices
 from hubferry.fill.source import Source

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from hubferry.fill.parts import Partial, Partials, Standing
 from hubferry.fill.reader import SharedFile
 from hubferry.ports.content import StoreFailure
+from hubferry.ports.partials import Partial, Partials, Standing
 
 MAX_OPENINGS = 3
 

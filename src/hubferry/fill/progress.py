@@ -11,7 +11,7 @@ sending them costs less than sending the same bytes from the file. A reader that
 
 import asyncio
 
-from hubferry.fill.parts import HELD_BACK_BYTES, PIECE_BYTES
+from hubferry.fill.bounds import HELD_BACK_BYTES, PIECE_BYTES
 from hubferry.ports.upstream import UpstreamFailure
 
 RECENT_BYTES = 2 * PIECE_BYTES

@@ -10,9 +10,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from hubferry.core.pace import LargePieces, Pace
-from hubferry.fill.parts import Partial
 from hubferry.fill.progress import FillProgress
 from hubferry.ports.content import NotKept, Region, StoreFailure
+from hubferry.ports.partials import Partial
 from hubferry.ports.upstream import Cause, UpstreamFailure
 
 # how long a fill without readers counts as wanted: a fast upstream gives a lot before the first reader comes

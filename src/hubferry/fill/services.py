@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hubferry.core.pace import LargePieces
+from hubferry.fill.bounds import Effort
 from hubferry.fill.parallel.links import Links
-from hubferry.fill.parts import Effort, Partials
 from hubferry.fill.slots import Turns
+from hubferry.ports.partials import Partials
 from hubferry.ports.shell import EventLog, Metrics
 
 

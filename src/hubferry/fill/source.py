@@ -19,7 +19,7 @@ import time
 from hubferry.core.backoff import decide_pause
 from hubferry.core.errors import OciError
 from hubferry.core.quota import retry_after_s
-from hubferry.fill.parts import WrongContent
+from hubferry.fill.bounds import WrongContent
 from hubferry.fill.segment import Segment
 from hubferry.ports.fills import Fetch, Fetched
 from hubferry.ports.upstream import Cause, UpstreamFailure

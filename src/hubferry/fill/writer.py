@@ -34,9 +34,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from hubferry.fill.parts import PIECE_BYTES, Partial
+from hubferry.fill.bounds import PIECE_BYTES
 from hubferry.fill.slots import Turns
 from hubferry.ports.content import StoreFailure
+from hubferry.ports.partials import Partial
 
 if TYPE_CHECKING:
     from hashlib import _Hash

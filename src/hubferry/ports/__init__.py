@@ -7,6 +7,7 @@ values and exceptions that cross these Protocols.
     index      what tags mean, which repository holds what, who may have it
     content    what is kept: manifests, lists, blobs
     fills      blobs under way
+    partials   the files of blobs under way
     shell      clock, log, counters, sealed tokens
 
 Bodies are opaque to the code in the middle: it passes them on and closes them, because on the Worker their bytes

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NewType, Protocol
 
 from hubferry.ports.content import Blob
 from hubferry.ports.upstream import Readable
@@ -78,22 +78,26 @@ class FillOrder:
         return self.upstream, self.digest
 
 
+# a fill that was begun; only `Fills.visit` understands it
+FillHandle = NewType("FillHandle", object)
+
+
 class Fills(Protocol):
     """The blobs that are being filled: see fill/fills.py."""
 
-    async def visit(self, upstream: str, digest: str, only: object = None) -> FillingBlob | None:
+    async def visit(self, upstream: str, digest: str, only: FillHandle | None = None) -> FillingBlob | None:
         """Return a blob that this process is filling, as far as it has come; the caller closes it.
 
         None: the blob is not being filled. With `only`, a fill that `start` returned, None also when the blob is
         being filled by another fill by now.
         """
 
-    async def start(self, order: FillOrder) -> object:
+    async def start(self, order: FillOrder) -> FillHandle | None:
         """Begin to fill a blob, unless it is being filled already, or is kept and was not ordered anew.
 
-        Returns a handle that only `visit` understands, once the upstream has answered `fetch`. That answer proves that
-        the caller for whom `fetch` asked may have the blob. Returns None when the upstream was not asked, because the
-        blob is being filled already, by this process or another one, or is kept by now.
+        Returns the fill once the upstream has answered `fetch`. That answer proves that the caller for whom `fetch`
+        asked may have the blob. Returns None when the upstream was not asked, because the blob
+        is being filled already, by this process or another one, or is kept by now.
         Raises OciError and UpstreamFailure as `fetch` does, and StoreFailure when nothing can be kept.
         """
 

@@ -33,7 +33,7 @@ from hubferry.core.freshness import may_cover
 from hubferry.core.ranges import ByteRange, ContentRange
 from hubferry.core.rights import Holding, Right, Step, next_step
 from hubferry.ports.content import Blob, StoreFailure
-from hubferry.ports.fills import Fetched, FillOrder
+from hubferry.ports.fills import Fetched, FillHandle, FillOrder
 from hubferry.ports.index import Repository
 from hubferry.ports.shell import Clock
 from hubferry.ports.upstream import Readable
@@ -403,7 +403,7 @@ class KeptBlobs:
 class _Begun:
     """A fill that began with an answer for whoever asks, and who gave that."""
 
-    fill: object
+    fill: FillHandle
     answered_by: AnsweredBy
 
 

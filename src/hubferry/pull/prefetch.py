@@ -153,7 +153,7 @@ class Prefetch:
         self._begin(target, image)
 
     async def close(self) -> None:
-        """Cancel what waits for its turn or for a fill. The fills themselves are ended by Fills.close."""
+        """Cancel what waits for its turn or for a fill. The fills themselves are ended by LocalFills.close."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

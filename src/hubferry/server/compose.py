@@ -22,8 +22,8 @@ from hubferry.core.routing import table_of
 from hubferry.core.settings import ServerSettings, Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, parse_accounts, toml_key
 from hubferry.core.warm import parse_tagged
-from hubferry.fill.fills import Fills
-from hubferry.fill.parts import Effort
+from hubferry.fill.bounds import Effort
+from hubferry.fill.fills import LocalFills
 from hubferry.gateway.build import ShellParts, build_gateway
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import Site
@@ -35,7 +35,7 @@ from hubferry.server.clients import ClientLimits
 from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
 from hubferry.server.seal import JweSealer
-from hubferry.store.blobs import BlobStore
+from hubferry.store.blobs import FileBlobs
 from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import Housekeeping
 from hubferry.store.index import SqliteIndex
@@ -142,12 +142,12 @@ def build_parts(
         ledger = Ledger(Layout(folder), index.transact, limits, evicted=evicted)
         housekeeping = Housekeeping(Layout(folder), ledger, index.transact)
         housekeeping.start()
-        blobs = BlobStore(folder, ledger, log)
+        blobs = FileBlobs(folder, ledger, log)
         unwatched_bytes = settings.cache.max_unwatched.size_bytes
         effort = Effort(
             settings.cache.patience.seconds, settings.cache.connections, settings.cache.parallel_from.size_bytes
         )
-        fills = Fills(blobs, log, unwatched_bytes=unwatched_bytes, effort=effort, metrics=metrics)
+        fills = LocalFills(blobs, log, unwatched_bytes=unwatched_bytes, effort=effort, metrics=metrics)
         cache = DiskCache(index, FileStore(folder, ledger), blobs, fills)
     brought = ShellParts(
         transport=transport,

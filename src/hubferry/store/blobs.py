@@ -39,7 +39,7 @@ HELD_ALONE_S = 1.0  # how long an exclusive lock is waited for: it is held aroun
 HELD_POLL_S = 0.005
 
 
-class BlobStore:
+class FileBlobs:
     """The finished blobs of one cache folder, for one event loop."""
 
     def __init__(self, folder: Path, ledger: Ledger | None = None, log: EventLog | None = None) -> None:
@@ -177,7 +177,7 @@ class BlobStore:
 class _OpenFile:
     """A descriptor shared by everybody who reads the file; it is closed when nobody uses it any more."""
 
-    def __init__(self, store: BlobStore, digest: str, descriptor: int, stat: os.stat_result) -> None:
+    def __init__(self, store: FileBlobs, digest: str, descriptor: int, stat: os.stat_result) -> None:
         self.store = store
         self.digest = digest
         self.descriptor = descriptor

@@ -26,11 +26,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hubferry.core.documents import parse_json
 from hubferry.core.reservation import decide_reserved
 from hubferry.ports.content import NoRoom, Region, StoreFailure
+from hubferry.ports.partials import Standing
 from hubferry.store.content import close_file, sync_folder
 from hubferry.store.layout import BLOCK_BYTES, Layout, front, sidecar
 from hubferry.store.ledger import Ledger
@@ -41,8 +42,6 @@ FRONT_BYTES = 8
 MAX_SIDECAR_BYTES = 4096  # sidecars have some three hundred
 ABANDONED_MODE = 0o400  # tells followers of a removed file that it was right so far: only its mode can still say that
 AHEAD_MODE = stat.S_IXUSR  # marks a file whose length says nothing: no umask ever sets it, and nobody executes it
-
-Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True)

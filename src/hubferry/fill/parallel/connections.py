@@ -12,11 +12,11 @@ Invariant: no connection is left open, whichever way `run` ends.
 
 from dataclasses import replace
 
+from hubferry.fill.bounds import Effort
 from hubferry.fill.opened import OpenedFile
 from hubferry.fill.parallel.crew import Crew
 from hubferry.fill.parallel.intake import Connection, Intake
 from hubferry.fill.parallel.links import Links
-from hubferry.fill.parts import Effort
 from hubferry.fill.source import Source
 
 LOOK_S = 0.3  # for how long a body is received before its rate means anything

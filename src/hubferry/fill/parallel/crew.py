@@ -11,11 +11,11 @@ Not here: which range is next (segments.py).
 
 import asyncio
 
+from hubferry.fill.bounds import Effort
 from hubferry.fill.parallel.intake import Connection, Intake
 from hubferry.fill.parallel.links import Links, Verdict
 from hubferry.fill.parallel.relief import Relief
 from hubferry.fill.parallel.segments import decide_chunk
-from hubferry.fill.parts import Effort
 from hubferry.fill.segment import Segment
 from hubferry.fill.source import ConnectionRefused, RangesRefused
 from hubferry.ports.upstream import UpstreamFailure

@@ -1,28 +1,11 @@
-"""What a fill needs of the disk, as Protocols: partial files (store/partial.py), and where they are (store/blobs.py).
-
-Also here: how hard a fill tries (`Effort`).
-"""
+"""Partial files: what a fill needs of the disk. The store has them (store/partial.py, store/blobs.py)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from hubferry.ports.content import Region
 
-HELD_BACK_BYTES = 64 * 1024  # the end of a blob, which no reader gets before the digest matches
-PIECE_BYTES = 2**20  # the most that a connection gives at once
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How hard a fill tries: its patience with an upstream, and how many connections it opens."""
-
-    patience_s: float = 60.0  # how long it goes on without progress
-    connections: int = 6  # at most, for one blob
-    parallel_from_bytes: int = 16 * 2**20  # with less left, a blob has one connection
-
-
-# who writes a partial file, or what became of it: see the table in fill.py
+# who writes a partial file, or what became of it: see the table in fill/fill.py
 Standing = Literal["ours", "followed", "committed", "discarded", "abandoned"]
 
 
@@ -117,7 +100,3 @@ class Partials(Protocol):
 
     def open_partial(self, upstream: str, digest: str) -> Partial:
         """Return the partial file of a blob, created if need be."""
-
-
-class WrongContent(Exception):
-    """What the upstream gives is not the blob: none of it may be kept or delivered."""
