@@ -8,9 +8,9 @@ costs a request.
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
+from hubferry.core.bounded import BoundedMap
 from hubferry.core.client import address_group
 from hubferry.core.errors import OciError
 from hubferry.core.pace import LargePieces
@@ -72,7 +72,7 @@ class LocalFills:
         )
         self._running: dict[tuple[str, str], tuple[Fill, asyncio.Task[None]]] = {}
         self._store_failed: tuple[float, StoreFailure] | None = None
-        self._too_large: OrderedDict[tuple[str, str], tuple[float, LargerThanCache]] = OrderedDict()
+        self._too_large: BoundedMap[tuple[float, LargerThanCache]] = BoundedMap(MAX_REMEMBERED)
 
     async def visit(self, upstream: str, digest: str, only: FillHandle | None = None) -> FillVisit | None:
         """Return a reader's view of a blob that is being filled here, to be closed; None when it is not.
@@ -94,8 +94,9 @@ class LocalFills:
         if self._store_failed is not None and time.monotonic() < self._store_failed[0]:
             self._metrics.store_failed()
             raise StoreFailure(str(self._store_failed[1]))
-        if key in self._too_large and time.monotonic() < self._too_large[key][0]:
-            raise LargerThanCache(str(self._too_large[key][1]))
+        too_large = self._too_large.get(key)
+        if too_large is not None and time.monotonic() < too_large[0]:
+            raise LargerThanCache(str(too_large[1]))
         await self._take_slot(client)
         try:
             is_running = await self._is_running(key)
@@ -194,9 +195,7 @@ class LocalFills:
         fill, task = self._running.pop(key)
         self._slots.give_back(client)
         if isinstance(fill.store_failure, LargerThanCache):
-            self._too_large[key] = (time.monotonic() + TOO_LARGE_S, fill.store_failure)
-            if len(self._too_large) > MAX_REMEMBERED:
-                self._too_large.popitem(last=False)
+            self._too_large.put(key, (time.monotonic() + TOO_LARGE_S, fill.store_failure))
         elif fill.store_failure is not None and not isinstance(fill.store_failure, NoRoom):
             self._store_failed = (time.monotonic() + RETRY_STORE_S, fill.store_failure)
         if not task.cancelled() and (error := task.exception()) is not None:

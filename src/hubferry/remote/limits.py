@@ -6,26 +6,22 @@ Not here: what follows for a request (fetch.py), what the headers mean (core/quo
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from hubferry.core.access import Credential
+from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import KEPT_ON_ERRORS, Asked, limit_error
 from hubferry.core.http import Headers
 from hubferry.core.quota import Quota, block_s, parse_quota
 from hubferry.ports.shell import Clock, EventLog, Metrics
 from hubferry.remote.target import RequestKind
 
-MAX_REMEMBERED = 10_000
+MOST_BYTES = 8 * 2**20  # of what is remembered: a client's credential may have 12 KB
+ENTRY_BYTES = 500  # of one beside its credential
 SET_ASIDE_S = 900.0  # after which a refused account is tried again: it may have been mended
 ANONYMOUS = "anonymous"
-
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +42,8 @@ class RateLimits:
         self._log = log
         self._metrics = metrics
         self._accounts = accounts
-        self._quotas: OrderedDict[tuple[str, Credential | None], tuple[float, Quota]] = OrderedDict()
-        self._blocked: OrderedDict[tuple[str, Credential | None, RequestKind], _Blocked] = OrderedDict()
+        self._quotas: BoundedMap[tuple[float, Quota]] = BoundedMap(most_bytes=MOST_BYTES)
+        self._blocked: BoundedMap[_Blocked] = BoundedMap(most_bytes=MOST_BYTES)
         self._set_aside: dict[tuple[str, Credential], float] = {}
 
     def heard(
@@ -58,21 +54,21 @@ class RateLimits:
         now = self._clock.monotonic()
         quota = parse_quota(headers) if kind == "manifests" else None
         if quota is not None:
-            _put(self._quotas, (upstream, credential), (now, quota))
+            self._quotas.put((upstream, credential), (now, quota), _size_bytes(credential))
             own = self._accounts.get(upstream)
             if own is not None and (credential is None or credential in own):
                 self._metrics.quota(upstream, _name(credential), quota.limit, quota.remaining)
-        if status != 429:
-            if key in self._blocked and now >= self._blocked[key].until:
-                del self._blocked[key]
-            return
         before = self._blocked.get(key)
+        if status != 429:
+            if before is not None and now >= before.until:
+                self._blocked.drop(key)
+            return
         if before is not None and now < before.until:
             return  # it was on its way when the first one was refused
         refusals = 0 if before is None else before.refusals + 1
         wait_s = block_s(headers, self._clock.time(), refusals)
         kept = tuple((name, value) for name, value in headers if name in KEPT_ON_ERRORS and name != "retry-after")
-        _put(self._blocked, key, _Blocked(now + wait_s, refusals, kept))
+        self._blocked.put(key, _Blocked(now + wait_s, refusals, kept), _size_bytes(credential))
         fields = {"upstream": upstream, "account": _name(credential), "kind": kind, "wait_s": round(wait_s)}
         self._log.warning("rate_limited", fields)
 
@@ -145,8 +141,5 @@ def _name(credential: Credential | None) -> str:
     return ANONYMOUS if credential is None else credential.username
 
 
-def _put(kept: OrderedDict[K, V], key: K, value: V) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > MAX_REMEMBERED:
-        kept.popitem(last=False)
+def _size_bytes(credential: Credential | None) -> int:
+    return ENTRY_BYTES + (credential.size_bytes if credential else 0)

@@ -14,11 +14,11 @@ import fcntl
 import os
 import secrets
 import time
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
+from hubferry.core.bounded import BoundedMap
 from hubferry.core.pace import LargePieces, Pace
 from hubferry.ports.content import NotKept, Region, StoreFailure
 from hubferry.ports.shell import EventLog
@@ -47,7 +47,7 @@ class FileBlobs:
         self._layout = Layout(folder)
         self._ledger = ledger
         self._log = log
-        self._checked: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        self._checked: BoundedMap[tuple[int, int, int]] = BoundedMap(REMEMBERED)
         self._open: dict[str, _OpenFile] = {}
         # a pool of its own: after a cache was copied there is a lot to hash, and no other work may wait for that
         self._checks = ThreadPoolExecutor(CHECKS, thread_name_prefix="check")
@@ -139,9 +139,7 @@ class FileBlobs:
     def _was_checked(self, shared: "_OpenFile", seen: tuple[int, int, int]) -> None:
         """Remember a file that is right; share one that is damaged no longer."""
         if not shared.is_damaged:
-            self._checked[shared.digest] = seen
-            while len(self._checked) > REMEMBERED:
-                self._checked.popitem(last=False)
+            self._checked.put(shared.digest, seen)
         else:
             self.forget(shared)  # requests from now on find nothing, or another file
         shared.give_back()

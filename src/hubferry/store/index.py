@@ -11,13 +11,13 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hubferry.core.bounded import BoundedMap
 from hubferry.ports.index import ListEntry, ManifestInfo, Repository, TagEntry
 from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics
 from hubferry.store.layout import Layout
@@ -42,7 +42,7 @@ class SqliteIndex:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
-        self._recent: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+        self._recent: BoundedMap[tuple[float, Any]] = BoundedMap(REMEMBERED)
         self._rights = RightRows(self._layout, self._guarded, REREAD_S)
         self._writes = 0
 
@@ -165,10 +165,7 @@ class SqliteIndex:
         return known is not None and known[1] == value and time.monotonic() - known[0] < REREAD_S
 
     def _remember(self, key: Any, value: Any) -> None:
-        self._recent[key] = (time.monotonic(), value)
-        self._recent.move_to_end(key)
-        if len(self._recent) > REMEMBERED:
-            self._recent.popitem(last=False)
+        self._recent.put(key, (time.monotonic(), value))
 
     async def _write(self, write: Callable[[sqlite3.Connection], object]) -> None:
         await self._guarded(write)
