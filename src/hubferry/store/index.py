@@ -21,8 +21,9 @@ from hubferry.core.bounded import BoundedMap
 from hubferry.ports.index import ListEntry, ManifestInfo, Repository, TagEntry
 from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics
 from hubferry.store.layout import Layout
-from hubferry.store.right_rows import RightRows, tidy
+from hubferry.store.right_rows import RightRows
 from hubferry.store.schema import connect
+from hubferry.store.tidy import tidy
 
 REREAD_S = 2.0  # how long an answer in memory is believed
 REMEMBERED = 20_000  # how many answers are in memory
@@ -50,7 +51,7 @@ class SqliteIndex:
         return await self._ask((repository, tag), lambda db: _tag(db, repository, tag))
 
     async def put_tag(self, repository: Repository, tag: str, entry: TagEntry) -> None:
-        """Tags whose manifest is not kept are bounded (right_rows.tidy): those confirmed longest ago are forgotten."""
+        """Tags whose manifest is not kept are bounded (tidy.py): those confirmed longest ago are forgotten."""
         self._remember((repository, tag), entry)
         self._remember((repository, entry.manifest.digest, "tagged"), True)
         place, manifest = (repository.upstream, repository.name), entry.manifest
