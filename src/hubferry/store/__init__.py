@@ -7,6 +7,7 @@ partial         a partial file, its sidecar and its lock
 index           the `BlobIndex` port on SQLite, with recent answers in memory
   schema        the tables, and how the file is opened
   right_rows    who may have what is kept
+  tidy          removes rows that mean nothing any more
   withdrawals   a number by which other processes notice that a right was withdrawn
 ledger          the account of bytes, and what must go to make room
 housekeeping    a thread that compares the ledger with the disk
