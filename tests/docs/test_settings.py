@@ -11,12 +11,15 @@ import pytest
 
 from hubferry.core.settings import BUILT_IN, SECTIONS, UpstreamSettings
 from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
-from hubferry.core.values import Duration, Size, TagTtls, convert
+from hubferry.core.values import AccessRules, Duration, Size, TagTtls, convert
 from tests.docs.markdown import Section, all_pages, code_of, page
 
 UPSTREAM = '[upstreams."NAME"]'
 TABLES = {f"[{name}]": cls for name, cls in SECTIONS.items()} | {UPSTREAM: UpstreamSettings}
-KINDS = {str: "text", bool: "boolean", int: "number", Size: "size", Duration: "duration", TagTtls: "table"}
+KINDS: dict[Any, str] = {
+    str: "text", bool: "boolean", int: "number", Size: "size", Duration: "duration", TagTtls: "table",
+    AccessRules: "tables",
+}  # fmt: skip
 
 
 def section(title: str) -> Section:

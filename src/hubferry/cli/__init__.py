@@ -5,6 +5,7 @@ import os
 import click
 
 from hubferry import __version__
+from hubferry.cli.access import access
 from hubferry.cli.cache import cache
 from hubferry.cli.config import config
 from hubferry.cli.serve import serve
@@ -23,3 +24,4 @@ main.add_command(serve)
 main.add_command(config)
 main.add_command(cache)
 main.add_command(warm)
+main.add_command(access)

@@ -19,6 +19,12 @@ MAX_LINE_BYTES = 4096  # tomllib takes time by the square of how long a dotted k
 MAX_DEPTH = 16
 
 
+class Misuse(click.ClickException):
+    """The command or the configuration is wrong: nothing was begun, and the exit status is 2."""
+
+    exit_code = 2
+
+
 def load_settings(config: Path | None, overrides: Iterable[tuple[str, object]] = ()) -> Settings:
     """Resolve defaults, file, environment and command line. `overrides` are (dotted key, value). Raises ConfigError."""
     layers = []

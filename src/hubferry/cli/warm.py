@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hubferry.cli.human import human_size, human_time
-from hubferry.cli.load import fail, load_settings
+from hubferry.cli.load import Misuse, fail, load_settings
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
+from hubferry.core.rules import AccessPolicy
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError
 from hubferry.core.warm import parse_list, parse_tagged
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
 
 
 TICK_S = 0.2  # between two looks at bars of which nothing comes
-
-
-class Misuse(click.ClickException):
-    """The command or the configuration is wrong: nothing was begun, and the exit status is 2."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -123,6 +118,7 @@ def read_order(
         raise Misuse(fail(error, config_file).message) from None
     if not settings.cache.enabled:
         raise Misuse("cache.enabled is false, so nothing would be kept: enable the cache first")
+    policy = AccessPolicy(settings.access, settings.upstreams)
     named = [("", text) for text in images]
     if list_file is not None:
         name = getattr(list_file, "name", "")
@@ -135,9 +131,13 @@ def read_order(
     wanted = []
     for where, text in named:
         try:
-            wanted.append(parse_tagged(text, settings.upstreams, settings.default_upstream))
+            image = parse_tagged(text, settings.upstreams, settings.default_upstream)
         except ValueError as error:
             raise click.UsageError(f"{where}{error}") from None
+        decision = policy.decide("", image.upstream, image.repository, image.reference)
+        if not decision.is_allowed:
+            raise click.UsageError(f"{where}{text} may not be pulled ({decision.by}): change that, or leave it out")
+        wanted.append(image)
     try:
         chosen = parse_platforms(platforms or settings.warm.platforms, platform.machine())
     except ValueError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hubferry.core.masking import MASK, mask_userinfo
 from hubferry.core.no_proxy import NoProxy
-from hubferry.core.values import Duration, Size, TagTtls, format_toml, toml_key
+from hubferry.core.values import AccessRules, Duration, Size, TagTtls, format_toml, toml_key
 
 
 def option(default: Any, help_line: str, *, secret: bool = False, **metadata: Any) -> Any:
@@ -123,6 +123,21 @@ class AccessSettings:
         "upstream",
         "upstream: clients log in with their account of the upstream, or pull anonymously; open: no login asked",
         choices=("upstream", "open"),
+    )
+    networks: tuple[str, ...] = option(
+        (), "networks whose clients may use the gateway, e.g. 192.168.0.0/16; empty: every address", check="networks"
+    )
+    deny_networks: tuple[str, ...] = option(
+        (), "networks whose clients may not, also within networks", check="networks"
+    )
+    deny: tuple[str, ...] = option(
+        (), "images that nobody may pull, e.g. docker.io/evil/**; comes before rules", check="image_patterns"
+    )
+    rules: AccessRules = option(AccessRules(), "who may pull which images; the first rule that matches counts")
+    allow: tuple[str, ...] = option(
+        (),
+        "images that everybody may pull, e.g. docker.io/library/*; when there are any, all others are denied",
+        check="image_patterns",
     )
     token_key_file: str = option(
         "", "file with the key that seals tokens, made on first start; empty: token.key in cache.dir"

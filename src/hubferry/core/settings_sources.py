@@ -14,6 +14,7 @@ from typing import Any
 from hubferry.core import reference
 from hubferry.core.image import parse_image
 from hubferry.core.masking import mask_userinfo
+from hubferry.core.rules import AccessPolicy
 from hubferry.core.settings import (
     BUILT_IN,
     SECTIONS,
@@ -167,17 +168,30 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(settings.upstreams)}"
             problem = f"{pattern}: there is no upstream {host}; {hint}"
             raise ConfigError("cache.tag_ttls", problem, origins.get("cache.tag_ttls", ""))
-    _check_warm(settings, origins)
+    policy = _check_access(settings, origins)
+    _check_warm(settings, policy, origins)
 
 
-def _check_warm(settings: Settings, origins: Mapping[str, str]) -> None:
-    """Check that the images in `warm.images` can be parsed, and that the cache is enabled. Raises ConfigError."""
+def _check_access(settings: Settings, origins: Mapping[str, str]) -> AccessPolicy:
+    """Return the rules of `[access]`. Raises ConfigError for a pattern that can match no image."""
+    try:
+        return AccessPolicy(settings.access, settings.upstreams)
+    except ValueError as error:
+        setting, _, problem = str(error).partition(": ")
+        raise ConfigError(setting, problem, origins.get(setting.partition(",")[0], "")) from None
+
+
+def _check_warm(settings: Settings, policy: AccessPolicy, origins: Mapping[str, str]) -> None:
+    """Check that the images in `warm.images` may be pulled, and that the cache is enabled. Raises ConfigError."""
     source = origins.get("warm.images", "")
     for text in settings.warm.images:
         try:
-            parse_image(text, settings.upstreams, settings.default_upstream)
+            image = parse_image(text, settings.upstreams, settings.default_upstream)
         except ValueError as error:
             raise ConfigError("warm.images", str(error), source) from None
+        decision = policy.decide("", image.upstream, image.repository, image.reference)
+        if not decision.is_allowed:
+            raise ConfigError("warm.images", f"{text} may not be pulled ({decision.by}): change one of the two", source)
     if settings.warm.images and not settings.cache.enabled:
         problem = "nothing is kept with cache.enabled = false: enable the cache, or remove the images"
         raise ConfigError("warm.images", problem, source)

@@ -62,6 +62,26 @@ class TagTtls:
     rows: tuple[tuple[str, Duration], ...] = ()
 
 
+@dataclass(frozen=True)
+class AccessRule:
+    """One rule of `[[access.rules]]`: for whom, about which images, and whether they may be pulled.
+
+    `who` has networks, or `anyone`. `message` is shown to a client that is refused; empty: a general one.
+    """
+
+    who: tuple[str, ...]
+    what: tuple[str, ...]
+    allow: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class AccessRules:
+    """The rules of `[[access.rules]]` in the order they were written."""
+
+    rows: tuple[AccessRule, ...] = ()
+
+
 UNITS_BYTES = {
     "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -146,11 +166,17 @@ def format_toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, TagTtls):
         return "{" + ", ".join(f"{toml_key(pattern)} = {format_toml(ttl)}" for pattern, ttl in value.rows) + "}"
+    if isinstance(value, AccessRules):
+        return "[" + ", ".join(_format_rule(rule) for rule in value.rows) + "]"
     if isinstance(value, tuple):
         return "[" + ", ".join(format_toml(item) for item in value) + "]"
     if isinstance(value, int):
         return str(value)
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _format_rule(rule: AccessRule) -> str:
+    return "{" + ", ".join(f"{key} = {format_toml(getattr(rule, key))}" for key in _RULE_KEYS) + "}"
 
 
 TRUTH = {
@@ -188,6 +214,8 @@ def _typed(raw: Any, kind: Any) -> Any:
         return _strings(raw, get_args(kind)[0])
     if kind is TagTtls:
         return _tag_ttls(raw)
+    if kind is AccessRules:
+        return _access_rules(raw)
     if kind is Size or kind is Duration:
         if isinstance(raw, kind):
             return raw
@@ -244,6 +272,77 @@ def _tag_ttls(raw: Any) -> TagTtls:
         except ValueError as error:
             raise ValueError(f"{pattern}: {error}") from None
     return TagTtls(tuple(rows))
+
+
+ANYONE = "anyone"
+MAX_RULES = 10_000
+_RULE_KEYS = ("who", "what", "allow", "message")
+_MESSAGE = re.compile(r"[^\x00-\x1f\x7f]{0,300}")
+
+
+def _access_rules(raw: Any) -> AccessRules:
+    """Convert a TOML array of tables, or the same as JSON from the environment."""
+    if isinstance(raw, AccessRules):
+        return raw
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw or "[]")
+        except (ValueError, RecursionError):
+            raise ValueError("expected a JSON list of rules") from None
+    if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw):
+        raise ValueError("expected tables such as [[access.rules]]")
+    if len(raw) > MAX_RULES:
+        raise ValueError(f"expected at most {MAX_RULES} rules")
+    rows = []
+    for number, table in enumerate(raw, 1):
+        try:
+            rows.append(_access_rule(table))
+        except ValueError as error:
+            raise ValueError(f"number {number}: {error}") from None
+    return AccessRules(tuple(rows))
+
+
+def _access_rule(table: Mapping[str, Any]) -> AccessRule:
+    for key in table:
+        if key not in _RULE_KEYS:
+            raise ValueError(f"unknown key {shown(str(key))}; known are {', '.join(_RULE_KEYS)}")
+    if not isinstance(table.get("allow"), bool):
+        raise ValueError("allow = true or allow = false is missing")
+    who = _strings(table.get("who", [ANYONE]), str)
+    what = _strings(table.get("what", ["**"]), str)
+    message = table.get("message", "")
+    if not isinstance(message, str) or not _MESSAGE.fullmatch(message):
+        raise ValueError("message: expected a text of one line, of at most 300 characters")
+    if not who or not what:
+        raise ValueError("who and what need at least one entry each; without them they are anyone, and every image")
+    for one in who:
+        if one != ANYONE:
+            try:
+                ip_network(one)
+            except ValueError:
+                problem = f"who: {shown(one)} is neither {ANYONE} nor a network such as 10.0.0.0/8"
+                raise ValueError(problem) from None
+    try:
+        _check_image_patterns(what)
+    except ValueError as error:
+        raise ValueError(f"what: {error}") from None
+    return AccessRule(who, what, table["allow"], message)
+
+
+_IMAGE_PATTERN = re.compile(
+    r"\*\*|(?:[A-Za-z0-9.*-]+(?::\d{1,5})?/)?(?:(?:\*\*|[a-z0-9._*-]+)/)*(?:\*\*|[a-z0-9._*-]+)(?::[A-Za-z0-9_.*-]+)?"
+)
+
+
+def _check_image_patterns(values: tuple[str, ...]) -> None:
+    """Raise ValueError for what has not the form of a pattern of images, which core/rules.py describes."""
+    for value in values:
+        parts = re.split("[/:]", value)
+        if len(value) > 500 or not _IMAGE_PATTERN.fullmatch(value) or any("**" in one and one != "**" for one in parts):
+            raise ValueError(
+                f"{shown(value)} is no pattern of images: write UPSTREAM/REPOSITORY or UPSTREAM/REPOSITORY:TAG, with * "
+                "for any part of a name and ** for any number of whole parts"
+            )
 
 
 _PATTERN = re.compile(r"(?:[A-Za-z0-9._/:*?-]|\[!?[A-Za-z0-9._-]+\])+")
@@ -329,6 +428,7 @@ def _check_networks(values: tuple[str, ...]) -> None:
 
 
 CHECKS: Mapping[str, Callable[[Any], None]] = {
+    "image_patterns": _check_image_patterns,
     "positive": _check_positive,
     "count": _check_count,
     "listen": _check_listen,

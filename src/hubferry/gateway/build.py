@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from hubferry.core.access import Identities
 from hubferry.core.redirect import RegistrableDomain
 from hubferry.core.routing import RoutingTable
+from hubferry.core.rules import AccessPolicy
 from hubferry.core.settings import Settings
+from hubferry.gateway.admission import Admission
 from hubferry.gateway.callers import Callers
 from hubferry.gateway.gateway import Gateway
 from hubferry.gateway.login import Login
@@ -69,6 +71,7 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
     instruments = Instruments(clock, log, metrics, parts.identities)
     pull = build_pull(settings, by_name, remote, parts.cache, instruments)
     is_open = settings.access.login == "open"
-    login = Login(table, by_name, fetcher, parts.sealer, clock, is_open=is_open)
+    admission = Admission(AccessPolicy(settings.access, settings.upstreams))
+    login = Login(table, by_name, fetcher, parts.sealer, clock, may_have=admission.may_have, is_open=is_open)
     callers = Callers(login, pull, is_open=is_open)
-    return Gateway(settings.server, table, pull, callers, Search(fetcher, transport))
+    return Gateway(settings.server, table, pull, callers, Search(fetcher, transport), admission=admission)

@@ -1,17 +1,19 @@
 """A client's request -> an answer, for every registry request but those whose answer server/recent.py repeats.
 
-The order is: the shape of the request, its endpoint, host and route (request.py); who asks (callers.py); the content
-(pull/), of which responses.py makes the answer. An OciError that a registry request raises becomes its answer here. A
-shell answers by itself only what it refuses before it calls the gateway.
+The order is: the client's address; the shape of the request, its endpoint, host and route (request.py); the operator's
+rules (admission.py); who asks (callers.py); the content (pull/), of which responses.py makes the answer. An OciError
+that a registry request raises becomes its answer here. A shell answers by itself only what it refuses before it calls
+the gateway.
 """
 
 from dataclasses import replace
 
 from hubferry.core import client, routing
-from hubferry.core.errors import OciError, TokenNeeded
+from hubferry.core.errors import Asked, OciError, TokenNeeded
 from hubferry.core.http import Request
 from hubferry.core.routing import EndpointKind, Route, RoutingTable
 from hubferry.core.settings import ServerSettings
+from hubferry.gateway.admission import Admission
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
 from hubferry.gateway.callers import Callers
 from hubferry.gateway.request import RegistryRequest, resolve_request
@@ -40,6 +42,8 @@ class Gateway:
         pull: Pull,
         callers: Callers,
         search: Search,
+        *,
+        admission: Admission,
     ) -> None:
         self._public_url = server.public_url
         self._cors_origins = server.cors_origins
@@ -47,6 +51,7 @@ class Gateway:
         self._pull = pull
         self._callers = callers
         self._search = search
+        self._admission = admission
 
     async def handle(self, request: Request) -> Answer | None:
         """The answer to a request, or None when its path is not one of the registry protocol.
@@ -54,6 +59,7 @@ class Gateway:
         Never raises OciError. The shell sends the body and closes it.
         """
         try:
+            self._admission.check_address(request)
             client.check_request(request)
             if request.method == "OPTIONS":
                 return self._preflight(request)
@@ -97,8 +103,7 @@ class Gateway:
             if request.endpoint.kind is EndpointKind.SEARCH:
                 record = AccessRecord(request.upstream)
                 parameters = {name: request.endpoint.param(name) for name in SEARCHED}
-                found = await self._search.find(self._pull.upstreams[request.upstream], parameters)
-                return replace(json_answer(found), record=record)
+                return replace(json_answer(await self._find(request, parameters)), record=record)
             if request.endpoint.kind is EndpointKind.TOKEN:
                 asked = self._callers.login.read(request)
                 record = AccessRecord(asked.upstream)
@@ -107,7 +112,16 @@ class Gateway:
         except OciError as error:
             return _refusal(self._callers.with_challenge(error, request), record)
 
+    async def _find(self, request: RegistryRequest, parameters: dict[str, str]) -> bytes:
+        upstream = self._pull.upstreams[request.upstream]
+        found = await self._search.find(upstream, parameters)
+        try:
+            return await self._admission.filtered(found, request, upstream)
+        except ValueError:
+            raise unusable(Asked(upstream.name, "search", ""), "its result cannot be read") from None
+
     async def _of_repository(self, request: RegistryRequest, route: Route, record: AccessRecord) -> Answer:
+        self._admission.check_image(request, route)
         credential = await self._callers.credential(request, route)
         target = await self._pull.target(route.upstream, route.repository, credential)
         kind = request.endpoint.kind
@@ -140,7 +154,7 @@ class Gateway:
         query = tags_query(page)
         found = await self._pull.list(target, query)
         try:
-            return await tags_answer(route, page, found, record)
+            return await tags_answer(route, page, found, record, self._admission.tag_filter(request, route))
         except ValueError:
             raise unusable(query.asked_of(target), "its list cannot be read") from None
 

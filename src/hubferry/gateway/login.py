@@ -7,7 +7,7 @@ that `?ns=` names, else the host name's, else the default.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from hubferry.remote.base import LoginCheck
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.target import Target, Upstream
 
+MayHave = Callable[[RegistryRequest, Route], bool]
 LOGIN_PATIENCE_S = 3.0  # a challenge and a token, over a slow line
 ALL_BUT_401 = frozenset(range(400, 600)) - {401}
 MOST_BYTES = 8 * 2**20  # of remembered credentials: one may have 12 KB
@@ -60,9 +61,14 @@ class Login:
         sealer: Sealer,
         clock: Clock,
         *,
+        may_have: MayHave,
         is_open: bool = False,
     ) -> None:
-        """With `is_open` no token is asked for, and one that is not ours is ignored (`access.login = "open"`)."""
+        """Tokens are made for repositories of which a client `may_have` anything, by the operator's rules.
+
+        With `is_open` no token is asked for, and one that is not ours is ignored (`access.login = "open"`).
+        """
+        self._may_have = may_have
         self._is_open = is_open
         self._table = table
         self._upstreams = upstreams
@@ -115,7 +121,7 @@ class Login:
                     routes.append(resolve(scope.name, request.endpoint.namespace, request.host, self._table))
                 except OciError:
                     continue
-        return routes
+        return [route for route in routes if self._may_have(request, route)]
 
     async def credential_for(self, credential: Credential, route: Route, request: RegistryRequest) -> Credential | None:
         """What of a client's Basic credentials may be shown to a route's upstream: all or nothing.

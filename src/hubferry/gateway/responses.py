@@ -5,6 +5,7 @@ which are parsed beside the event loop.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from urllib.parse import quote, urlencode
@@ -49,15 +50,21 @@ def blob_answer(digest: str, found: BlobResult, record: AccessRecord) -> Answer:
     return Answer(206, (*lines, ("content-range", part.format())), found.body, record)
 
 
-async def tags_answer(route: Route, page: Page, found: ListResult, record: AccessRecord) -> Answer:
-    """One page of the tag list, in order, with a relative Link to the next one.
+async def tags_answer(
+    route: Route,
+    page: Page,
+    found: ListResult,
+    record: AccessRecord,
+    is_listed: Callable[[str], bool] | None = None,
+) -> Answer:
+    """One page of the tag list, in order, with a relative Link to the next one; with `is_listed` of those tags only.
 
     Raises ValueError for a list that cannot be read, which can only be one that was kept when more was allowed.
     """
     record = replace(record, outcome=found.outcome)
     if found.content.absence is not None:
         return _absence(found.content.absence, record)
-    make_page = partial(_tag_page, route.named, page, found.content.next_last)
+    make_page = partial(_tag_page, route.named, page, found.content.next_last, is_listed)
     content, last = await parsed(found.content.body, make_page)
     headers = _warnings(record)
     if last:
@@ -68,11 +75,14 @@ async def tags_answer(route: Route, page: Page, found: ListResult, record: Acces
     return replace(json_answer(content, headers), record=record)
 
 
-def _tag_page(name: str, page: Page, following: str, body: bytes) -> tuple[bytes, str]:
+def _tag_page(
+    name: str, page: Page, following: str, is_listed: Callable[[str], bool] | None, body: bytes
+) -> tuple[bytes, str]:
     """A page of an upstream's list as a client gets it, and the `last` of the next one (empty: there is none)."""
-    decided = decide_page(page, parse_tags(body), following)
-    tags = ", ".join(f'"{tag}"' for tag in decided.tags)  # no tag has a character that JSON would have to escape
-    return f'{{"name": {json.dumps(name)}, "tags": [{tags}]}}'.encode(), decided.next_last
+    tags = parse_tags(body)
+    decided = decide_page(page, tags if is_listed is None else list(filter(is_listed, tags)), following)
+    listed = ", ".join(f'"{tag}"' for tag in decided.tags)  # no tag has a character that JSON would have to escape
+    return f'{{"name": {json.dumps(name)}, "tags": [{listed}]}}'.encode(), decided.next_last
 
 
 def referrers_answer(route: Route, page: ReferrersPage, found: ListResult, record: AccessRecord) -> Answer:

@@ -12,7 +12,7 @@ from hubferry.core.values import ConfigError, Size, toml_key
 # section -> keys that mean something in a Worker
 MEANT: Mapping[str, frozenset[str]] = {
     "server": frozenset({"public_url", "cors_origins", "log_level"}),
-    "access": frozenset({"login", "token_key"}),
+    "access": frozenset({"login", "token_key", "networks", "deny_networks", "deny", "rules", "allow"}),
     "cache": frozenset({"enabled", "tag_ttl", "tag_ttls", "max_copied"}),
     "warm": frozenset(),  # nothing runs between requests
     "upstreams": frozenset(

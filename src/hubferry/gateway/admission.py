@@ -1,0 +1,68 @@
+"""The operator's rules (core/rules.py), applied to requests before anything is asked upstream."""
+
+import json
+from collections.abc import Callable
+
+from hubferry.core.documents import parse_json
+from hubferry.core.errors import Code, OciError
+from hubferry.core.http import Request
+from hubferry.core.reference import complete_library
+from hubferry.core.routing import EndpointKind, Route
+from hubferry.core.rules import AccessPolicy
+from hubferry.gateway.request import RegistryRequest
+from hubferry.remote.parsing import parsed
+from hubferry.remote.target import Upstream
+
+# a load balancer asks whether the gateway lives, scrapers have a list of their own, crawlers are told to leave
+ALWAYS = frozenset({"/healthz", "/metrics", "/robots.txt"})
+
+
+class Admission:
+    """Refuses addresses and images that the rules of one configuration deny."""
+
+    def __init__(self, policy: AccessPolicy) -> None:
+        self._policy = policy
+
+    def check_address(self, request: Request) -> None:
+        """Raises OciError 403 for a client that gets nothing here."""
+        if request.path not in ALWAYS and not self._policy.admits(request.peer):
+            message = f"clients at {request.peer or 'an unknown address'} may not use this gateway: ask whoever runs it"
+            raise OciError(403, Code.DENIED, message, detail={"rule": "access.networks"})
+
+    def check_image(self, request: RegistryRequest, route: Route) -> None:
+        """Raises OciError 403 for an image that may not be pulled, and for content and lists of its repository."""
+        reference = request.endpoint.reference if request.endpoint.kind is EndpointKind.MANIFEST else ""
+        decision = self._policy.decide(request.received.peer, route.upstream, route.repository, reference)
+        if not decision.is_allowed:
+            named = f"{route.named}:{reference}" if reference else route.named
+            message = decision.message or f"{named} may not be pulled through this gateway: ask whoever runs it"
+            raise OciError(403, Code.DENIED, message, detail={"rule": decision.by})
+
+    def may_have(self, request: RegistryRequest, route: Route) -> bool:
+        """Return whether anything of a repository may be pulled. A token for others would be of no use."""
+        return self._policy.decide(request.received.peer, route.upstream, route.repository).is_allowed
+
+    def tag_filter(self, request: RegistryRequest, route: Route) -> Callable[[str], bool] | None:
+        """Return what decides which tags of a repository are listed; None: all of them are."""
+        return self._policy.tag_filter(request.received.peer, route.upstream, route.repository)
+
+    async def filtered(self, found: bytes, request: RegistryRequest, upstream: Upstream) -> bytes:
+        """Return the result of a search without images that may not be pulled. Raises ValueError if it is none."""
+        if self._policy.is_empty:
+            return found
+
+        def is_allowed(one: object) -> bool:
+            name = one.get("name") if isinstance(one, dict) else None
+            if not isinstance(name, str):
+                return False
+            repository = complete_library(name) if upstream.settings.library else name
+            return self._policy.decide(request.received.peer, upstream.name, repository).is_allowed
+
+        def without_denied(document: bytes) -> bytes:
+            parsed_document = parse_json(document)
+            if not isinstance(parsed_document, dict) or not isinstance(parsed_document.get("results"), list):
+                raise ValueError("it has no list of results")
+            results = [one for one in parsed_document["results"] if is_allowed(one)]
+            return json.dumps({**parsed_document, "results": results}).encode()
+
+        return await parsed(found, without_denied)
