@@ -9,9 +9,10 @@ from hubferry.core.errors import Code, OciError
 from hubferry.fill import reader
 from hubferry.fill.bounds import Effort
 from hubferry.ports.content import StoreFailure
-from hubferry.ports.fills import FillOrder
+from hubferry.ports.fills import Fetched, FillOrder
 from tests.fill.fakes import MIB, UPSTREAM, Stage, Upstream, content, digest_of, play, read_until_cut
 from tests.fill.test_disk import FailingDisk
+from tests.support.waiting import turns
 
 DATA = content(4 * MIB)
 DIGEST = digest_of(DATA)
@@ -107,5 +108,27 @@ def test_a_failing_disk_is_counted_for_each_blob_that_is_not_kept(tmp_path: Path
         with pytest.raises(StoreFailure):  # for a while nothing is tried
             await stage.fills.start(FillOrder(UPSTREAM, DIGEST, Upstream(DATA).fetch))
         assert stage.counted.events == ["not_kept", "store_failed", "not_kept"]
+
+    play(scene(), stage)
+
+
+def test_a_fill_whose_upstream_has_not_answered_yet_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked for it waits for that answer, and cannot be its reader before."""
+    monkeypatch.setattr(reader, "GRACE_S", 0.0)
+    stage = Stage(tmp_path)
+    answered = asyncio.Event()
+
+    async def fetch(start: int, end: int | None = None) -> Fetched:
+        await answered.wait()
+        return await Upstream(DATA).fetch(start, end)
+
+    async def scene() -> None:
+        starting = asyncio.create_task(stage.fills.start(FillOrder(UPSTREAM, DIGEST, fetch)))
+        await turns()
+        ((fill, _),) = stage.fills._running.values()
+        assert fill.idle_s == 0.0
+        answered.set()
+        assert await starting is not None
+        await stage.fills.ended(UPSTREAM, DIGEST)
 
     play(scene(), stage)

@@ -13,6 +13,7 @@ from tests.gateway.fakes import FakeClock
 
 HERE, ELSEWHERE, THIRD = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 ALICE = Credential("alice", "right")
+HUB = "docker.io"
 
 
 def guess(number: int, name: str = "alice") -> Credential:
@@ -27,7 +28,7 @@ class Stage:
     def try_one(
         self, credential: Credential, peer: str = HERE, error: BaseException | None = None, *, is_checked: bool = True
     ) -> None:
-        with self.attempts.trying(peer, credential) as attempt:
+        with self.attempts.trying(peer, credential, HUB) as attempt:
             if error is not None:
                 raise error
             attempt.was_accepted = is_checked
@@ -43,7 +44,7 @@ class Stage:
     def wait_s(self, credential: Credential, peer: str = HERE) -> int:
         """For how long this one may not be tried."""
         try:
-            with self.attempts.trying(peer, credential):
+            with self.attempts.trying(peer, credential, HUB):
                 raise RuntimeError("a failure that says nothing")
         except RuntimeError:
             return 0
@@ -170,6 +171,28 @@ def test_a_password_that_nobody_checked_clears_nothing() -> None:
     assert stage.wait_s(ALICE, ELSEWHERE) == MAX_S
 
 
+def test_what_was_noted_as_refused_counts_unless_another_one_took_it() -> None:
+    stage = Stage()
+    for number in range(FREE):
+        with stage.attempts.trying(HERE, guess(number), HUB) as attempt:
+            attempt.was_refused = attempt.was_accepted = True
+    assert stage.wait_s(ALICE) == 0
+    for number in range(FREE):
+        with stage.attempts.trying(HERE, guess(number), HUB) as attempt:
+            attempt.was_refused = True
+    assert stage.wait_s(ALICE) > 0
+
+
+def test_an_account_of_one_upstream_is_none_of_another() -> None:
+    stage = Stage()
+    stage.fail(FREE + 3, peer=ELSEWHERE)
+    stage.fail(1)  # whoever was wrong waits for what others did to that account
+    stage.clock.pass_s(FIRST_S)
+    with stage.attempts.trying(HERE, ALICE, "ghcr.io") as attempt:
+        attempt.was_accepted = True
+    assert stage.wait_s(ALICE) > 0, "that of docker.io stays as it is"
+
+
 def test_who_has_to_wait_is_not_counted_for_that() -> None:
     stage = Stage()
     stage.fail(FREE)
@@ -184,7 +207,7 @@ def test_who_has_to_wait_is_not_counted_for_that() -> None:
 
 def test_passwords_that_are_being_tried_count_as_if_they_were_wrong() -> None:
     stage = Stage()
-    under_way = [stage.attempts.trying(HERE, guess(number)) for number in range(FREE)]
+    under_way = [stage.attempts.trying(HERE, guess(number), HUB) for number in range(FREE)]
     for one in under_way:
         one.__enter__()
     assert stage.wait_s(guess(FREE)) == FIRST_S
@@ -198,7 +221,7 @@ def test_passwords_that_are_being_tried_count_as_if_they_were_wrong() -> None:
 
 def test_one_password_tried_by_many_connections_is_one() -> None:
     stage = Stage()
-    under_way = [stage.attempts.trying(HERE, ALICE) for _ in range(3 * FREE)]
+    under_way = [stage.attempts.trying(HERE, ALICE, HUB) for _ in range(3 * FREE)]
     for one in under_way:
         one.__enter__()
     for one in under_way[1:]:
@@ -211,7 +234,7 @@ def test_after_the_free_ones_only_one_is_tried_at_a_time() -> None:
     stage = Stage()
     stage.fail(FREE)
     stage.clock.pass_s(FIRST_S)
-    with stage.attempts.trying(HERE, guess(1)):
+    with stage.attempts.trying(HERE, guess(1), HUB):
         assert stage.wait_s(guess(2)) == FIRST_S
         assert stage.wait_s(guess(1)) == 0
     assert stage.wait_s(guess(2)) == 0

@@ -464,6 +464,20 @@ def test_what_an_upstream_takes_unasked_is_a_guess_at_another_one() -> None:
     assert len(stage.upstream.authorizations(f"{HUB}/v2/")) == FREE
 
 
+def test_a_refusal_counts_also_where_home_takes_everybody() -> None:
+    stage = Stage(LOGIN)
+
+    async def scene() -> None:
+        stage.upstream.on("GET", f"{GHCR}/v2/", *(FakeResponse(401) for _ in range(FREE)))
+        stage.upstream.on("GET", f"{HUB}/v2/", *(ok(b"{}") for _ in range(FREE)))
+        for number in range(FREE + 1):
+            shown = ("authorization", basic("bob", f"guess{number}"))
+            heard = await stage.ask("/token", shown, query="scope=repository:ghcr.io/o/a:pull")
+            assert heard.status == (200 if number < FREE else 429)
+
+    play(stage, scene())
+
+
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_wrong_password_on_a_pull_is_counted_however_it_is_refused(status: int) -> None:
     stage = Stage(HOSTS)

@@ -4,7 +4,17 @@ import asyncio
 import json
 from pathlib import Path
 
-from hubferry.pull.companions import MAX_BLOBS, MAX_CONFIG_BYTES, MAX_OTHERS, Companions, Found
+from hubferry.pull.companions import (
+    MAX_ATTESTATION_BYTES,
+    MAX_BLOBS,
+    MAX_CONFIG_BYTES,
+    MAX_OTHERS,
+    MAX_SMALL_BYTES,
+    Companions,
+    Found,
+)
+from hubferry.pull.results import ListResult, Outcome
+from hubferry.remote.lists import ListContent, ListQuery
 from hubferry.remote.target import Target
 from tests.fill.fakes import content, digest_of
 from tests.pull.test_warm import NoLists, Stage, image
@@ -75,3 +85,40 @@ def test_the_number_of_blobs_is_bounded(tmp_path: Path) -> None:
     attestation = stage.manifests.add(described(*[0] * (2 * MAX_BLOBS)))
     found = find(stage, parent_of(stage.manifests.add(OWN), attestation, attests=OWN))
     assert len(found.blobs) == MAX_BLOBS
+
+
+def test_what_does_not_say_how_large_it_is_is_left_out(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    blobs = [{"digest": f"sha256:{number:064x}"} for number in range(3)]
+    attestation = stage.manifests.add(json.dumps({"config": {**blobs[0], "size": 5}, "layers": blobs[1:]}).encode())
+    found = find(stage, parent_of(stage.manifests.add(OWN), attestation, attests=OWN))
+    assert list(found.blobs) == [blobs[0]["digest"]]
+    assert len([text for text in found.skipped if "of unknown size" in text]) == 2
+
+
+def test_what_is_fetched_beside_an_image_is_bounded_in_all(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    attestation = stage.manifests.add(described(*[MAX_ATTESTATION_BYTES] * 20))
+    found = find(stage, parent_of(stage.manifests.add(OWN), attestation, attests=OWN))
+    assert sum(blob.size_bytes or 0 for blob in found.blobs.values()) == MAX_SMALL_BYTES
+
+
+class LongLists(NoLists):
+    """As many referrers for each subject as an upstream likes."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def find(self, target: Target, query: ListQuery) -> ListResult:  # noqa: ARG002
+        self.asked += 1
+        entries = [{"digest": f"sha256:{self.asked * 10_000 + n:064x}", "size": 2**30} for n in range(5_000)]
+        return ListResult(ListContent(json.dumps({"manifests": entries}).encode()), Outcome("miss"))
+
+
+def test_no_more_lists_are_read_than_are_of_use(tmp_path: Path) -> None:
+    stage, lists = Stage(tmp_path), LongLists()
+    root = parent_of(stage.manifests.add(OWN))
+    stage.manifests.add(root)
+    companions = Companions(stage.manifests, lists, stage.store, quota_left=lambda _: 1.0, referrers_bytes=2**20)
+    asyncio.run(companions.find(Target(stage.docker_hub, "library/nginx"), digest_of(root), [digest_of(OWN)]))
+    assert lists.asked == 1

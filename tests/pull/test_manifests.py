@@ -1,6 +1,8 @@
 """Case tables of kept manifests: who is given what without asking, what is asked, and what covers a failure."""
 
 import asyncio
+import base64
+import json
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
@@ -1001,5 +1003,50 @@ def test_what_was_given_instead_says_how_old_it_is_and_is_not_given_for_ever() -
         stage.clock.pass_s(STALE_S)
         stage.keep()
         assert (await stage.refused(ManifestQuery("1", accept=SCHEMA2))).status == 503
+
+    play(stage, scene())
+
+
+# --- schema 1 --------------------------------------------------------------------------------------------
+
+SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+
+def signed(payload: bytes, **more: object) -> bytes:
+    """A document whose signature claims that its payload is this one."""
+    tail = base64.urlsafe_b64encode(payload).decode().rstrip("=")
+    said = json.dumps({"formatLength": 0, "formatTail": tail}).encode()
+    protected = base64.urlsafe_b64encode(said).decode().rstrip("=")
+    return json.dumps({"signatures": [{"protected": protected}], **more}).encode()
+
+
+def test_bytes_that_have_another_digest_are_never_kept_under_one_that_others_use() -> None:
+    """The digest of a signed schema 1 manifest is that of a part of it, which may be anybody's manifest."""
+    stage = Stage()
+    forged = signed(OLD, manifests=[], mediaType="application/vnd.oci.image.index.v1+json")
+    assert digest_of(forged) != DIGEST
+
+    async def scene() -> None:
+        stage.keep()
+        url = f"{HUB}/v2/library/redis/manifests/{DIGEST}"
+        stage.upstream.on("GET", url, FakeResponse(200, (("content-type", SIGNED),), forged))
+        found = await stage.find(BY_DIGEST, replace(EVERYBODY, repository="library/redis"))
+        assert found.content == forged, "who asks for it is given it"
+        assert await stage.store.read(DIGEST) == OLD
+        assert (await stage.find(BY_DIGEST)).content == OLD
+
+    play(stage, scene())
+
+
+def test_that_there_is_nothing_else_for_one_caller_says_nothing_of_another() -> None:
+    stage = Stage()
+
+    async def scene() -> None:
+        stage.keep()
+        await stage.rights.prove(OF_ALICE, stage.clock.time())
+        stage.on(GET, answer_of(404), given(CONVERTED, SCHEMA2))
+        assert (await stage.refused(OLD_DOCKER)).status == 404
+        stage.clock.pass_s(NEGATIVE_TTL_S + 1)
+        assert (await stage.find(OLD_DOCKER, OF_ALICE)).content == CONVERTED
 
     play(stage, scene())

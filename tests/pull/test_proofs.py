@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.errors import OciError
+from hubferry.core.errors import OciError, StorageRefusal
 from hubferry.core.rights import Right
 from hubferry.ports.content import StoreFailure
 from hubferry.ports.upstream import Cause, UpstreamFailure
@@ -101,6 +101,19 @@ REFUSALS: dict[str, tuple[int, bool, Right]] = {
     "502": (502, True, Right.PROVEN),
     "503": (503, True, Right.PROVEN),
 }
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_a_cdn_refuses_takes_nobodys_right(status: int) -> None:
+    async def scene() -> None:
+        stage = Stage()
+        await stage.rights.prove(EVERYBODY, stage.clock.time())
+        with pytest.raises(OciError) as caught:
+            await stage.ask(EVERYBODY, StorageRefusal(status, Code.DENIED, "no such key"), is_held=True)
+        assert caught.value.status == status
+        assert await stage.rights.of(EVERYBODY) is Right.PROVEN
+
+    asyncio.run(scene())
 
 
 @pytest.mark.parametrize("target", [EVERYBODY, OF_ALICE], ids=["everybody", "a login"])

@@ -26,8 +26,8 @@ class Credential:
 
     @property
     def size_bytes(self) -> int:
-        """Return how much memory its texts take, which clients decide: a token may have some kilobytes."""
-        return len(self.username) + len(self.secret)
+        """Return how much memory its texts take at most, which clients decide: a token may have some kilobytes."""
+        return sum(len(text) * (1 if text.isascii() else 4) for text in (self.username, self.secret))
 
     def __repr__(self) -> str:
         return f"Credential({self.username!r}, ***)"

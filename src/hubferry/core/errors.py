@@ -66,6 +66,10 @@ class OciError(Exception):
         return json.dumps({"errors": [error]}).encode()
 
 
+class StorageRefusal(OciError):
+    """What the host said to which an upstream redirected (a CDN): it says nothing of who may have what."""
+
+
 class TokenNeeded(OciError):
     """The 401 for a client that sent no credential. This is not a failure: every pull begins with it."""
 

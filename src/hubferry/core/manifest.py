@@ -6,6 +6,7 @@ served under a type that is not one of a manifest: a browser would show `text/ht
 """
 
 import base64
+import hashlib
 import re
 
 from hubferry.core.documents import parse_json
@@ -109,6 +110,12 @@ def parts_of(body: bytes) -> tuple[str, ...]:
         return ()
     named_once = dict.fromkeys(digest for digest in digests if isinstance(digest, str) and is_digest(digest))
     return tuple(named_once)[:MAX_PARTS]
+
+
+def has_digest(content: bytes, digest: str) -> bool:
+    """Return whether bytes have a digest of a known kind (sha256 or sha512)."""
+    algorithm, _, encoded = digest.partition(":")
+    return algorithm in ("sha256", "sha512") and hashlib.new(algorithm, content).hexdigest() == encoded
 
 
 def signed_payload(body: bytes) -> bytes:

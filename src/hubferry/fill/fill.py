@@ -84,8 +84,11 @@ class Fill:
 
     @property
     def idle_s(self) -> float:
-        """Seconds for which the fill has had no reader; 0 while it has one, or while one may still be on its way."""
-        return self._watchers.idle_s
+        """Seconds for which the fill has had no reader; 0 while it has one, or while one may still be on its way.
+
+        Until the upstream has answered there can be no reader, because whoever wants one waits for that.
+        """
+        return self._watchers.idle_s if self._begun.done() else 0.0
 
     async def run(self) -> None:
         """Run the fill to its end.

@@ -1,7 +1,8 @@
 """Wrong passwords are not relayed without end: the upstream sees them come from the gateway's address, and blocks it.
 
-Counted for each client address, and for each account by name. An address from which nothing wrong came yet may try any
-account, so that nobody can keep its owner out from elsewhere. Nobody sleeps here: who has to wait is told how long.
+Counted for each client address, and for each account of an upstream by name. An address from which nothing wrong came
+yet may try any account, so that nobody can keep its owner out from elsewhere. Nobody sleeps here: who has to wait is
+told how long.
 In memory, of this process, and bounded. Not here: what counts as wrong (login.py), how long the pauses are (core).
 """
 
@@ -36,9 +37,10 @@ class TooManyAttempts(OciError):
 
 @dataclass(slots=True)
 class Attempt:
-    """A password that is being tried. Whoever tries it notes here when an upstream checked it and took it."""
+    """A password that is being tried. Whoever tries it notes here what an upstream said of it."""
 
-    was_accepted: bool = False
+    was_accepted: bool = False  # it was checked and taken
+    was_refused: bool = False
 
 
 class Attempts:
@@ -50,13 +52,13 @@ class Attempts:
         self._trying: dict[Hashable, Counter[Credential]] = {}
 
     @contextmanager
-    def trying(self, peer: str, credential: Credential) -> Iterator[Attempt]:
-        """Around the question to an upstream whether it takes a credential, whose OciError says that it does not.
+    def trying(self, peer: str, credential: Credential, upstream: str) -> Iterator[Attempt]:
+        """Around the question to an upstream whether it takes a credential; an OciError says that it does not.
 
         Raises TooManyAttempts: then it is not to be asked.
         """
         place = ("address", address_group(peer))
-        account = ("account", hash(credential.username))  # of any length
+        account = ("account", upstream, hash(credential.username))  # of any length
         wait_s = self._wait_s(place, credential)
         if place in self._trying or self._failed(place):
             wait_s = max(wait_s, self._wait_s(account, credential))
@@ -68,15 +70,15 @@ class Attempts:
         try:
             yield attempt
         except OciError as error:
-            if error.status in REFUSED:
+            attempt.was_refused = error.status in REFUSED
+            raise
+        finally:
+            if attempt.was_accepted:
+                self._failures.drop(account)
+            elif attempt.was_refused:
                 now = self._clock.monotonic()
                 for key in (place, account):
                     self._failures.put(key, (self._failures.get(key) or Failures()).after(now))
-            raise
-        else:
-            if attempt.was_accepted:
-                self._failures.drop(account)
-        finally:
             for key in (place, account):
                 self._end(key, credential)
 

@@ -182,6 +182,7 @@ class Login:
             except OciError as error:
                 if error.status not in REFUSED or upstream == home:
                     raise
+                attempt.was_refused = True  # unless the other one checks it and takes it
                 checked = await self._check(home, credential, [], is_covered=is_covered)
                 upstream = home
             attempt.was_accepted = checked.was_asked
@@ -193,7 +194,7 @@ class Login:
         """Return the guard against guessing (Attempts.trying); none where the credential was accepted before."""
         if upstream in (self._accepted_at.get(credential) or ()):
             return nullcontext(Attempt())
-        return self._attempts.trying(peer, credential)
+        return self._attempts.trying(peer, credential, upstream)
 
     async def _check(
         self, name: str, credential: Credential, routes: Sequence[Route], *, is_covered: bool

@@ -34,9 +34,9 @@ class ContentStore(Protocol):
         """Return the whole content; None when it is not kept, cannot be read or is longer than `limit_bytes`."""
 
     async def write(self, digest: str, content: bytes) -> None:
-        """Keep content that the caller has verified.
+        """Keep content that has this digest.
 
-        What a manifest or a list of referrers refers to is noted. Raises StoreFailure.
+        What a manifest or a list of referrers refers to is noted. Raises StoreFailure, also for another digest.
         """
 
     def touch(self, digest: str) -> None:

@@ -28,6 +28,7 @@ MAX_OTHERS = 200  # manifests beside one image: the largest official ones have s
 MAX_BLOBS = 500  # of these and of what refers to the image
 MAX_CONFIG_BYTES = 4 * 2**20  # as docker and containerd read them
 MAX_ATTESTATION_BYTES = 64 * 2**20  # one in-toto statement; SBOMs of large images have some MiB
+MAX_SMALL_BYTES = 256 * 2**20  # configs and attestations beside one image, together
 MAX_DEPTH = 3  # an index of indexes is allowed, and no client reads a deeper one
 MAX_REFERRERS = 50  # of one image
 SPARE_SHARE = 0.5  # of an upstream's limit: what is left below that is for pulls
@@ -50,6 +51,21 @@ class Found:
     skipped: list[str] = field(default_factory=list)
     problem: Exception | None = None
     seen: set[str] = field(default_factory=set)  # manifests that were looked at
+    left_bytes: int = MAX_SMALL_BYTES
+
+    def add_small_blobs(self, blobs: Sequence[Descriptor | None], most_bytes: int) -> None:
+        """Add configs or attestations of at most `most_bytes` each, and of MAX_SMALL_BYTES in all for one image.
+
+        One whose descriptor does not say how large it is could be of any size, and is left out.
+        """
+        for blob in blobs:
+            if blob is None or blob.digest in self.blobs:
+                continue
+            if blob.size_bytes is None or blob.size_bytes > min(most_bytes, self.left_bytes):
+                self.skipped.append(f"{blob.digest}: it is larger than is fetched beside an image, or of unknown size")
+                continue
+            self.left_bytes -= blob.size_bytes
+            self.add_blobs([blob])
 
     def add_blobs(self, blobs: Sequence[Descriptor]) -> None:
         """Add what is to be kept, MAX_BLOBS in all; what a registry need not hold is left out."""
@@ -123,7 +139,7 @@ class Companions:
                 subjects.append(entry.digest)
             wanted = contents.blobs if is_own else (contents.config,)
             most_bytes = MAX_ATTESTATION_BYTES if is_own else MAX_CONFIG_BYTES
-            found.add_blobs([blob for blob in wanted if blob is not None and (blob.size_bytes or 0) <= most_bytes])
+            found.add_small_blobs(wanted, most_bytes)
             if contents.manifests and depth < MAX_DEPTH:
                 await self._add_others(target, contents, subjects, found, depth + 1)
 
@@ -149,7 +165,10 @@ class Companions:
             return
         listed: dict[str, Descriptor] = {}
         for subject in subjects:
-            listed |= {entry.digest: entry for entry in await self._referrers(target, subject)}
+            if len(listed) > MAX_REFERRERS:
+                break  # more than will be fetched, and each list may be as long as its upstream likes
+            of_subject = (await self._referrers(target, subject))[: MAX_REFERRERS + 1]
+            listed |= {entry.digest: entry for entry in of_subject}
         for number, entry in enumerate(listed.values()):
             if number == MAX_REFERRERS or (entry.size_bytes or 0) > left_bytes:
                 found.skipped.append(f"some of what refers to it: more than {MAX_REFERRERS}, or than warm.referrers")

@@ -21,7 +21,7 @@ from hubferry.core import headers as head
 from hubferry.core.bounded import MAX_REMEMBERED, BoundedMap
 from hubferry.core.errors import Asked, Code, OciError, relay_error
 from hubferry.core.freshness import Freshness, Timing, decide_freshness, may_cover
-from hubferry.core.manifest import KNOWN, ManifestProblem, decide_kept_media_type
+from hubferry.core.manifest import KNOWN, ManifestProblem, decide_kept_media_type, has_digest
 from hubferry.core.quota import stretched_ttl_s
 from hubferry.core.reference import is_digest
 from hubferry.core.rights import Right
@@ -39,6 +39,8 @@ from hubferry.remote.target import AnsweredBy, Target
 
 NO_MANIFEST = ""  # in the place of a type
 REUSABLE_S = 1.0  # also how far what is noted of a last use, or another process's news, may lag behind
+CONVERSIONS_BYTES = 16 * 2**20  # of all that is remembered of conversions
+CONVERSION_BYTES = 1000  # of one beside its caller's credential
 SAVING = "not asked: little is left of the upstream's limit"
 
 # a manifest, with its content if that is how it was learned
@@ -95,7 +97,7 @@ class KeptManifests:
         self._ttl_s = lru_cache(MAX_REMEMBERED)(timing.ttl_s)  # patterns cost more than the rest of an answer
         self._proofs = proofs
         self._absences = Absences(instruments.clock)
-        self._conversions: BoundedMap[_Conversion] = BoundedMap()
+        self._conversions: BoundedMap[_Conversion] = BoundedMap(most_bytes=CONVERSIONS_BYTES)
         # tags whose new content is not here yet, by that: what they mean now
         self._moved: BoundedMap[tuple[str, TagEntry]] = BoundedMap()
         self._types: BoundedMap[str] = BoundedMap()  # of content, decided once
@@ -165,7 +167,8 @@ class KeptManifests:
                 f"client does not accept: its Accept header has to name that type, or */*",
             )
         key = (repository, tag, kept.digest, types)
-        known = self._conversions.get(key)
+        # that there is none for one caller says nothing of another
+        known = self._conversions.get(key) or self._conversions.get((key, target.credential))
         ttl_s = self._ttl_s(repository.upstream, repository.name, tag)
         age_s = 0.0 if known is None else self._clock.monotonic() - known.asked_at
         is_fresh = known is not None and age_s < ttl_s
@@ -212,7 +215,12 @@ class KeptManifests:
 
         asked = ("convert", query.wants_content, key)
         described, content, _ = await self._proofs.once(target, asked, ask, lambda found: found[2])
-        self._conversions.put(key, _Conversion(described, self._clock.monotonic()))
+        of_caller = 0 if target.credential is None else target.credential.size_bytes
+        self._conversions.put(
+            (key, target.credential) if described is None else key,
+            _Conversion(described, self._clock.monotonic()),
+            CONVERSION_BYTES + (of_caller if described is None else 0),
+        )
         return described, content
 
     async def _look_up(self, target: Target, repository: Repository, query: ManifestQuery) -> "_KeptTag":
@@ -350,6 +358,10 @@ class KeptManifests:
         self, target: Target, repository: Repository, reference: str, accept: str = EVERY_MANIFEST
     ) -> tuple[ManifestInfo, bytes]:
         described, content = await self._upstream.get(target, reference, accept)
+        if not has_digest(content, described.digest):
+            # schema 1: its digest is that of a part of it. What has another digest is never kept under this one, where
+            # others find it
+            return described, content
         try:
             await self._store.write(described.digest, content)
         except StoreFailure as error:  # the pull goes on, and the next one asks again

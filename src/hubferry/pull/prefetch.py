@@ -58,6 +58,10 @@ class _Image:
     index: _Index | None
 
 
+MOST_BYTES = 16 * 2**20  # of each map of what clients were given
+ENTRY_BYTES = 500  # of one entry beside its caller's credential
+
+
 class Prefetch:
     """Begins to fill the layers of images that clients begin to pull, on one event loop."""
 
@@ -83,11 +87,11 @@ class Prefetch:
         self._companions = companions
         # what a client was given: (target, peer, digest of an image) -> its index, (.., of a blob) -> its image,
         # (.., of an index) -> the same
-        self._indexes: BoundedMap[_Index] = BoundedMap()
-        self._images: BoundedMap[_Image] = BoundedMap()
-        self._read: BoundedMap[_Index] = BoundedMap()
+        self._indexes: BoundedMap[_Index] = BoundedMap(most_bytes=MOST_BYTES)
+        self._images: BoundedMap[_Image] = BoundedMap(most_bytes=MOST_BYTES)
+        self._read: BoundedMap[_Index] = BoundedMap(most_bytes=MOST_BYTES)
         self._contents: BoundedMap[Contents] = BoundedMap(MAX_PARSED)
-        self._begun: BoundedMap[float] = BoundedMap()
+        self._begun: BoundedMap[float] = BoundedMap(most_bytes=MOST_BYTES)
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._completing: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,7 +103,9 @@ class Prefetch:
         if contents.manifests:
             index = self._index(target, peer, digest)
             for entry in contents.manifests:
-                self._indexes.put((target, peer, entry.digest), ATTESTED if entry.is_attestation else index)
+                self._indexes.put(
+                    (target, peer, entry.digest), ATTESTED if entry.is_attestation else index, _size(target)
+                )
         elif contents.blobs and not contents.subject:  # what refers to an image comes with that
             image = _Image(digest, contents, await self._index_of(target, peer, digest))
             if image.index is ATTESTED:
@@ -109,7 +115,7 @@ class Prefetch:
                 return
             image.index.given.add(digest)
             for blob in contents.blobs:
-                self._images.put((target, peer, blob.digest), image)
+                self._images.put((target, peer, blob.digest), image, _size(target))
 
     async def _index_of(self, target: Target, peer: str, digest: str) -> _Index | None:
         """The index that leads to an image: the one that this client was given, or any that is kept.
@@ -127,7 +133,7 @@ class Prefetch:
         index = self._read.get((target, peer, digest))
         if index is None:
             index = _Index(digest)
-            self._read.put((target, peer, digest), index)
+            self._read.put((target, peer, digest), index, _size(target))
         return index
 
     async def _parsed(self, digest: str, manifest: bytes) -> Contents:
@@ -161,7 +167,7 @@ class Prefetch:
             await asyncio.wait(tasks)
 
     def _begin(self, target: Target, image: _Image) -> None:
-        if not self._is_due((target, image.digest), AGAIN_S):
+        if not self._is_due(target, image.digest, AGAIN_S):
             return
         blobs = [blob.digest for blob in image.contents.blobs if not blob.is_foreign] if self._fetches_layers else []
         if len(self._tasks) - len(self._completions) + len(blobs) >= WAITING:
@@ -170,17 +176,18 @@ class Prefetch:
         root = image.digest if image.index is None else image.index.digest
         if self._companions is None or len(self._completions) >= WAITING:
             return
-        if self._is_due((target, root, image.digest), COMPLETE_AGAIN_S):
+        if self._is_due(target, (root, image.digest), COMPLETE_AGAIN_S):
             task = self._start(self._complete(target, root, image.digest, layers))
             self._completions.add(task)
             task.add_done_callback(self._completions.discard)
 
-    def _is_due(self, key: Hashable, again_s: float) -> bool:
-        """Return whether `key` was not begun within `again_s`, and note that it is begun now."""
+    def _is_due(self, target: Target, what: Hashable, again_s: float) -> bool:
+        """Return whether something of a target was not begun within `again_s`, and note that it is begun now."""
+        key = (target, what)
         now, begun_at = self._clock.monotonic(), self._begun.get(key)
         if begun_at is not None and now - begun_at < again_s:
             return False
-        self._begun.put(key, now)
+        self._begun.put(key, now, _size(target))
         return True
 
     def _start(self, work: Awaitable[None]) -> asyncio.Task[None]:
@@ -205,9 +212,14 @@ class Prefetch:
             for blob in found.blobs.values():
                 await self._run(target, blob.digest, blob.size_bytes)
             if found.problem is not None:  # the next pull of it tries again
-                self._begun.drop((target, root, image))
+                self._begun.drop((target, (root, image)))
                 name = f"{target.upstream.name}/{target.repository}@{image}"
                 self._log.warning("complete_failed", {"image": name, "problem": str(found.problem)})
+
+
+def _size(target: Target) -> int:
+    """Return about how many bytes an entry takes that is kept for a target and its caller."""
+    return ENTRY_BYTES + (target.credential.size_bytes if target.credential else 0)
 
 
 def _first_parts(manifest: bytes) -> Contents:

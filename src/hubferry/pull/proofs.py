@@ -1,13 +1,13 @@
 """Ask an upstream on a caller's behalf: once for all who ask the same, and remembering what the answer proves.
 
 An answer proves the caller's right to the repository; a 401 or 403 withdraws it, and so does a 404 for what the
-repository is known to hold. Not here: what is asked.
+repository is known to hold; but not what a CDN says. Not here: what is asked.
 """
 
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TypeVar
 
-from hubferry.core.errors import OciError
+from hubferry.core.errors import OciError, StorageRefusal
 from hubferry.ports.shell import Clock
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.rights import Rights, repository_of
@@ -64,7 +64,8 @@ class Proofs:
         except UpstreamFailure as error:
             raise unreachable(target.upstream.name, error) from error
         except OciError as error:
-            if error.status in REFUSALS or (error.status == 404 and is_held):
+            is_refusal = error.status in REFUSALS or (error.status == 404 and is_held)
+            if is_refusal and not isinstance(error, StorageRefusal):
                 await self.rights.refuse(target)
             raise
         try:

@@ -5,18 +5,18 @@ where a redirect led the first time, for as long as that gives them; then the up
 Not here: what the bytes are (fill/), who may have them (pull/rights.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from hubferry.core import headers as head
-from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.errors import Asked, Code, OciError
 from hubferry.core.http import Headers, get
 from hubferry.core.ranges import ByteRange, ContentRange, answers, parse_content_range
 from hubferry.ports.fills import Fetched
 from hubferry.ports.upstream import Body, Readable, UpstreamResponse
 from hubferry.remote.exchanges import Obtained
 from hubferry.remote.fetch import Fetcher
-from hubferry.remote.refusals import unusable
+from hubferry.remote.refusals import refusal_of, unusable
 from hubferry.remote.target import AnsweredBy, Question, Target
 
 
@@ -65,7 +65,7 @@ class RemoteBlob:
             obtained = await self._ask("GET", head.UNENCODED)
         response = obtained.response
         try:
-            return BlobInfo(self._whole_size(response), obtained.answered_by)
+            return BlobInfo(self._whole_size(obtained), obtained.answered_by)
         finally:
             await response.body.close()
 
@@ -75,12 +75,12 @@ class RemoteBlob:
         wanted = ByteRange(start, None if end is None else end - 1) if start or end is not None else None
         if wanted:
             headers = (("range", wanted.format()), *headers)
-        response, answered_by = await self._respond(start, headers)
-        by_mirror = answered_by == "mirror"
+        obtained = await self._respond(start, headers)
+        response, by_mirror = obtained.response, obtained.answered_by == "mirror"
         body = cast("Readable", response.body)  # opaque here; readable in a shell that keeps blobs
         try:
             if wanted is None or response.status != 206:
-                return Fetched(0, self._due_size(self._whole_size(response)), body, by_mirror)
+                return Fetched(0, self._due_size(self._whole_size(obtained)), body, by_mirror)
             self._refuse_page(response)
             partial = check_partial(self.asked, wanted, response)
             due = {end, partial.total} - {None}
@@ -103,7 +103,7 @@ class RemoteBlob:
                 part = check_partial(self.asked, byte_range, response)
                 size_bytes = part.total
             else:
-                part, size_bytes = None, self._whole_size(response)
+                part, size_bytes = None, self._whole_size(obtained)
         except OciError:
             await response.body.close()
             raise
@@ -125,14 +125,14 @@ class RemoteBlob:
         """Whose first answer lets the caller have it; "mirror", the weaker one, while there is none."""
         return self._answered_by or "mirror"
 
-    async def _respond(self, start: int, headers: Headers) -> tuple[UpstreamResponse, AnsweredBy]:
+    async def _respond(self, start: int, headers: Headers) -> Obtained:
         failed = self._begun.get(start, "")  # it got nowhere from here, or not at all
         before = None if failed else self._obtained
         if before is not None and before.direct_url:
             self._begun[start] = before.base
             response = await self._fetcher.repeat(self._target.upstream, before.direct_url, headers)
             if response is not None:
-                return response, before.answered_by
+                return replace(before, response=response)
         self._begun[start] = ""
         obtained = await self._ask("GET", headers, failed)
         self._begun[start] = obtained.base
@@ -140,15 +140,16 @@ class RemoteBlob:
             self._obtained = obtained
             self._bases.add(obtained.base)
             self._answered_by = self._answered_by or obtained.answered_by
-        return obtained.response, obtained.answered_by
+        return obtained
 
     async def _ask(self, method: str, headers: Headers, ask_last: str = "") -> Obtained:
         question = Question(self._target, self.asked, method, self._path, headers, "blobs", ask_last)
         return await self._fetcher.obtain(question)
 
-    def _whole_size(self, response: UpstreamResponse) -> int | None:
+    def _whole_size(self, obtained: Obtained) -> int | None:
+        response = obtained.response
         if response.status != 200:
-            raise relay_error(response.status, response.headers, self.asked)
+            raise refusal_of(obtained.response, self.asked, is_elsewhere=bool(obtained.direct_url))
         self._refuse_page(response)
         said = get(response.headers, "content-length") or ""
         return int(said) if said.isdecimal() and len(said) <= 18 else None

@@ -9,7 +9,7 @@ import hashlib
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-from hubferry.core.errors import Asked, relay_error
+from hubferry.core.errors import Asked
 from hubferry.core.headers import media_type
 from hubferry.core.http import Headers, get
 from hubferry.core.manifest import (
@@ -27,7 +27,7 @@ from hubferry.ports.upstream import TooLarge, Transport, UpstreamFailure
 from hubferry.remote.exchanges import Obtained
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.parsing import parsed
-from hubferry.remote.refusals import unreachable, unusable
+from hubferry.remote.refusals import refusal_of, unreachable, unusable
 from hubferry.remote.target import Question, Target
 
 MAX_LENGTH_DIGITS = 16
@@ -63,7 +63,7 @@ class RemoteManifests:
         if response.status == 405:
             return None
         if response.status != 200:
-            raise relay_error(response.status, response.headers, asked)
+            raise refusal_of(obtained.response, asked, is_elsewhere=bool(obtained.direct_url))
         size = get(response.headers, "content-length") or ""
         digest = get(response.headers, "docker-content-digest") or ""
         said_type = media_type(get(response.headers, "content-type"))
@@ -100,7 +100,7 @@ class RemoteManifests:
         response = obtained.response
         if response.status != 200:
             await response.body.close()
-            raise relay_error(response.status, response.headers, asked)
+            raise refusal_of(obtained.response, asked, is_elsewhere=bool(obtained.direct_url))
         said = get(response.headers, "docker-content-digest") or ""
         expected_digest = asked.reference if is_digest(asked.reference) else said
         content_type = get(response.headers, "content-type")

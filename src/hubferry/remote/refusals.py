@@ -3,9 +3,20 @@
 Not here: what an upstream's own status becomes (core/errors.py).
 """
 
-from hubferry.core.errors import Asked, Code, OciError
+from hubferry.core.errors import Asked, Code, OciError, StorageRefusal, relay_error
 from hubferry.core.http import Headers, get
-from hubferry.ports.upstream import Cause, UpstreamFailure
+from hubferry.ports.upstream import Cause, UpstreamFailure, UpstreamResponse
+
+
+def refusal_of(response: UpstreamResponse, asked: Asked, *, is_elsewhere: bool) -> OciError:
+    """Return what an answer that is no success becomes for a client.
+
+    It is a StorageRefusal if the answer `is_elsewhere`: from another host, to which the upstream redirected.
+    """
+    error = relay_error(response.status, response.headers, asked)
+    if not is_elsewhere:
+        return error
+    return StorageRefusal(error.status, error.code, error.message, detail=error.detail, headers=error.headers)
 
 
 def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:

@@ -10,7 +10,6 @@ Not here: partial files (partial.py).
 import asyncio
 import contextlib
 import fcntl
-import hashlib
 import os
 import secrets
 import threading
@@ -19,7 +18,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubferry.core.manifest import MAX_BYTES
+from hubferry.core.manifest import MAX_BYTES, has_digest
 from hubferry.ports.content import StoreFailure
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import Ledger
@@ -82,8 +81,7 @@ class FileStore:
             if before.st_size > limit_bytes:
                 return None
             content = file.read(limit_bytes + 1)
-            algorithm, _, encoded = digest.partition(":")
-            if hashlib.new(algorithm, content).hexdigest() == encoded:
+            if has_digest(content, digest):
                 return content
             if os.path.samestat(path.stat(), before):  # otherwise it was removed, and this may be another file
                 path.unlink()
@@ -93,6 +91,8 @@ class FileStore:
 
     def _write(self, digest: str, content: bytes) -> None:
         """Count content in the ledger, and write it unless it is there already. Blocks. Raises StoreFailure."""
+        if not has_digest(content, digest):
+            raise StoreFailure(f"{digest} is not the digest of these {len(content)} bytes")
         if self._ledger is not None:
             self._ledger.reserve(digest, len(content))
         path = self._layout.content(digest)
