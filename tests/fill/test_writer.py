@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hubferry.fill.bounds import PIECE_BYTES
+from hubferry.fill.slots import Turns
 from hubferry.fill.writer import QUEUE_BYTES, Writer
 from hubferry.ports.content import StoreFailure
 from tests.support.waiting import wait_until
@@ -59,9 +60,13 @@ def overlaps(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def writer(partial: MemoryPartial, pool: ThreadPoolExecutor, told: Told, overlaps: bool) -> Writer:
+def writer(
+    partial: MemoryPartial, pool: ThreadPoolExecutor, told: Told, overlaps: bool, turns: Turns | None = None
+) -> Writer:
     like: Any = partial
-    return Writer(like, hashlib.sha256(), 0, size_bytes=None, pool=pool, on_written=told, overlaps=overlaps)
+    return Writer(
+        like, hashlib.sha256(), 0, size_bytes=None, pool=pool, on_written=told, overlaps=overlaps, turns=turns
+    )
 
 
 def test_pieces_are_written_in_order_and_hashed(overlaps: bool) -> None:
@@ -164,6 +169,29 @@ def test_nothing_is_written_after_a_failure(overlaps: bool) -> None:
     asyncio.run(scene())
     assert told.fronts in ([], [len(partial.data)])
     assert len(partial.data) == sum(told.fronts)
+
+
+def test_a_piece_whose_connection_is_closed_while_it_waits_for_its_turn_is_written(overlaps: bool) -> None:
+    """It counts as fetched already, so that nobody would fetch it again."""
+
+    async def scene() -> None:
+        told, turns = Told(), Turns(1, 10**9)
+        partial = MemoryPartial()
+        with ThreadPoolExecutor(2) as pool:
+            one = writer(partial, pool, told, overlaps, turns=turns)
+            await turns.take("another")
+            putting = asyncio.create_task(one.put(b"a" * 1000, 0))
+            await asyncio.sleep(0)
+            putting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await putting
+            turns.give_back("another")
+            await one.put(b"b" * 1000, 1000)
+            await one.drain()
+            await one.stop()
+        assert partial.data == b"a" * 1000 + b"b" * 1000
+
+    asyncio.run(asyncio.wait_for(scene(), 30))
 
 
 def test_whatever_goes_wrong_on_a_thread_is_learnt_by_who_waits_for_it(overlaps: bool) -> None:

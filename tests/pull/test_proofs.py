@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.errors import OciError, StorageRefusal
+from hubferry.core.errors import Code, OciError, StorageRefusal
 from hubferry.core.rights import Right
 from hubferry.ports.content import StoreFailure
 from hubferry.ports.upstream import Cause, UpstreamFailure

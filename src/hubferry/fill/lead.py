@@ -154,7 +154,11 @@ class Leader:
                 size_bytes=source.size_bytes,
             )
             await Connections(intake, self._file, self._services.effort, self._services.links).run(source)
-            actual = f"{self._order.digest.partition(':')[0]}:{await writer.drain()}"
+            digest = await writer.drain()
+            if source.size_bytes is not None and writer.written_bytes < source.size_bytes:
+                missing_bytes = source.size_bytes - writer.written_bytes
+                raise StoreFailure(f"{missing_bytes} bytes were fetched and never written: please report this")
+            actual = f"{self._order.digest.partition(':')[0]}:{digest}"
             if actual != self._order.digest:
                 raise WrongContent(f"its bytes have the digest {actual}")
             is_right = True

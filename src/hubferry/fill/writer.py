@@ -140,20 +140,28 @@ class Writer:
     async def put(self, piece: bytes, at: int) -> None:
         """Hand a piece over, and wait while enough is queued; `at` is its offset in the file.
 
-        Each byte is handed over once. Beyond the front nothing may be handed over before the file was told
-        (`go_ahead`). Raises StoreFailure for whatever went wrong on a thread.
+        Each byte is handed over once, also by whoever is cancelled while waiting. Beyond the front nothing may be
+        handed over before the file was told (`go_ahead`). Raises StoreFailure for whatever went wrong on a thread.
         """
         if self._failure is not None:  # an earlier piece was not written, so that this one is of no use
             raise self._failure
-        await self._turns.take(self._client)
         try:
-            self._count(len(piece))
-            self._give(self._writing, at, piece)
+            await self._turns.take(self._client)
+        except asyncio.CancelledError:
+            # a connection that is closed: nobody fetches the piece again, and without it the blob would be wrong
+            self._hand_over(piece, at)
+            raise
+        try:
+            self._hand_over(piece, at)
             await self._until(
                 lambda: self._queued_bytes < QUEUE_BYTES and not (self._queued_bytes and self._turns.are_behind)
             )
         finally:
             self._turns.give_back(self._client)
+
+    def _hand_over(self, piece: bytes, at: int) -> None:
+        self._count(len(piece))
+        self._give(self._writing, at, piece)
 
     async def drain(self) -> str:
         """Wait until everything is written and hashed, and return the hash, hexadecimal. Raises as `put` does."""

@@ -109,6 +109,7 @@ class Intake:
         else:
             connection.fetched_bytes += len(piece)
         connection.given_bytes += len(piece)
+        connection.came_s = self.now()  # what follows waits for the disk, and says nothing of the connection
         await self.put(piece, at)
         connection.came_s, connection.all_bytes = self.now(), self.fetched_bytes
         return len(piece)
