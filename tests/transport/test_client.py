@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -534,3 +534,30 @@ def test_a_client_that_is_closed_closes_what_lies_idle() -> None:
                 await ended.wait()
 
     run(scene)
+
+
+def test_idle_connections_are_bounded_for_all_destinations_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile upstream redirects to as many hosts as it likes."""
+    monkeypatch.setattr(client_module, "MAX_ALL_IDLE", 3)
+
+    class IdleWire:
+        is_quiet = True
+
+        def __init__(self) -> None:
+            self.closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    async def scene() -> None:
+        clock = FakeClock()
+        transport = SocketTransport({}, clock, Counted())
+        wires = [IdleWire() for _ in range(5)]
+        for number, wire in enumerate(wires):
+            clock.pass_s(1)
+            transport.keep(cast("Any", f"host {number % 4}"), cast("Any", wire))
+        assert [wire.closed for wire in wires] == [1, 1, 0, 0, 0], "the longest idle ones"
+        await transport.close()
+        assert [wire.closed for wire in wires] == [1] * 5
+
+    asyncio.run(scene())

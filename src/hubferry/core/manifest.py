@@ -14,7 +14,9 @@ from hubferry.core.headers import MANIFEST_TYPES, media_type
 from hubferry.core.reference import is_digest
 
 MAX_BYTES = 4 * 2**20  # docker, containerd and podman read no larger manifest
-MAX_PARTS = 2000  # digests noted for one manifest; docker and containerd accept images of at most 127 layers
+# digests noted for one manifest: docker and containerd accept images of at most 127 layers. That an index is in use is
+# noted for the parts of its parts as well: for each of so many, so many
+MAX_PARTS = 400
 GENERIC = frozenset({"", "text/plain", "application/json", "application/octet-stream", "binary/octet-stream"})
 SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 SCHEMA1_PLAIN = "application/vnd.docker.distribution.manifest.v1+json"

@@ -93,6 +93,8 @@ class OpenedFile:
         job = asyncio.get_running_loop().run_in_executor(pool or self._pool, work, *args)
         try:
             return await asyncio.shield(job)
+        except OSError as error:  # of whatever the disk does not allow: pulls go on without the cache
+            raise StoreFailure(f"the file of {self._digest} cannot be used: {error}") from error
         except asyncio.CancelledError:
             await asyncio.wait({job})
             if not job.cancelled():

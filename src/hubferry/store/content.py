@@ -20,7 +20,7 @@ from pathlib import Path
 
 from hubferry.core.manifest import MAX_BYTES, has_digest
 from hubferry.ports.content import StoreFailure
-from hubferry.store.layout import Layout
+from hubferry.store.layout import Layout, is_gone
 from hubferry.store.ledger import Ledger
 from hubferry.store.mark import set_mark
 
@@ -101,7 +101,7 @@ class FileStore:
                 write_durably(path, content, digest)
         except OSError as error:
             # what is known of content that was there before stays: tags and lists of many repositories may mean it
-            if self._ledger is not None and not path.exists():
+            if self._ledger is not None and is_gone(path):
                 self._ledger.forget([digest])
             raise StoreFailure(f"{path} cannot be written: {error.strerror or error}") from None
         if self._ledger is not None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from hubferry.core.manifest import MAX_BYTES
 from hubferry.core.reference import is_digest
 from hubferry.core.reservation import decide_reserved
-from hubferry.store.layout import BLOCK_BYTES, Layout, front, is_companion, occupied_bytes, sidecar
+from hubferry.ports.content import StoreFailure
+from hubferry.store.layout import BLOCK_BYTES, Layout, front, is_companion, is_gone, occupied_bytes, sidecar
 from hubferry.store.ledger import Ledger, Transact, forget_rows, put_row
 from hubferry.store.partial import expected_bytes
 from hubferry.store.schema import is_counted, note_counted
@@ -57,15 +58,21 @@ class Housekeeping:
         self._ledger.flush()
 
     def _run(self) -> None:
-        self.count()
+        self._try(self.count)
         swept_at = time.monotonic() - SWEEP_S
         while not self._over.wait(FLUSH_S):
             if time.monotonic() - swept_at >= SWEEP_S:
-                self.remove_drafts()
+                self._try(self.remove_drafts)
                 swept_at = time.monotonic()
-            self._ledger.flush()
-            if self._transact(is_counted) is False:  # the index was lost meanwhile
-                self.count()
+            self._try(self._ledger.flush)
+            if self._transact(is_counted) is False:  # the index was lost meanwhile, or could not be counted
+                self._try(self.count)
+
+    @staticmethod
+    def _try(work: Callable[[], object]) -> None:
+        """Do something that a failing disk may prevent: it is done again later, and the thread goes on."""
+        with contextlib.suppress(OSError, StoreFailure):
+            work()
 
     def count(self) -> None:
         """Put the ledger right, then remove what is more than allowed. Does nothing while another process does it."""
@@ -110,7 +117,7 @@ class Housekeeping:
         known = self._transact(rows) or {}
         settled = self._now() - SETTLED_S
         missing = [name for name, (_, used_at) in known.items() if name not in found and used_at < settled]
-        missing = [name for name in missing if not self._layout.file(name).exists()]
+        missing = [name for name in missing if is_gone(self._layout.file(name))]
         # only of content is the size compared: a partial file is counted with the room that it was given
         wrong = {
             name: seen

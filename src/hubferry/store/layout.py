@@ -80,3 +80,18 @@ def occupied_bytes(size_bytes: int) -> int:
     Thousands of manifests take more than the sum of their lengths.
     """
     return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def is_gone(path: Path) -> bool:
+    """Return whether there is certainly nothing at a path.
+
+    Where the disk or the permissions do not let one know, there may be something: then this is false. Unlike
+    `Path.exists` it never raises OSError.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

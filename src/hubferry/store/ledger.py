@@ -29,7 +29,7 @@ from hubferry.core.manifest import parts_of
 from hubferry.core.reference import is_digest
 from hubferry.core.values import Size
 from hubferry.ports.content import LargerThanCache, NoRoom, StoreFailure
-from hubferry.store.layout import Layout, front, occupied_bytes, sidecar
+from hubferry.store.layout import Layout, front, is_gone, occupied_bytes, sidecar
 from hubferry.store.schema import is_counted, total_bytes
 
 # the tables and columns that are cleared of a name that is no longer kept
@@ -275,7 +275,7 @@ def remove_unless_locked(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return not path.exists()
+        return is_gone(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(descriptor), path.stat()):  # it has got its final name, or was replaced
@@ -284,7 +284,7 @@ def remove_unless_locked(path: Path) -> bool:
         front(path).unlink(missing_ok=True)
         path.unlink()
     except OSError:
-        return not path.exists()
+        return is_gone(path)
     else:
         return True
     finally:
@@ -301,7 +301,7 @@ def is_locked(path: Path, *, alone: bool) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return path.exists()
+        return not is_gone(path)
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if alone else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:

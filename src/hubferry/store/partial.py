@@ -128,7 +128,12 @@ class PartialFile:
 
     def final_exists(self) -> bool:
         """Return whether the blob is there under its final name, from whichever upstream."""
-        return self._final.exists()
+        with _as_store_failure(self._final):
+            try:
+                self._final.lstat()
+            except FileNotFoundError:
+                return False
+        return True
 
     def length_bytes(self) -> int:
         """Return how many bytes from the start of the file are whole."""

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from hubferry.core.bounded import BoundedMap
 from hubferry.ports.index import Repository
 from hubferry.store.layout import Layout
 from hubferry.store.withdrawals import Withdrawals
@@ -40,11 +41,14 @@ class RightRows:
         self._reread_s = reread_s
         self._known: OrderedDict[Key, tuple[float, float | None]] = OrderedDict()
         self._unwritten: OrderedDict[Key, float] = OrderedDict()  # rights to repositories with nothing in the cache
+        self._withdrawn: BoundedMap[float] = BoundedMap(REMEMBERED)  # when, where that could not be written down
         self._known_as_of = 0
         self.withdrawals = Withdrawals(layout.withdrawals)
 
     async def find(self, key: Key) -> float | None:
         """Return when a right was last proven, in seconds since 1970; None: there is no such right."""
+        if self._withdrawn.get(key) is not None:
+            return None
         as_of = self._forget_withdrawn()
         known = self._known.get(key)
         if known is None or time.monotonic() - known[0] >= self._reread_s:
@@ -57,6 +61,11 @@ class RightRows:
         It is written down where something of the repository is kept, or with `even_if_nothing_kept`; otherwise it is
         only in memory.
         """
+        withdrawn_at = self._withdrawn.get(key)
+        if withdrawn_at is not None:
+            if proven_at <= withdrawn_at:
+                return
+            self._withdrawn.drop(key)
         as_of = self._forget_withdrawn()
         there_is_a_row, valid_at = await self._perform(lambda db: _put(db, key, proven_at, even_if_nothing_kept)) or (
             False,
@@ -74,8 +83,12 @@ class RightRows:
         was_written = await self._perform(lambda db: _withdraw(db, key, time.time()))
         if was_written:
             await self._perform(lambda _: self.withdrawals.count())  # on the thread that opens and closes its file
+        if was_written is None:  # the index cannot be written, but at least this process knows
+            self._withdrawn.put(key, time.time())
+        else:
+            self._withdrawn.drop(key)
         self._known.pop(key, None)
-        return was_unwritten or bool(was_written)
+        return was_unwritten or was_written is not False
 
     async def forget(self, key: Key, *, only_empty: bool) -> None:
         """Remove the row of a right; with `only_empty` only where nothing of its repository is kept."""

@@ -26,6 +26,7 @@ from hubferry.transport.http1 import Reply, send_request
 from hubferry.transport.wire import Wire
 
 MAX_IDLE = 64  # connections kept for one destination
+MAX_ALL_IDLE = 512  # of all destinations
 IDLE_S = 30.0  # how long a connection is kept
 SLOW_BYTES = 512 * 1024  # a piece for a reader that may leave it waiting in memory
 QUICK_BYTES = 2**20  # for one that takes pieces as fast as they come: a blob is kept a tenth faster than with 512 KiB
@@ -189,11 +190,20 @@ class SocketTransport:
         return None
 
     def keep(self, place: Destination, wire: Wire) -> None:
-        """Keep a connection for the next exchange with the same destination, for IDLE_S; close it beyond MAX_IDLE."""
-        idle = self._idle.setdefault(place, [])
-        if len(idle) >= MAX_IDLE:
+        """Keep a connection for the next exchange with the same destination, for IDLE_S.
+
+        Beyond MAX_IDLE of one destination it is closed. Beyond MAX_ALL_IDLE the one that is idle for longest is:
+        upstreams decide where they redirect to.
+        """
+        if len(self._idle.get(place, ())) >= MAX_IDLE:
             wire.close()
             return
+        if sum(map(len, self._idle.values())) >= MAX_ALL_IDLE:
+            oldest = min(self._idle, key=lambda one: self._idle[one][0].since)
+            self._idle[oldest].pop(0).wire.close()
+            if not self._idle[oldest]:
+                del self._idle[oldest]
+        idle = self._idle.setdefault(place, [])
         idle.append(_Idle(wire, self._clock.monotonic()))
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(IDLE_S, self._close_idle)
