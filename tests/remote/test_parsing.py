@@ -6,7 +6,10 @@ import threading
 
 import pytest
 
-from hubferry.remote.parsing import LARGE_BYTES, parsed
+from hubferry.core.exchange import Send
+from hubferry.ports.upstream import UpstreamResponse
+from hubferry.remote.parsing import AT_ONCE, LARGE_BYTES, Documents, parsed
+from tests.gateway.fakes import FakeResponse
 from tests.support.waiting import turns
 
 
@@ -72,5 +75,81 @@ def test_large_documents_are_parsed_one_after_the_other() -> None:
         assert await asyncio.gather(*parsing) == sizes
         assert [size for size, _ in begun] == sizes
         assert len({thread for _, thread in begun}) == 1
+
+    asyncio.run(scene())
+
+
+# --- documents of upstreams ------------------------------------------------------------------------------
+
+
+class Bodies:
+    """A Transport whose bodies arrive when they are let; it knows how many are in memory."""
+
+    def __init__(self) -> None:
+        self.reading = 0
+        self.go_on = asyncio.Event()
+
+    async def send(self, upstream: str, request: Send) -> UpstreamResponse:
+        raise NotImplementedError
+
+    async def read(self, response: UpstreamResponse, limit_bytes: int) -> bytes:  # noqa: ARG002
+        self.reading += 1
+        await self.go_on.wait()
+        self.reading -= 1
+        return b"document"
+
+
+def of_length(*said: str) -> FakeResponse:
+    return FakeResponse(200, tuple(("content-length", one) for one in said))
+
+
+@pytest.mark.parametrize("said", [(str(LARGE_BYTES + 1),), (), ("x",)], ids=["large", "of unknown length", "a lie"])
+def test_of_one_upstream_only_some_large_documents_are_in_memory(said: tuple[str, ...]) -> None:
+    async def scene() -> None:
+        bodies = Bodies()
+        documents = Documents(bodies)
+        reading = [
+            asyncio.create_task(documents.read(upstream, of_length(*said), 100, len))
+            for upstream in ("docker.io", "ghcr.io")
+            for _ in range(AT_ONCE + 3)
+        ]
+        await turns()
+        assert bodies.reading == 2 * AT_ONCE
+        bodies.go_on.set()
+        assert await asyncio.gather(*reading) == [(b"document", 8)] * len(reading)
+
+    asyncio.run(scene())
+
+
+def test_a_small_document_waits_for_nobody() -> None:
+    async def scene() -> None:
+        bodies = Bodies()
+        documents = Documents(bodies)
+        large = [asyncio.create_task(documents.read("docker.io", of_length(), 100, len)) for _ in range(AT_ONCE)]
+        await turns()
+        small = asyncio.create_task(documents.read("docker.io", of_length("8"), 100, len))
+        await turns()
+        assert bodies.reading == AT_ONCE + 1
+        bodies.go_on.set()
+        await asyncio.gather(small, *large)
+
+    asyncio.run(scene())
+
+
+def test_whoever_leaves_while_waiting_closes_the_answer() -> None:
+    async def scene() -> None:
+        bodies = Bodies()
+        documents = Documents(bodies)
+        first = [asyncio.create_task(documents.read("docker.io", of_length(), 100, len)) for _ in range(AT_ONCE)]
+        await turns()
+        response = of_length()
+        waiting = asyncio.create_task(documents.read("docker.io", response, 100, len))
+        await turns()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert response.body.closed == 1
+        bodies.go_on.set()
+        await asyncio.gather(*first)
 
     asyncio.run(scene())

@@ -15,7 +15,7 @@ from hubferry.core.manifest import OCI_INDEX
 from hubferry.core.tags import Page, next_last, parse_tags
 from hubferry.ports.upstream import TooLarge, Transport, UpstreamFailure
 from hubferry.remote.fetch import Fetcher
-from hubferry.remote.parsing import parsed
+from hubferry.remote.parsing import Documents
 from hubferry.remote.refusals import unreachable, unusable
 from hubferry.remote.target import AnsweredBy, Question, Target
 
@@ -79,7 +79,7 @@ class RemoteLists:
 
     def __init__(self, fetcher: Fetcher, transport: Transport) -> None:
         self._fetcher = fetcher
-        self._transport = transport
+        self._documents = Documents(transport)
 
     def limit_wait(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
         """See Fetcher.limit_wait."""
@@ -99,9 +99,12 @@ class RemoteLists:
                 raise error
             return ListContent(absence=error), obtained.answered_by
         try:
-            body = await self._transport.read(response, MAX_LIST)
+            check = _check_referrers if query.subject else _check_tags
+            body, _ = await self._documents.read(asked.upstream, response, MAX_LIST, check)
         except TooLarge:
             raise unusable(asked, f"its list is larger than {MAX_LIST} bytes") from None
+        except ValueError:
+            raise unusable(asked, "its list cannot be read") from None
         except UpstreamFailure as error:
             raise unreachable(target.upstream.name, error) from error
         received = response.headers
@@ -111,10 +114,6 @@ class RemoteLists:
             (get(received, "oci-filters-applied") or "")[:MAX_FILTERS],
             next_last(get(received, "link")),
         )
-        try:
-            await parsed(body, _check_referrers if query.subject else _check_tags)
-        except ValueError:
-            raise unusable(asked, "its list cannot be read") from None
         return replace(listed, media_type=OCI_INDEX) if query.subject else listed, obtained.answered_by
 
 

@@ -26,11 +26,10 @@ from hubferry.ports.shell import UNCOUNTED, Metrics
 from hubferry.ports.upstream import TooLarge, Transport, UpstreamFailure
 from hubferry.remote.exchanges import Obtained
 from hubferry.remote.fetch import Fetcher
-from hubferry.remote.parsing import parsed
+from hubferry.remote.parsing import MAX_LENGTH_DIGITS, Documents
 from hubferry.remote.refusals import refusal_of, unreachable, unusable
 from hubferry.remote.target import Question, Target
 
-MAX_LENGTH_DIGITS = 16
 MAX_CUTS = 1  # a manifest that broke off is asked for again: that costs a pull
 
 
@@ -39,7 +38,7 @@ class RemoteManifests:
 
     def __init__(self, fetcher: Fetcher, transport: Transport, metrics: Metrics = UNCOUNTED) -> None:
         self._fetcher = fetcher
-        self._transport = transport
+        self._documents = Documents(transport)
         self._metrics = metrics
 
     def quota_left(self, target: Target) -> float:
@@ -106,8 +105,7 @@ class RemoteManifests:
         content_type = get(response.headers, "content-type")
         check = partial(check_manifest, content_type=content_type, expected_digest=expected_digest)
         try:
-            content = await self._transport.read(response, MAX_BYTES)
-            digest, decided_type = await parsed(content, check)
+            content, (digest, decided_type) = await self._documents.read(asked.upstream, response, MAX_BYTES, check)
         except TooLarge:
             raise unusable(asked, f"it is larger than {MAX_BYTES} bytes") from None
         except WrongDigest:

@@ -11,10 +11,50 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from hubferry.core.http import get
+from hubferry.ports.upstream import Transport, UpstreamResponse
+
 LARGE_BYTES = 64 * 2**10
+AT_ONCE = 4  # large documents of one upstream that are in memory before they are parsed
+MAX_LENGTH_DIGITS = 16
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="parsing")  # begins with its first document, lasts with the process
 
 T = TypeVar("T")
+
+
+class Documents:
+    """Reads documents of upstreams whole, large ones AT_ONCE at a time for each upstream.
+
+    What waits for its turn to be parsed is in memory, and clients decide how much is asked for at the same time.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._turns: dict[str, asyncio.Semaphore] = {}
+
+    async def read(
+        self, upstream: str, response: UpstreamResponse, limit_bytes: int, parse: Callable[[bytes], T]
+    ) -> tuple[bytes, T]:
+        """Return the body of an answer, and what `parse` makes of it; see `parsed`.
+
+        Raises UpstreamFailure, TooLarge, and what `parse` raises.
+        """
+        said = get(response.headers, "content-length") or ""
+        is_small = said.isdecimal() and len(said) < MAX_LENGTH_DIGITS and int(said) <= LARGE_BYTES
+        if is_small or sys.platform == "emscripten":  # in the Worker no request may wait for another one
+            content = await self._transport.read(response, limit_bytes)
+            return content, await parsed(content, parse)
+        try:
+            turn = self._turns.setdefault(upstream, asyncio.Semaphore(AT_ONCE))
+            await turn.acquire()
+        except BaseException:
+            await response.body.close()
+            raise
+        try:
+            content = await self._transport.read(response, limit_bytes)
+            return content, await parsed(content, parse)
+        finally:
+            turn.release()
 
 
 async def parsed(document: bytes, parse: Callable[[bytes], T]) -> T:

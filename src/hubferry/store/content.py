@@ -109,7 +109,7 @@ class FileStore:
 
     def _remember(self, digest: str, content: bytes) -> None:
         """Keep small content in memory, in place of what was asked for longest ago."""
-        if digest in self._memory or len(content) > MEMORY_BYTES // 8:
+        if digest in self._memory or len(content) > MEMORY_BYTES // 4:
             return
         self._memory[digest] = _Remembered(content, time.monotonic())
         self._memory_bytes += len(content)
