@@ -7,26 +7,27 @@ from typing import Any
 import pytest
 
 from hubferry.ports.upstream import Cause, UpstreamFailure
-from hubferry.transport.addresses import Names
+from hubferry.transport.addresses import AT_ONCE, Names
 from tests.support.waiting import turns
 from tests.transport.test_connect import Resolver, resolving
 
 PUBLIC, PUBLIC2, PUBLIC6 = "8.8.8.8", "1.1.1.1", "2606:4700::1111"
 PRIVATE = "10.0.0.1"
 HOST = "registry.example"
+UPSTREAM = "docker.io"
 
 
 async def checked(host: str, *addresses: str, allow_private: bool = False) -> tuple[list[str], int]:
     """The addresses of a host that resolves to `addresses`, and how often it was looked up."""
     async with resolving(*addresses) as resolver:
-        found = await Names().checked_addresses(host, 443, allow_private=allow_private)
+        found = await Names().checked_addresses(host, 443, upstream=UPSTREAM, allow_private=allow_private)
         return found, resolver.asked
 
 
 async def refused(host: str, *addresses: str, allow_private: bool = False) -> tuple[UpstreamFailure, int]:
     async with resolving(*addresses) as resolver:
         with pytest.raises(UpstreamFailure) as raised:
-            await Names().checked_addresses(host, 443, allow_private=allow_private)
+            await Names().checked_addresses(host, 443, upstream=UPSTREAM, allow_private=allow_private)
         return raised.value, resolver.asked
 
 
@@ -91,12 +92,8 @@ def test_a_name_that_does_not_resolve_says_so(*, allow_private: bool) -> None:
 
 def test_what_is_no_name_does_not_resolve() -> None:
     async def scene() -> None:
-        async def refuse(*_: Any, **__: Any) -> list[Any]:
-            raise UnicodeError("label empty or too long")
-
-        asyncio.get_running_loop().getaddrinfo = refuse  # type: ignore[method-assign]
         with pytest.raises(UpstreamFailure) as raised:
-            await Names().checked_addresses("a..b", 443, allow_private=False)
+            await Names().checked_addresses("a..b", 443, upstream=UPSTREAM, allow_private=False)
         assert (raised.value.cause, raised.value.detail) == (Cause.DNS, "not a name")
 
     asyncio.run(scene())
@@ -122,8 +119,10 @@ def play(*addresses: str) -> Callable[[Callable[[Names, Resolver], Coroutine[Any
     return run
 
 
-def asks(names: Names, port: int = 443, *, allow_private: bool = False) -> asyncio.Task[list[str]]:
-    return asyncio.create_task(names.checked_addresses(HOST, port, allow_private=allow_private))
+def asks(
+    names: Names, port: int = 443, *, upstream: str = UPSTREAM, allow_private: bool = False
+) -> asyncio.Task[list[str]]:
+    return asyncio.create_task(names.checked_addresses(HOST, port, upstream=upstream, allow_private=allow_private))
 
 
 def test_all_who_wait_for_a_name_have_one_look_up_and_each_port_its_own() -> None:
@@ -196,3 +195,25 @@ def test_a_failure_is_told_to_all_who_wait() -> None:
         assert [isinstance(one, UpstreamFailure) and one.cause for one in told] == [Cause.DNS] * 3
 
     play()(scene)
+
+
+def test_an_upstream_whose_names_hang_holds_up_no_other_one() -> None:
+    async def scene(names: Names, resolver: Resolver) -> None:
+        hanging = [asks(names, port) for port in range(1, AT_ONCE + 4)]
+        await turns()
+        assert resolver.asked == AT_ONCE
+        other = asks(names, 443, upstream="ghcr.io")
+        await turns()
+        assert resolver.asked == AT_ONCE + 1
+        resolver.may_answer.set()
+        assert await asyncio.gather(other, *hanging) == [[PUBLIC]] * (AT_ONCE + 4)
+
+    play(PUBLIC)(scene)
+
+
+def test_this_machine_is_resolved() -> None:
+    async def scene() -> None:
+        found = await Names().checked_addresses("localhost", 443, upstream=UPSTREAM, allow_private=True)
+        assert set(found) & {"127.0.0.1", "::1"}
+
+    asyncio.run(scene())

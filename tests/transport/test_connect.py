@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -36,7 +37,7 @@ class Resolver:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    async def getaddrinfo(self, _host: str, port: int, **_: Any) -> list[Any]:
+    async def resolve(self, _host: str, port: int) -> list[Any]:
         self.asked += 1
         await self.may_answer.wait()
         if not self._addresses:
@@ -46,11 +47,10 @@ class Resolver:
 
 @asynccontextmanager
 async def resolving(*addresses: str) -> AsyncIterator[Resolver]:
-    loop = asyncio.get_running_loop()
     resolver = Resolver(*addresses)
-    loop.getaddrinfo = resolver.getaddrinfo  # type: ignore[method-assign, assignment]
-    async with asyncio.timeout(LIMIT.seconds):
-        yield resolver
+    with mock.patch("hubferry.transport.addresses.resolve", resolver.resolve):
+        async with asyncio.timeout(LIMIT.seconds):
+            yield resolver
 
 
 def connector(*, connect_timeout: Duration = LIMIT, **settings: Any) -> Connector:

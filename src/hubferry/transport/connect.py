@@ -74,7 +74,7 @@ class Connector:
     async def _open(self, place: Destination, settings: UpstreamSettings) -> tuple[socket.socket, str]:
         """Dial an upstream's own addresses, and return the socket and the address. Raises UpstreamFailure, OSError."""
         allowed = await self._names.checked_addresses(
-            place.host, place.port, allow_private=settings.allow_private_addresses
+            place.host, place.port, upstream=place.upstream, allow_private=settings.allow_private_addresses
         )
         return await dial(self._standing.order(place.host, allowed, self._clock.monotonic()), place.port)
 
@@ -84,7 +84,9 @@ class Connector:
         if not settings.allow_private_addresses and (problem := literal_problem(place.host)):
             raise UpstreamFailure(Cause.ADDRESS, place.host, problem)
         try:  # the operator has configured where the proxy is, so its address may be private
-            addresses = await self._names.checked_addresses(proxy.host, proxy.port, allow_private=True)
+            addresses = await self._names.checked_addresses(
+                proxy.host, proxy.port, upstream=place.upstream, allow_private=True
+            )
             ordered = self._standing.order(proxy.host, addresses, self._clock.monotonic())
             sock, address = await dial(ordered, proxy.port)
         except UpstreamFailure as error:
