@@ -165,3 +165,45 @@ def test_who_found_work_and_leaves_ends_none() -> None:
         assert work.cancelled == 0
 
     run_scene(scene())
+
+
+def test_of_what_nobody_waits_for_only_so_much_goes_on() -> None:
+    """Clients that ask and hang up: the last ones' answers may still be of use, and the others end."""
+
+    async def scene() -> None:
+        flight = SharedTasks(most_left=2)
+        works = [Work() for _ in range(4)]
+        for number, work in enumerate(works):
+            (caller,) = await asking(flight, work, 1, key=f"key {number}")
+            caller.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+        await turns()
+        assert [work.cancelled for work in works] == [1, 1, 0, 0]
+        begun_anew = await asking(flight, works[0], 1, key="key 0")
+        joined = await asking(flight, works[2], 1, key="key 2")
+        later = Work()
+        (caller,) = await asking(flight, later, 1, key="key 4")
+        caller.cancel()
+        await turns()
+        assert [work.cancelled for work in works] == [1, 1, 0, 0], "who is waited for again is not counted"
+        for work in (*works, later):
+            work.may_end.set()
+        assert await asyncio.gather(*begun_anew, *joined) == [2, 1]
+        await turns()
+
+    run_scene(scene())
+
+
+def test_what_many_wait_for_goes_on_until_the_last_has_left() -> None:
+    async def scene() -> None:
+        flight, work = SharedTasks(most_left=0), Work()
+        first, second = await asking(flight, work, 2)
+        first.cancel()
+        await turns()
+        assert work.cancelled == 0
+        second.cancel()
+        await turns()
+        assert work.cancelled == 1
+
+    run_scene(scene())
