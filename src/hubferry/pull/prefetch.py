@@ -51,10 +51,14 @@ ATTESTED = _Index("")  # stands for the index of what is no image but an attesta
 
 @dataclass
 class _Image:
-    """An image whose manifest a client was given, what it refers to, and the index that led to it."""
+    """An image whose manifest a client was given, the digest of its config, and the index that led to it.
+
+    What else it refers to is in `Prefetch._contents`, for the images that were given last: many entries lead to one
+    image, and each would keep all of that.
+    """
 
     digest: str
-    contents: Contents
+    config: str
     index: _Index | None
 
 
@@ -107,7 +111,8 @@ class Prefetch:
                     (target, peer, entry.digest), ATTESTED if entry.is_attestation else index, _size(target)
                 )
         elif contents.blobs and not contents.subject:  # what refers to an image comes with that
-            image = _Image(digest, contents, await self._index_of(target, peer, digest))
+            config = contents.config.digest if contents.config else ""
+            image = _Image(digest, config, await self._index_of(target, peer, digest))
             if image.index is ATTESTED:
                 return
             if image.index is None:
@@ -152,8 +157,7 @@ class Prefetch:
         image = self._images.get((target, peer, digest))
         if image is None:
             return
-        config = image.contents.config
-        is_config = config is not None and config.digest == digest
+        is_config = image.config == digest
         if is_config and image.index is not None and len(image.index.given) > 1:
             return  # it reads the config of every platform
         self._begin(target, image)
@@ -169,7 +173,10 @@ class Prefetch:
     def _begin(self, target: Target, image: _Image) -> None:
         if not self._is_due(target, image.digest, AGAIN_S):
             return
-        blobs = [blob.digest for blob in image.contents.blobs if not blob.is_foreign] if self._fetches_layers else []
+        contents = self._contents.get(image.digest)
+        if contents is None:
+            return  # many others were given since then: nothing is fetched ahead, and everything when it is asked for
+        blobs = [blob.digest for blob in contents.blobs if not blob.is_foreign] if self._fetches_layers else []
         if len(self._tasks) - len(self._completions) + len(blobs) >= WAITING:
             return
         layers = [self._start(self._run(target, digest)) for digest in blobs]
