@@ -11,7 +11,8 @@ repository holds the blob (`Holding`). What follows is the `Step`:
     UNKNOWN_ORIGIN    ask if here    ask if here    ask if here
     NONE              fetch          fetch          fetch
 
-Once the upstream said for this very question that the caller may have it, everything but NONE is given.
+Once the upstream said for this very question that the caller may have it (`is_proven`), the step is GIVE for every
+holding except Holding.NONE.
 
 Without a right the upstream is asked before anything is looked for, and what only a manifest names is fetched once more
 though it may be here: neither the answer nor its time is to tell a stranger what others have pulled. UNKNOWN_ORIGIN is

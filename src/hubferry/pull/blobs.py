@@ -221,8 +221,8 @@ class KeptBlobs:
     async def _ask_whether_it_may(self, search: "_Search", right: Right, holding: Holding) -> bool:
         """Have the upstream say that it holds the blob and shows it to this caller. Raises OciError.
 
-        False: only a mirror says so, whose word is enough for no more than what the repository is known to hold, and
-        for what a mirror is giving itself (`search.begun` then, if there is any).
+        False: only a mirror confirmed it, and the repository is not proven to hold the blob. If that mirror is giving
+        it now, `search.begun` is set.
         """
         is_covered = right.covers and holding.is_proven
         try:

@@ -1,6 +1,6 @@
 """Bodies of blobs that are kept, or were to be: what the disk cannot give comes from the upstream.
 
-For shells that read bodies, as all keeping is. Not here: which body a result gets (blobs.py).
+Only for shells that read bodies: keeping on a disk needs that. Not here: which body a result gets (blobs.py).
 """
 
 import asyncio

@@ -28,7 +28,10 @@ class Proofs:
         self._clock = clock
 
     async def joined(self, target: Target, question: Hashable) -> object:
-        """The answer to what is being asked for this caller already; None when it is not. Raises OciError."""
+        """Wait for the same question of another request with the same credential, and return its answer.
+
+        None: nobody is asking it. Raises OciError.
+        """
         under_way = self._single_flight.find((repository_of(target), target.credential, question))
         return None if under_way is None else await under_way
 

@@ -209,7 +209,7 @@ class Rights:
     def defer(self, target: Target) -> None:
         """Note that the upstream failed when it was asked about what is due: it is not asked again for DEFERRED_S.
 
-        Meanwhile the right counts as proven: what is kept is a hit, and not stale.
+        Meanwhile everybody's right counts as proven: what is kept is a hit, and not stale. A login's is never deferred.
         """
         self._deferred.put((repository_of(target), self.who(target)), self._clock.monotonic() + DEFERRED_S)
 

@@ -120,10 +120,10 @@ class Fetcher:
 
     @contextlib.asynccontextmanager
     async def limit_wait(self, target: Target, *, is_covered: bool, slow_s: float | None = None) -> AsyncIterator[None]:
-        """Bound what an upstream is asked for, for whoever has something else to answer with.
+        """Limit how long the block may wait for an upstream, for a caller that something kept can answer (`is_covered`).
 
-        The limit is not below `slow_s`. Work that is shared goes on without them. Raises OciError 503 at the limit, and
-        at once while the upstream is down, but for one of them in a while, who finds out whether it still is.
+        `slow_s` raises the limit. Work that is shared goes on after the limit. Raises OciError 503 at the limit; while
+        the upstream is down at once, but for one caller in a while, which finds out whether it still is.
         """
         if not is_covered:
             yield
