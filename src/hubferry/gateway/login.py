@@ -44,7 +44,10 @@ class TokenQuestion:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedAt:
-    """The upstream that took a credential (empty: it was refused, or nobody could be asked), and for how long that may be relied on."""
+    """The upstream that took a credential, and for how long that may be relied on.
+
+    `upstream` is empty when it was refused, or nobody could be asked.
+    """
 
     upstream: str
     lifetime_s: float | None

@@ -37,7 +37,7 @@ class RateLimits:
     def __init__(
         self, clock: Clock, log: EventLog, metrics: Metrics, accounts: Mapping[str, Sequence[Credential]]
     ) -> None:
-        """`accounts` are the gateway's own, by the name of each upstream. Only their limits are shown in the metrics."""
+        """`accounts` are the gateway's own, by the name of each upstream. The metrics show only their limits."""
         self._clock = clock
         self._log = log
         self._metrics = metrics
