@@ -122,8 +122,9 @@ class Fetcher:
     async def limit_wait(self, target: Target, *, is_covered: bool, slow_s: float | None = None) -> AsyncIterator[None]:
         """Limit how long the block may wait for an upstream.
 
-        Only for a caller whom something kept can answer (`is_covered`). `slow_s` raises the limit. Work that is shared goes on after the limit. Raises OciError 503 at the limit; while
-        the upstream is down at once, but for one caller in a while, which finds out whether it still is.
+        Only for a caller whom something kept can answer (`is_covered`). `slow_s` raises the limit. Work that is shared
+        goes on after the limit. Raises OciError 503 at the limit; while the upstream is down at once, but for one
+        caller in a while, which finds out whether it still is.
         """
         if not is_covered:
             yield

@@ -238,16 +238,14 @@ class Ledger:
             candidates = [row for row in coldest if row[0] not in in_use][:VICTIMS]
             if not candidates:
                 break
-            gone = []
             for name, size in candidates:
                 if removed.size_bytes >= size_bytes:
                     break
                 if self.remove_file(name):
-                    gone.append(name)
+                    self.forget([name])  # at once: when it is written again meanwhile, its new row must stay
                     removed += Removed(1, size)
                 else:
                     in_use.add(name)
-            self.forget(gone)
         if removed.files:
             self._evicted(removed)
         return removed
