@@ -68,6 +68,8 @@ def without_files(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _format(value: Any) -> str:
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        return json.dumps(value)  # rules
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
