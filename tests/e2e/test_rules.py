@@ -65,7 +65,7 @@ def test_what_is_allowed_is_pulled_and_what_is_denied_is_not(
 def test_a_denied_image_costs_no_question_to_its_upstream(
     lab: Lab, gateway: Gateway, clients: dict[str, Client]
 ) -> None:
-    before = lab.stand_in.count()
+    before = lab.stand_in.count(path=DENIED)
     with pytest.raises(ClientError):
         clients["skopeo"].pull(f"127.0.0.1:{gateway.port}/{DENIED}:1")
-    assert lab.stand_in.count() == before
+    assert lab.stand_in.count(path=DENIED) == before
