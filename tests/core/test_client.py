@@ -109,6 +109,26 @@ FORWARDED: dict[str, tuple[str, Headers, Seen]] = {
         (("x-forwarded-for", "10.0.0.2,10.0.0.1"),),
         ("10.0.0.2", "http", "gw.example:5000"),
     ),
+    "hops with their ports": (
+        "10.0.0.9",
+        (("x-forwarded-for", "1.1.1.1:5678, 10.0.0.1:80"),),
+        ("1.1.1.1", "http", "gw.example:5000"),
+    ),
+    "IPv6 hops": (
+        "10.0.0.9",
+        (("x-forwarded-for", "2001:db8::1, [10.0.0.1]:80"),),
+        ("2001:db8::1", "http", "gw.example:5000"),
+    ),
+    "an IPv6 hop with its port": (
+        "10.0.0.9",
+        (("x-forwarded-for", "[2001:db8::1]:443"),),
+        ("2001:db8::1", "http", "gw.example:5000"),
+    ),
+    "an IPv4 hop as IPv6": (
+        "10.0.0.9",
+        (("x-forwarded-for", "1.1.1.1, ::ffff:10.0.0.1"),),
+        ("1.1.1.1", "http", "gw.example:5000"),
+    ),
     "nothing said": ("10.0.0.9", (), ("10.0.0.9", "http", "gw.example:5000")),
     "empty lines": (
         "10.0.0.9",

@@ -75,6 +75,7 @@ BAD_PATTERNS = {
     "three stars": ("ghcr.io/***", "is no pattern of images"),
     "a digest": (f"ghcr.io/a/b@{DIGEST}", "is no pattern of images"),
     "a space": ("ghcr.io/a b", "is no pattern of images"),
+    "single names of any upstream": ("*/nginx", "on docker.io such images are library/nginx: write */**/nginx"),
     "nothing": ("", "is no pattern of images"),
     "an empty part": ("ghcr.io//a", "is no pattern of images"),
     "a very long one": ("ghcr.io/" + "a" * 500, "is no pattern of images"),
@@ -200,6 +201,11 @@ def test_the_tags_of_a_list_are_those_that_may_be_pulled() -> None:
         (["10.0.0.0/8"], ["10.1.0.0/16"], OFFICE, False),
         ([], ["192.0.2.0/24"], GUEST, False),
         ([], ["192.0.2.0/24"], OFFICE, True),
+        ([], ["10.0.0.0/8"], "::ffff:10.0.0.9", False),
+        ([], ["10.0.0.0/8"], "::ffff:a00:9", False),
+        (["10.0.0.0/8"], [], "::ffff:10.0.0.9", True),
+        ([], ["192.0.2.0/24"], "unknown", False),
+        ([], ["192.0.2.0/24"], "", False),
     ],
 )
 def test_addresses_are_admitted_by_their_networks(

@@ -1,6 +1,7 @@
 """Wrong passwords, counted by address and by account: who has to wait, who need not, and what counts as wrong."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -142,13 +143,31 @@ def test_only_what_upstreams_say_to_wrong_passwords_counts(status: int, counts: 
     assert (stage.wait_s(ALICE) > 0) is counts
 
 
-@pytest.mark.parametrize("error", [RuntimeError(), TimeoutError(), asyncio.CancelledError()])
+@pytest.mark.parametrize("error", [RuntimeError(), TimeoutError()])
 def test_whatever_else_ends_an_attempt_does_not_count(error: BaseException) -> None:
     stage = Stage()
     for number in range(2 * FREE):
         with pytest.raises(type(error)):
             stage.try_one(guess(number), error=error)
     assert stage.wait_s(ALICE) == 0
+
+
+def test_who_asks_and_leaves_is_a_guesser() -> None:
+    """The question goes on without its client, and its answer would be counted for nobody."""
+    stage = Stage()
+    for number in range(FREE):
+        with pytest.raises(asyncio.CancelledError):
+            stage.try_one(guess(number), error=asyncio.CancelledError())
+    assert stage.wait_s(ALICE) > 0
+
+
+def test_a_refusal_counts_although_what_was_asked_next_failed() -> None:
+    stage = Stage()
+    for number in range(FREE):
+        with contextlib.suppress(OciError), stage.attempts.trying(HERE, guess(number), HUB) as attempt:
+            attempt.was_refused = True
+            raise OciError(503, Code.UNAVAILABLE, "home is away")
+    assert stage.wait_s(ALICE) > 0
 
 
 def test_a_right_password_clears_its_account_and_not_the_address() -> None:

@@ -1,6 +1,7 @@
 """Names and addresses: what may be dialled, what is not even looked up, and one look-up for all who wait."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -215,5 +216,32 @@ def test_this_machine_is_resolved() -> None:
     async def scene() -> None:
         found = await Names().checked_addresses("localhost", 443, upstream=UPSTREAM, allow_private=True)
         assert set(found) & {"127.0.0.1", "::1"}
+
+    asyncio.run(scene())
+
+
+def test_a_name_that_waits_for_the_turns_of_one_upstream_is_looked_up_for_another() -> None:
+    async def scene(names: Names, resolver: Resolver) -> None:
+        hanging = [asks(names, port) for port in range(1, AT_ONCE + 1)]
+        waiting = asks(names, 443)
+        await turns()
+        other = asks(names, 443, upstream="ghcr.io")
+        await turns()
+        assert resolver.asked == AT_ONCE + 1
+        resolver.may_answer.set()
+        assert await asyncio.gather(other, waiting, *hanging) == [[PUBLIC]] * (AT_ONCE + 2)
+
+    play(PUBLIC)(scene)
+
+
+def test_a_machine_without_threads_left_cannot_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(UpstreamFailure) as raised:
+            await Names().checked_addresses(HOST, 443, upstream=UPSTREAM, allow_private=False)
+        assert (raised.value.cause, "no thread" in raised.value.detail) == (Cause.DNS, True)
 
     asyncio.run(scene())

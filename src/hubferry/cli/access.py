@@ -44,7 +44,7 @@ def explain(config_file: Path | None, image: str, address: str) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     who = f"a client at {address}" if address else "a client in none of the networks"
-    if address and not policy.admits(address):
+    if not policy.admits(address):
         click.echo(f"{who} may not use this gateway at all (access.networks, access.deny_networks)")
         raise SystemExit(1)
     decision = policy.decide(address, name.upstream, name.repository, name.reference)

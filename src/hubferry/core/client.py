@@ -58,13 +58,20 @@ def behind_proxy(request: Request, trusted: Sequence[Network]) -> Request:
         return request
     chain = ",".join(get_all(request.headers, "x-forwarded-for")).split(",")
     peer = request.peer
-    for hop in reversed([h.strip() for h in chain if h.strip()]):
+    for hop in reversed([_hop_address(h.strip()) for h in chain if h.strip()]):
         peer = hop
         if not is_in(hop, trusted):
             break
     scheme = (get(request.headers, "x-forwarded-proto") or request.scheme).partition(",")[0].strip().lower()
     host = (get(request.headers, "x-forwarded-host") or request.host).strip()
     return replace(request, peer=peer, scheme=scheme if scheme in ("http", "https") else "http", host=host)
+
+
+def _hop_address(text: str) -> str:
+    """Return the address of an entry in X-Forwarded-For, which some proxies write with its port."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return plain_address(text.partition(":")[0] if text.count(":") == 1 else text)
 
 
 def comes_from(request: Request, trusted: Sequence[Network], allowed: Sequence[Network]) -> bool:
@@ -107,7 +114,17 @@ def is_in(peer: str, networks: Sequence[Network]) -> bool:
         address = ip_address(peer)
     except ValueError:
         return False
-    return any(address in network for network in networks)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return any((mapped or address) in network for network in networks)
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an IPv4 or IPv6 address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def public_base(request: Request, public_url: str, *, host_is_listed: bool) -> str:

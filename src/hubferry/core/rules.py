@@ -18,7 +18,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 
 from hubferry.core.bounded import MAX_REMEMBERED
-from hubferry.core.client import Network, is_in
+from hubferry.core.client import Network, is_address, is_in
 from hubferry.core.reference import complete_library, is_digest, normal_host
 from hubferry.core.referrers import subject_of
 from hubferry.core.settings import AccessSettings, UpstreamSettings
@@ -106,8 +106,11 @@ class AccessPolicy:
         self._decide = lru_cache(MAX_REMEMBERED)(self._decide_anew)
 
     def admits(self, address: str) -> bool:
-        """Return whether a client at this address may use the gateway at all."""
-        if self._refused and is_in(address, self._refused):
+        """Return whether a client at this address may use the gateway at all.
+
+        With `deny_networks` it has to be an address: whoever is somewhere unknown may be in one of them.
+        """
+        if self._refused and (is_in(address, self._refused) or not is_address(address)):
             return False
         return not self._admitted or is_in(address, self._admitted)
 
@@ -193,7 +196,7 @@ def parse_pattern(text: str, upstreams: Mapping[str, UpstreamSettings]) -> Image
     registry, slash, rest = text.partition("/")
     if not slash:
         raise ValueError(f"{text}: write UPSTREAM/REPOSITORY, such as docker.io/library/{text} or {text}/**")
-    upstream = registry if "*" in registry else normal_host(registry)
+    upstream = registry.lower() if "*" in registry else normal_host(registry)
     if "*" not in registry and upstream not in upstreams:
         known = ", ".join(upstreams)
         raise ValueError(f"{text}: {registry} is none of the upstreams, which a pattern begins with: {known}")
@@ -205,6 +208,11 @@ def parse_pattern(text: str, upstreams: Mapping[str, UpstreamSettings]) -> Image
                 f"{text}: write {every} for every image of {upstream}, or {official} for the official ones"
             )
         repository = complete_library(repository)
+    elif "*" in upstream and "/" not in repository and repository != EVERYTHING:
+        completing = [name for name, one in upstreams.items() if one.library and _part_matches(upstream, name)]
+        if completing:  # there it would be an image that has no name of one part
+            problem = f"on {completing[0]} such images are library/{repository}: write {upstream}/**/{repository}"
+            raise ValueError(f"{text}: {problem}")
     return ImagePattern(text, (upstream, *repository.split("/")), tag)
 
 

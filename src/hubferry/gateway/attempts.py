@@ -6,6 +6,7 @@ told how long.
 In memory, of this process, and bounded. Not here: what counts as wrong (login.py), how long the pauses are (core).
 """
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterator
@@ -70,7 +71,10 @@ class Attempts:
         try:
             yield attempt
         except OciError as error:
-            attempt.was_refused = error.status in REFUSED
+            attempt.was_refused = attempt.was_refused or error.status in REFUSED
+            raise
+        except asyncio.CancelledError:
+            attempt.was_refused = True  # its client left, and the question goes on: who asks and leaves is a guesser
             raise
         finally:
             if attempt.was_accepted:

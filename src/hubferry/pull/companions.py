@@ -58,14 +58,17 @@ class Found:
 
         One whose descriptor does not say how large it is could be of any size, and is left out.
         """
+        left_out = 0
         for blob in blobs:
             if blob is None or blob.digest in self.blobs:
                 continue
             if blob.size_bytes is None or blob.size_bytes > min(most_bytes, self.left_bytes):
-                self.skipped.append(f"{blob.digest}: it is larger than is fetched beside an image, or of unknown size")
+                left_out += 1
                 continue
             self.left_bytes -= blob.size_bytes
             self.add_blobs([blob])
+        if left_out:
+            self.skipped.append(f"{left_out} blobs beside it: larger than is fetched, or of unknown size")
 
     def add_blobs(self, blobs: Sequence[Descriptor]) -> None:
         """Add what is to be kept, MAX_BLOBS in all; what a registry need not hold is left out."""

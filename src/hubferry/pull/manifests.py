@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from hubferry.core import headers as head
 from hubferry.core.bounded import MAX_REMEMBERED, BoundedMap
-from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.errors import Asked, Code, OciError, StorageRefusal, relay_error
 from hubferry.core.freshness import Freshness, Timing, decide_freshness, may_cover
 from hubferry.core.manifest import KNOWN, ManifestProblem, decide_kept_media_type, has_digest
 from hubferry.core.quota import stretched_ttl_s
@@ -310,7 +310,7 @@ class KeptManifests:
         try:
             return await self._ask_once(target, tag, confirm, is_held=is_kept)
         except OciError as error:
-            if error.status == 404 and is_kept:
+            if error.status == 404 and is_kept and not isinstance(error, StorageRefusal):
                 await self._rights.note_absent(target, tag)
                 self._rights.revision.advance()
             raise
@@ -420,7 +420,7 @@ class KeptManifests:
             try:
                 return await ask()
             except OciError as error:
-                if error.status == 404:
+                if error.status == 404 and not isinstance(error, StorageRefusal):
                     self._absences.note(target, reference, error)
                 raise
 

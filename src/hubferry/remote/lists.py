@@ -9,14 +9,14 @@ from urllib.parse import urlencode
 
 from hubferry.core import headers as head
 from hubferry.core.documents import parse_json
-from hubferry.core.errors import Asked, Code, OciError, relay_error
+from hubferry.core.errors import Asked, Code, OciError
 from hubferry.core.http import get
 from hubferry.core.manifest import OCI_INDEX
 from hubferry.core.tags import Page, next_last, parse_tags
 from hubferry.ports.upstream import TooLarge, Transport, UpstreamFailure
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.parsing import Documents
-from hubferry.remote.refusals import unreachable, unusable
+from hubferry.remote.refusals import refusal_of, unreachable, unusable
 from hubferry.remote.target import AnsweredBy, Question, Target
 
 MAX_FILTERS = 256  # characters of OCI-Filters-Applied: names of filters, of which there is one
@@ -94,7 +94,7 @@ class RemoteLists:
         response = obtained.response
         if response.status != 200:
             await response.body.close()
-            error = relay_error(response.status, response.headers, asked)
+            error = refusal_of(response, asked, is_elsewhere=bool(obtained.direct_url))
             if error.status != 404:
                 raise error
             return ListContent(absence=error), obtained.answered_by

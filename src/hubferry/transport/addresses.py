@@ -6,6 +6,7 @@ and connect (DNS rebinding) gains nothing.
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -29,7 +30,7 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
+        self._running: dict[tuple[str, str, int], asyncio.Task[list[Address]]] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def checked_addresses(self, host: str, port: int, *, upstream: str, allow_private: bool) -> list[str]:
@@ -54,16 +55,17 @@ class Names:
         return [str(address) for address in addresses]
 
     async def _resolve(self, host: str, port: int, upstream: str) -> list[Address]:
-        task = self._running.get((host, port))
+        key = (upstream, host, port)  # not shared with other upstreams: it may wait for the turns of this one
+        task = self._running.get(key)
         if task is None:
             turns = self._turns.setdefault(upstream, asyncio.Semaphore(AT_ONCE))
             task = asyncio.create_task(_look_up(host, port, turns))
-            self._running[host, port] = task
-            task.add_done_callback(lambda done: self._forget(host, port, done))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(task)
 
-    def _forget(self, host: str, port: int, done: asyncio.Task[list[Address]]) -> None:
-        del self._running[host, port]
+    def _forget(self, key: tuple[str, str, int], done: asyncio.Task[list[Address]]) -> None:
+        del self._running[key]
         if not done.cancelled():
             done.exception()  # marks it as retrieved: perhaps everybody who waited has given up
 
@@ -110,5 +112,8 @@ async def resolve(host: str, port: int) -> list[AddressInfo]:
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(tell, result)
 
-    threading.Thread(target=run, name="resolve", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="resolve", daemon=True).start()
+    except RuntimeError as error:  # there are as many threads as the machine allows
+        raise OSError(errno.EAGAIN, f"no thread for looking it up ({error})") from None
     return await found

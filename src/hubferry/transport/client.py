@@ -183,10 +183,11 @@ class SocketTransport:
         idle = self._idle.get(place, [])
         while idle:
             kept = idle.pop()
+            if not idle:
+                del self._idle[place]  # no destination has an empty list: see `keep`
             if self._clock.monotonic() - kept.since < IDLE_S and kept.wire.is_quiet:
                 return kept.wire
             kept.wire.close()
-        self._idle.pop(place, None)
         return None
 
     def keep(self, place: Destination, wire: Wire) -> None:
