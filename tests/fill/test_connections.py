@@ -4,13 +4,15 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from hubferry.fill import reader
 from hubferry.fill.bounds import Effort
 from hubferry.fill.parallel import connections
+from hubferry.fill.parallel.links import Links
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from tests.fill import fakes
 from tests.fill.fakes import HELD_BACK, MIB, UPSTREAM, Stage, content, digest_of, read_all, read_until_cut
@@ -63,20 +65,13 @@ def test_a_slow_line_is_used_several_times_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("effort", "size", "bytes_per_s"),
-    [
-        (EFFORT, SIZE, None),
-        (Effort(connections=1, parallel_from_bytes=0), 2 * MIB, 8 * MIB),
-        (EFFORT, MIB - 1, 2 * MIB),
-        (EFFORT, 2 * MIB, 200e6),
-    ],
-    ids=["fast", "switched off", "small", "nearly done"],
+    ("effort", "size"),
+    [(Effort(connections=1, parallel_from_bytes=0), 2 * MIB), (EFFORT, MIB - 1)],
+    ids=["switched off", "small"],
 )
-def test_where_several_would_not_help_there_is_one(
-    tmp_path: Path, effort: Effort, size: int, bytes_per_s: float | None
-) -> None:
+def test_where_several_are_not_wanted_there_is_one(tmp_path: Path, effort: Effort, size: int) -> None:
     data = DATA[:size]
-    stage, line = Stage(tmp_path, effort=effort), Line(data, bytes_per_s)
+    stage, line = Stage(tmp_path, effort=effort), Line(data, 8 * MIB)
 
     async def scene() -> None:
         assert await stage.pull(digest_of(data), line) == data
@@ -84,6 +79,27 @@ def test_where_several_would_not_help_there_is_one(
         await check_kept(stage, line, digest_of(data), data)
 
     play(scene(), stage)
+
+
+WORTH: dict[str, tuple[float, float, bool]] = {
+    # name: bytes a second of one connection, how many times WORTH_S it would take -> whether several may be faster
+    "slow": (5e6, 100.0, True),
+    "fast": (connections.FAST_BYTES_PER_S + 1, 100.0, False),
+    "nearly done": (50e6, 0.99, False),
+    "not nearly done": (50e6, 1.01, True),
+    "little is left": (1000.0, 100.0, False),
+}
+
+
+@pytest.mark.parametrize(("bytes_per_s", "times", "is_worth"), WORTH.values(), ids=WORTH.keys())
+def test_whether_several_may_help_is_decided_by_what_one_gives(
+    bytes_per_s: float, times: float, is_worth: bool
+) -> None:
+    """A table: what one connection really gives depends on how busy this machine is."""
+    segments = SimpleNamespace(left_bytes=int(bytes_per_s * connections.WORTH_S * times))
+    intake: Any = SimpleNamespace(segments=segments, upstream=UPSTREAM, client="", now=lambda: 0.0)
+    one = connections.Connections(intake, cast("Any", None), EFFORT, Links())
+    assert one._is_worth(bytes_per_s) is is_worth
 
 
 def test_that_they_helped_is_remembered(tmp_path: Path) -> None:
