@@ -5,15 +5,11 @@ from pathlib import Path
 
 import click
 
-from hubferry.cli.load import Misuse, fail, load_settings
+from hubferry.cli.load import Misuse, config_option, fail, load_settings
 from hubferry.core.image import parse_image
 from hubferry.core.rules import AccessPolicy
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError
-
-config_option = click.option(
-    "--config", "-c", "config_file", type=click.Path(path_type=Path), help="TOML file that the server uses."
-)
 
 
 @click.group()

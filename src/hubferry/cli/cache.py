@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from hubferry.cli.human import human_size, short_digest
-from hubferry.cli.load import fail, load_settings
+from hubferry.cli.load import config_option, fail, load_settings
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, Duration, Size, parse_duration, parse_size
@@ -76,11 +76,6 @@ class Opened:
         if not images:
             raise click.ClickException(f"nothing of {name} is kept: see `hubferry cache ls`")
         return images
-
-
-config_option = click.option(
-    "--config", "-c", "config_file", type=click.Path(path_type=Path), help="TOML file that the server uses."
-)
 
 
 @click.group()

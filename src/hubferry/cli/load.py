@@ -19,6 +19,11 @@ MAX_LINE_BYTES = 4096  # tomllib takes time by the square of how long a dotted k
 MAX_DEPTH = 16
 
 
+config_option = click.option(
+    "--config", "-c", "config_file", type=click.Path(path_type=Path), help="TOML file that the server uses."
+)
+
+
 class Misuse(click.ClickException):
     """The command or the configuration is wrong: nothing was begun, and the exit status is 2."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubferry.cli.human import human_size, human_time
-from hubferry.cli.load import Misuse, fail, load_settings
+from hubferry.cli.load import Misuse, config_option, fail, load_settings
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
 from hubferry.core.rules import AccessPolicy
@@ -81,7 +81,7 @@ class Complaints:
     help="linux/amd64, linux/arm64/v8, ... or all; may be repeated. Without: warm.platforms, else this machine's.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on standard output.")
-@click.option("--config", "-c", "config_file", type=click.Path(path_type=Path), help="TOML file that the server uses.")
+@config_option
 def warm(
     config_file: Path | None,
     images: tuple[str, ...],

@@ -33,6 +33,11 @@ class Credential:
         return f"Credential({self.username!r}, ***)"
 
 
+def credential_bytes(credential: Credential | None) -> int:
+    """Return how much memory an entry that is kept for a caller takes for its credential: 0 without one."""
+    return 0 if credential is None else credential.size_bytes
+
+
 class Identities:
     """Gives each credential a name that stands for it without revealing it.
 

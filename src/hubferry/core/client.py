@@ -118,15 +118,6 @@ def is_in(peer: str, networks: Sequence[Network]) -> bool:
     return any((mapped or address) in network for network in networks)
 
 
-def is_address(text: str) -> bool:
-    """Return whether a text is an IPv4 or IPv6 address."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def public_base(request: Request, public_url: str, *, host_is_listed: bool) -> str:
     """Return the gateway's own URL for realms and pages, such as `https://hub.example.com`, without a final slash.
 

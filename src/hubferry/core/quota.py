@@ -52,7 +52,7 @@ def parse_quota(headers: Headers) -> Quota | None:
 
 
 def _parse_item(value: str | None) -> tuple[int | None, float | None]:
-    """`100;w=21600` -> (100, 21600.0)."""
+    """Return the number in a header such as `100;w=21600`, and the window in seconds; None for what it does not say."""
     number, _, rest = (value or "").partition(";")
     number = number.strip()
     if not (number.isascii() and number.isdecimal() and len(number) <= 9):

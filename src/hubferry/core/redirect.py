@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from hubferry.core.reference import is_host
+from hubferry.core.reference import is_address, is_host
 from hubferry.core.settings import UpstreamSettings
 
 MAX_HOPS = 5
@@ -97,7 +97,7 @@ def decide_realm(challenger: str, realm: str, trust: Trust, registrable_domain: 
     if host == own or host in trust.realm_hosts:
         return None
     domain = registrable_domain(host)
-    if domain is not None and not _is_address(host) and domain == registrable_domain(own):
+    if domain is not None and not is_address(host) and domain == registrable_domain(own):
         return None
     return Refused(f"a token realm on {host}, which is neither {own} nor of its domain, nor in realm_hosts")
 
@@ -122,14 +122,6 @@ def _check_url(url: str, parts: SplitResult, trust: Trust) -> str:
     if not trust.allow_private_addresses and (problem := literal_problem(parts.hostname)):
         return problem
     return ""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def literal_problem(host: str) -> str:

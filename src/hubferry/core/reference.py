@@ -6,7 +6,7 @@ says which kind of name is wrong.
 """
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote_to_bytes
 
 from hubferry.core.errors import Code, OciError
@@ -62,6 +62,15 @@ def check_repository(name: str, registry: str = "") -> str:
             detail={"name": name},
         )
     return name
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an IPv4 or IPv6 address, without brackets and port."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_digest(reference: str) -> bool:

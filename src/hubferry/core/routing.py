@@ -9,7 +9,6 @@ upstreams are ever asked. Not here: who may pull (access.py).
 import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
 from hubferry.core import reference
@@ -240,11 +239,7 @@ def _is_gateway(host: str, table: RoutingTable) -> bool:
         return True
     if bare == reference.host_without_port(table.public_host):
         return True
-    try:
-        ip_address(bare)
-    except ValueError:
-        return False
-    return True
+    return reference.is_address(bare)
 
 
 def resolve(name: str, namespace: str, host: HostMeaning, table: RoutingTable) -> Route:

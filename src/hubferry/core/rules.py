@@ -18,8 +18,8 @@ from functools import lru_cache
 from ipaddress import ip_network
 
 from hubferry.core.bounded import MAX_REMEMBERED
-from hubferry.core.client import Network, is_address, is_in
-from hubferry.core.reference import complete_library, is_digest, normal_host
+from hubferry.core.client import Network, is_in
+from hubferry.core.reference import complete_library, is_address, is_digest, normal_host
 from hubferry.core.referrers import subject_of
 from hubferry.core.settings import AccessSettings, UpstreamSettings
 from hubferry.core.values import ANYONE

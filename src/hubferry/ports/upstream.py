@@ -60,7 +60,7 @@ class UpstreamResponse(Protocol):
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
+        """The HTTP status code, such as 200; the final one, because announcements (1xx) are not answers."""
 
     @property
     def headers(self) -> Headers:

@@ -6,6 +6,7 @@ upstream request each. In memory only, and not for long.
 
 from collections.abc import Hashable
 
+from hubferry.core.access import credential_bytes
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import OciError
 from hubferry.core.freshness import NEGATIVE_TTL_S
@@ -26,8 +27,7 @@ class Absences:
 
     def note(self, target: Target, question: str, error: OciError) -> None:
         """Remember that a question was answered with this 404 for the caller of `target`."""
-        who = target.credential
-        size_bytes = ENTRY_BYTES + len(question) + (who.size_bytes if who else 0)
+        size_bytes = ENTRY_BYTES + len(question) + credential_bytes(target.credential)
         self._known.put(_key(target, question), (self._clock.monotonic() + NEGATIVE_TTL_S, error.anew()), size_bytes)
 
     def find(self, target: Target, question: str) -> OciError | None:

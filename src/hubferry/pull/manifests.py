@@ -18,6 +18,7 @@ from functools import lru_cache, partial
 from typing import TypeVar
 
 from hubferry.core import headers as head
+from hubferry.core.access import credential_bytes
 from hubferry.core.bounded import MAX_REMEMBERED, BoundedMap
 from hubferry.core.errors import Asked, Code, OciError, StorageRefusal, relay_error
 from hubferry.core.freshness import Freshness, Timing, decide_freshness, may_cover
@@ -215,12 +216,12 @@ class KeptManifests:
 
         asked = ("convert", query.wants_content, key)
         described, content, _ = await self._proofs.once(target, asked, ask, lambda found: found[2])
-        of_caller = 0 if target.credential is None else target.credential.size_bytes
-        self._conversions.put(
-            (key, target.credential) if described is None else key,
-            _Conversion(described, self._clock.monotonic()),
-            CONVERSION_BYTES + (of_caller if described is None else 0),
-        )
+        found = _Conversion(described, self._clock.monotonic())
+        if described is None:
+            of_caller = credential_bytes(target.credential)
+            self._conversions.put((key, target.credential), found, CONVERSION_BYTES + of_caller)
+        else:
+            self._conversions.put(key, found, CONVERSION_BYTES)
         return described, content
 
     async def _look_up(self, target: Target, repository: Repository, query: ManifestQuery) -> "_KeptTag":

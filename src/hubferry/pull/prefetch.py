@@ -17,6 +17,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
+from hubferry.core.access import credential_bytes
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.descriptors import Contents, parse_contents
 from hubferry.core.errors import OciError
@@ -226,7 +227,7 @@ class Prefetch:
 
 def _size(target: Target) -> int:
     """Return about how many bytes an entry takes that is kept for a target and its caller."""
-    return ENTRY_BYTES + (target.credential.size_bytes if target.credential else 0)
+    return ENTRY_BYTES + credential_bytes(target.credential)
 
 
 def _first_parts(manifest: bytes) -> Contents:

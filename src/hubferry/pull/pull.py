@@ -91,7 +91,7 @@ class Pull:
         return self._sources.warmer
 
     async def close(self) -> None:
-        """End prefetching."""
+        """Cancel what is to be fetched ahead, and wait until that has ended."""
         if self._prefetch is not None:
             await self._prefetch.close()
 

@@ -50,7 +50,7 @@ class Revision:
 
     @property
     def number(self) -> int:
-        """Return the current number."""
+        """Return a number that differs from every earlier one when a reusable answer may no longer be right."""
         return (self._withdrawals() << 32) + self._changes
 
     def advance(self) -> None:

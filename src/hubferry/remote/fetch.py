@@ -111,7 +111,7 @@ class Fetcher:
         return tried.final()
 
     async def repeat(self, upstream: Upstream, url: str, headers: Headers) -> UpstreamResponse | None:
-        """See BaseClient.repeat."""
+        """Ask a URL again that a redirect led to before. Return None when it does not give the same any more."""
         return await self._base.repeat(upstream, url, headers)
 
     def quota_left(self, target: Target) -> float:
@@ -154,7 +154,10 @@ class Fetcher:
         return True
 
     async def check_login(self, target: Target) -> LoginCheck:
-        """See BaseClient.check_login. Raises OciError."""
+        """Show a credential to an upstream, and count the upstream as failed if it cannot be reached.
+
+        Raises OciError: 503 then, otherwise what the upstream's status means.
+        """
         try:
             return await self._base.check_login(target)
         except UpstreamFailure as error:

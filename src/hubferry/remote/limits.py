@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hubferry.core.access import Credential
+from hubferry.core.access import Credential, credential_bytes
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import KEPT_ON_ERRORS, Asked, limit_error
 from hubferry.core.http import Headers
@@ -142,4 +142,4 @@ def _name(credential: Credential | None) -> str:
 
 
 def _size_bytes(credential: Credential | None) -> int:
-    return ENTRY_BYTES + (credential.size_bytes if credential else 0)
+    return ENTRY_BYTES + credential_bytes(credential)

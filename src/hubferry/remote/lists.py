@@ -82,7 +82,7 @@ class RemoteLists:
         self._documents = Documents(transport)
 
     def limit_wait(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
-        """See Fetcher.limit_wait."""
+        """Limit how long the block may wait for the upstream, as Fetcher.limit_wait does."""
         return self._fetcher.limit_wait(target, is_covered=is_covered)
 
     async def ask(self, target: Target, query: ListQuery) -> tuple[ListContent, AnsweredBy]:

@@ -46,7 +46,7 @@ class RemoteManifests:
         return self._fetcher.quota_left(target)
 
     def limit_wait(self, target: Target, *, is_covered: bool) -> AbstractAsyncContextManager[None]:
-        """See Fetcher.limit_wait."""
+        """Limit how long the block may wait for the upstream, as Fetcher.limit_wait does."""
         return self._fetcher.limit_wait(target, is_covered=is_covered)
 
     async def describe(self, target: Target, reference: str, accept: str) -> ManifestInfo | None:

@@ -42,19 +42,21 @@ class Documents:
         said = get(response.headers, "content-length") or ""
         is_small = said.isdecimal() and len(said) < MAX_LENGTH_DIGITS and int(said) <= LARGE_BYTES
         if is_small or sys.platform == "emscripten":  # in the Worker no request may wait for another one
-            content = await self._transport.read(response, limit_bytes)
-            return content, await parsed(content, parse)
+            return await self._read(response, limit_bytes, parse)
+        turn = self._turns.setdefault(upstream, asyncio.Semaphore(AT_ONCE))
         try:
-            turn = self._turns.setdefault(upstream, asyncio.Semaphore(AT_ONCE))
             await turn.acquire()
         except BaseException:
             await response.body.close()
             raise
         try:
-            content = await self._transport.read(response, limit_bytes)
-            return content, await parsed(content, parse)
+            return await self._read(response, limit_bytes, parse)
         finally:
             turn.release()
+
+    async def _read(self, response: UpstreamResponse, limit_bytes: int, parse: Callable[[bytes], T]) -> tuple[bytes, T]:
+        content = await self._transport.read(response, limit_bytes)
+        return content, await parsed(content, parse)
 
 
 async def parsed(document: bytes, parse: Callable[[bytes], T]) -> T:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from hubferry.core.access import Credential
+from hubferry.core.access import Credential, credential_bytes
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.documents import parse_json
 from hubferry.core.errors import Asked, Code, OciError, relay_error
@@ -159,8 +159,7 @@ class UpstreamTokens:
         expires_at = started + lifetime_s - min(lifetime_s / 10, 10.0)
         token = Token(f"Bearer {value}", lifetime_s, expires_at, is_fresh=False)
         texts = (token.authorization, call.realm, call.service, call.scope)
-        credential_bytes = call.credential.size_bytes if call.credential else 0
-        self._kept.put(call, token, TOKEN_BYTES + credential_bytes + sum(map(len, texts)))
+        self._kept.put(call, token, TOKEN_BYTES + credential_bytes(call.credential) + sum(map(len, texts)))
         return token
 
 
