@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.rules import AccessPolicy, Decision, parse_pattern
+from hubferry.core.rules import GATEWAY, AccessPolicy, Decision, Requester, parse_pattern, unknown_names
 from hubferry.core.settings import Settings
 from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
+from hubferry.core.users import Directory, User
 from hubferry.core.values import ConfigError
 
 OFFICE, GUEST = "10.1.2.3", "192.0.2.7"
@@ -27,7 +28,7 @@ def may(rules: AccessPolicy, image: str, address: str = GUEST) -> bool:
     name, _, digest = image.partition("@")
     upstream, _, rest = name.partition("/")
     repository, _, tag = rest.partition(":")
-    return rules.decide(address, upstream, repository, digest or tag).is_allowed
+    return rules.decide(Requester(address), upstream, repository, digest or tag).is_allowed
 
 
 # --- patterns --------------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ def test_many_stars_and_a_long_name_take_no_time_to_speak_of() -> None:
 
 def test_without_rules_everything_may_be_pulled() -> None:
     assert policy().is_empty
-    assert policy().decide(GUEST, "docker.io", "library/nginx", "1") == Decision(is_allowed=True)
+    assert policy().decide(Requester(GUEST), "docker.io", "library/nginx", "1") == Decision(is_allowed=True)
 
 
 def test_a_blocklist_denies_what_it_names() -> None:
@@ -113,7 +114,7 @@ def test_a_blocklist_denies_what_it_names() -> None:
     assert not may(rules, "docker.io/evil/app:1")
     assert not may(rules, f"docker.io/evil/app@{DIGEST}")
     assert not may(rules, "ghcr.io/a/b:latest")
-    assert rules.decide(GUEST, "docker.io", "evil/app") == Decision(is_allowed=False, by="access.deny")
+    assert rules.decide(Requester(GUEST), "docker.io", "evil/app") == Decision(is_allowed=False, by="access.deny")
 
 
 def test_an_allowlist_denies_everything_else() -> None:
@@ -150,13 +151,13 @@ def test_the_first_that_matches_decides_and_the_lists_come_before_and_after_the_
     )
     assert not may(rules, "docker.io/evil/app", OFFICE)
     assert may(rules, "quay.io/a/b", OFFICE)
-    assert rules.decide(GUEST, "quay.io", "a/b") == Decision(
+    assert rules.decide(Requester(GUEST), "quay.io", "a/b") == Decision(
         is_allowed=False, by="access.rules, number 2", message="quay.io is for the office"
     )
     assert not may(rules, "ghcr.io/owner/secret")
     assert may(rules, "ghcr.io/owner/app")
     assert may(rules, "docker.io/library/nginx")
-    assert rules.decide(GUEST, "docker.io", "user/app").by == "access.allow"
+    assert rules.decide(Requester(GUEST), "docker.io", "user/app").by == "access.allow"
 
 
 def test_the_gateway_itself_is_in_no_network_and_nor_is_an_unknown_address() -> None:
@@ -178,11 +179,15 @@ def test_the_tags_of_a_list_are_those_that_may_be_pulled() -> None:
     )
     tags = ["1.27", "2.0", "latest"]
     listed = {
-        address: [tag for tag in tags if (one := rules.tag_filter(address, "docker.io", "library/nginx")) and one(tag)]
+        address: [
+            tag
+            for tag in tags
+            if (one := rules.tag_filter(Requester(address), "docker.io", "library/nginx")) and one(tag)
+        ]
         for address in (GUEST, OFFICE)
     }
     assert listed == {GUEST: ["1.27"], OFFICE: ["1.27", "2.0"]}
-    assert policy(deny=["docker.io/evil/**"]).tag_filter(GUEST, "docker.io", "library/nginx") is None
+    assert policy(deny=["docker.io/evil/**"]).tag_filter(Requester(GUEST), "docker.io", "library/nginx") is None
 
 
 # --- networks --------------------------------------------------------------------------------------------
@@ -224,7 +229,7 @@ BAD_RULES: dict[str, tuple[Any, str]] = {
     "a key that is none": ([{"allow": True}, {"allow": True, "image": "x"}], "number 2: unknown key 'image'"),
     "nobody": ([{"allow": True, "who": []}], "need at least one entry"),
     "no image": ([{"allow": True, "what": []}], "need at least one entry"),
-    "no network": ([{"allow": True, "who": ["10.0.0.1/8"]}], "is neither anyone nor a network"),
+    "no network": ([{"allow": True, "who": ["10.0.0.1/8"]}], "is none of anyone, users, user:NAME"),
     "a message of two lines": ([{"allow": False, "message": "a\nb"}], "a text of one line"),
     "a message that is too long": ([{"allow": False, "message": "a" * 301}], "at most 300"),
     "too many": ([{"allow": True}] * 10_001, "at most 10000 rules"),
@@ -242,7 +247,7 @@ def test_rules_from_the_environment_are_json() -> None:
     text = '[{"who": ["10.0.0.0/8"], "what": ["ghcr.io/**"], "allow": false, "message": "no"}]'
     layer = from_environment({"HUBFERRY_ACCESS__RULES": text, "HUBFERRY_ACCESS__ALLOW": "docker.io/**, quay.io/**"}, [])
     access = resolve([layer]).access
-    assert AccessPolicy(access, settings_of().upstreams).decide(OFFICE, "ghcr.io", "a").message == "no"
+    assert AccessPolicy(access, settings_of().upstreams).decide(Requester(OFFICE), "ghcr.io", "a").message == "no"
     assert access.allow == ("docker.io/**", "quay.io/**")
     for bad in ("[", "{}", "[5]"):
         with pytest.raises(ConfigError):
@@ -292,3 +297,124 @@ EFFECTS: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize(("access", "said"), EFFECTS.values(), ids=EFFECTS.keys())
 def test_what_has_no_effect_is_said(access: dict[str, Any], said: list[str]) -> None:
     assert list(policy(**access).problems(settings_of().upstreams)) == said
+
+
+# --- users -----------------------------------------------------------------------------------------------
+
+ALICE, BOB = User("alice", frozenset({"admins"})), User("bob")
+USERS = {"login": "users", "users_file": "x"}
+
+
+def verdicts(rules: AccessPolicy, image: str, *requesters: Requester) -> list[tuple[bool, bool]]:
+    """Whether each may pull an image, and whether a login may help."""
+    upstream, _, repository = image.partition("/")
+    decisions = [rules.decide(requester, upstream, repository) for requester in requesters]
+    return [(one.is_allowed, one.needs_login) for one in decisions]
+
+
+EVERYBODY = (Requester(GUEST, ALICE), Requester(GUEST, BOB), Requester(GUEST), Requester(OFFICE), GATEWAY)
+YES, NO, LOGIN = (True, False), (False, False), (False, True)
+WITH_USERS: dict[str, tuple[dict[str, Any], list[tuple[bool, bool]]]] = {
+    # what alice (an admin), bob, a stranger, somebody in the office, and the gateway itself may do with quay.io/a/b
+    "no rule": ({}, [YES, YES, LOGIN, LOGIN, YES]),
+    "denied to all": ({"deny": ["quay.io/**"]}, [NO, NO, NO, NO, NO]),
+    "allowed to users": ({"allow": ["quay.io/**"]}, [YES, YES, LOGIN, LOGIN, YES]),
+    "something else is allowed": ({"allow": ["ghcr.io/**"]}, [NO, NO, LOGIN, LOGIN, NO]),
+    "a user": ({"rules": [{"who": ["user:alice"], "allow": True}, {"allow": False}]}, [YES, NO, LOGIN, LOGIN, NO]),
+    "a group": ({"rules": [{"who": ["group:admins"], "allow": False}]}, [NO, YES, LOGIN, LOGIN, YES]),
+    "users": ({"rules": [{"who": ["users"], "allow": True}, {"allow": False}]}, [YES, YES, LOGIN, LOGIN, YES]),
+    "anyone": ({"rules": [{"who": ["anyone"], "allow": True}]}, [YES, YES, YES, YES, YES]),
+    "a network": ({"rules": [{"who": ["10.0.0.0/8"], "allow": True}]}, [YES, YES, LOGIN, YES, YES]),
+    "a network or a user": (
+        {"rules": [{"who": ["10.0.0.0/8", "user:bob"], "allow": False}]}, [YES, NO, LOGIN, LOGIN, YES],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("access", "expected"), WITH_USERS.values(), ids=WITH_USERS.keys())
+def test_users_are_asked_for_where_a_stranger_may_not(
+    access: dict[str, Any], expected: list[tuple[bool, bool]]
+) -> None:
+    assert verdicts(policy(**USERS, **access), "quay.io/a/b", *EVERYBODY) == expected
+
+
+OPEN_TO_STRANGERS = {
+    "nothing": ({}, False),
+    "an allow list": ({"allow": ["quay.io/**"]}, False),
+    "users": ({"rules": [{"who": ["users"], "allow": True}]}, False),
+    "anyone": ({"rules": [{"who": ["anyone"], "what": ["quay.io/a"], "allow": True}]}, True),
+    "a network": ({"rules": [{"who": ["10.0.0.0/8"], "allow": True}]}, True),
+    "a denied network": ({"rules": [{"who": ["10.0.0.0/8"], "allow": False}]}, False),
+}
+
+
+@pytest.mark.parametrize(("access", "is_open"), OPEN_TO_STRANGERS.values(), ids=OPEN_TO_STRANGERS.keys())
+def test_whether_strangers_get_anything(access: dict[str, Any], is_open: bool) -> None:
+    assert policy(**USERS, **access).is_open_to_strangers is is_open
+    assert policy().is_open_to_strangers
+
+
+def test_tags_are_listed_for_whom_they_are() -> None:
+    rules = [
+        {"who": ["user:alice"], "what": ["quay.io/a/b"], "allow": True},
+        {"who": ["anyone"], "what": ["quay.io/a/b:1"], "allow": True},
+    ]
+    made = policy(**USERS, rules=rules)
+    for_alice, for_stranger = (made.tag_filter(Requester(GUEST, user), "quay.io", "a/b") for user in (ALICE, None))
+    assert for_alice is None
+    assert for_stranger is not None
+    assert [tag for tag in ("1", "2") if for_stranger(tag)] == ["1"]
+
+
+BAD_WHO = {
+    "users without users": ({"rules": [{"who": ["users"], "allow": False}]}, "is nobody unless access.login"),
+    "a user without users": ({"rules": [{"who": ["user:a"], "allow": False}]}, "is nobody unless access.login"),
+    "nobody is named": ({**USERS, "rules": [{"what": ["quay.io/**"], "allow": True}]}, "who is missing"),
+    "a name with a space": ({**USERS, "rules": [{"who": ["user:a b"], "allow": True}]}, "names nobody"),
+    "a group without a name": ({**USERS, "rules": [{"who": ["group:"], "allow": True}]}, "names nobody"),
+    "a member with a slash": ({**USERS, "groups": {"g": ["a/b"]}}, "is no name"),
+    "groups without users": ({"groups": {"g": ["a"]}}, "has no effect unless"),
+    "users without a file": ({"login": "users"}, "needs it"),
+    "a file without users": ({"users_file": "x"}, "has no effect unless"),
+    "both": ({**USERS, "users": "a:!"}, "set one of the two"),
+    "users that cannot be read": ({"login": "users", "users": "a:b"}, "has no bcrypt hash"),
+    "secrets that cannot be read": ({**USERS, "secrets": "{"}, "is no JSON"),
+}
+
+
+@pytest.mark.parametrize(("access", "words"), BAD_WHO.values(), ids=BAD_WHO.keys())
+def test_settings_of_users_that_say_nothing_stop_the_start(access: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        settings_of(**access)
+
+
+def test_names_that_nobody_has_are_found() -> None:
+    rules = [{"who": ["user:alice", "user:dave", "group:admins", "group:none"], "allow": True}]
+    access = settings_of(**USERS, rules=rules, groups={"admins": ["alice", "carl"]}).access
+    found = list(unknown_names(access, Directory({"alice": "!"})))
+    assert [one for one in found if "dave" in one or "group:none" in one or "carl" in one] == found
+    assert len(found) == 3
+
+
+HIDDEN_WHO = {
+    "users hide a user": (["users"], ["user:a"], True),
+    "users hide a group": (["users"], ["group:a"], True),
+    "a user hides no users": (["user:a"], ["users"], False),
+    "a user hides itself": (["user:a", "user:b"], ["user:a"], True),
+    "a group hides no user": (["group:a"], ["user:a"], False),
+    "users hide no network": (["users"], ["10.0.0.0/8"], False),
+    "anyone hides users": (["anyone"], ["users"], True),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "hides"), HIDDEN_WHO.values(), ids=HIDDEN_WHO.keys())
+def test_a_rule_that_others_hide_is_found(first: list[str], second: list[str], hides: bool) -> None:
+    rules = [{"who": who, "what": ["quay.io/**"], "allow": False} for who in (first, second)]
+    assert bool(list(policy(**USERS, rules=rules).problems(["quay.io"]))) is hides
+
+
+def test_groups_are_shown_as_they_were_written() -> None:
+    settings = settings_of(**USERS, groups={"admins": ["alice", "bob"]})
+    assert settings.access.groups.to_toml() == '{admins = ["alice", "bob"]}'
+    layer = from_environment({"HUBFERRY_ACCESS__GROUPS": '{"admins": ["alice", "bob"]}'}, [])
+    assert resolve([SettingsSource("t", {"access": USERS}), layer]).access.groups == settings.access.groups

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
+from hubferry.core.access_values import AccessRules, Groups
 from hubferry.core.settings import BUILT_IN, SECTIONS, UpstreamSettings
 from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
-from hubferry.core.values import AccessRules, Duration, Size, TagTtls, convert
+from hubferry.core.values import Duration, Size, TagTtls, convert
 from tests.docs.markdown import Section, all_pages, code_of, page
 
 UPSTREAM = '[upstreams."NAME"]'
 TABLES = {f"[{name}]": cls for name, cls in SECTIONS.items()} | {UPSTREAM: UpstreamSettings}
 KINDS: dict[Any, str] = {
     str: "text", bool: "boolean", int: "number", Size: "size", Duration: "duration", TagTtls: "table",
-    AccessRules: "tables",
+    AccessRules: "tables", Groups: "table",
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def test_no_document_names_a_make_target_that_is_gone() -> None:
 def test_every_command_is_documented_with_its_options() -> None:
     rows = {code_of(row[0])[0]: row[1] for row in page("docs/configuration.md").section("Command line").rows}
     known = commands(main)
-    assert {re.sub(r" \[?[A-Z]+\]?(\.\.\.)?$", "", name) for name in rows} == set(known)
+    assert {re.sub(r"( \[?[A-Z]+\]?(\.\.\.)?)+$", "", name) for name in rows} == set(known)
     for name, command in known.items():
         shown = next(f"{key} {text}" for key, text in rows.items() if key.startswith(name))
         for parameter in command.params:
@@ -55,10 +55,14 @@ def test_every_command_is_documented_with_its_options() -> None:
 
 
 def test_no_document_names_a_command_that_is_gone() -> None:
-    known = set(commands(main)) | {"hubferry config", "hubferry cache", "hubferry access"}
+    known = set(commands(main)) | {f"hubferry {group}" for group in ("config", "cache", "access", "user", "token")}
     for document in all_pages():
         written = "\n".join([*document.code_words, *(f.body for f in document.fences if f.info.startswith("sh"))])
-        named = set(re.findall(r"(?:^|\s|bin/)(hubferry (?:(?:config|cache) \w+|[a-z]+))", written, re.MULTILINE))
+        named = set(
+            re.findall(
+                r"(?:^|\s|bin/)(hubferry (?:(?:config|cache|access|user|token) \w+|[a-z]+))", written, re.MULTILINE
+            )
+        )
         assert named <= known, document.path.name
 
 

@@ -205,5 +205,5 @@ async def read_until_cut(body: Any) -> tuple[bytes, UpstreamFailure | None]:
 
 
 def play(scene: Coroutine[Any, Any, None], *stages: Stage) -> None:
-    """Run a scene, close the stages in its loop; what it leaves behind fails."""
-    run_scene(scene, *(stage.fills.close for stage in stages))
+    """Run a scene, close the stages in its loop; what it leaves behind fails. Its time is virtual."""
+    run_scene(scene, *(stage.fills.close for stage in stages), in_virtual_time=True)

@@ -91,10 +91,13 @@ class Stage:
     ) -> None:
         self.login = ScriptedLogin(shown, becomes)
         self.pull = ScriptedPull(account, is_open_to_all=is_open_to_all)
-        self.callers = Callers(cast("Any", self.login), cast("Any", self.pull), is_open=is_open)
+        self.callers = Callers(cast("Any", self.login), cast("Any", self.pull), cast("Any", None), is_open=is_open)
 
     def credential(self, route: Route, kind: EndpointKind = EndpointKind.MANIFEST) -> Credential | None:
-        return asyncio.run(self.callers.credential(request_of(kind, route), route))
+        return asyncio.run(self._credential(request_of(kind, route), route))
+
+    async def _credential(self, request: RegistryRequest, route: Route) -> Credential | None:
+        return await self.callers.credential(await self.callers.identify(request), request, route)
 
     def check_api_root(self) -> None:
         asyncio.run(self.callers.check_api_root(request_of(EndpointKind.API_ROOT)))

@@ -8,14 +8,19 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.support.virtual_time import virtual_loop
 from tests.support.waiting import turns
 
 T = TypeVar("T")
 TIMEOUT_S = 60.0
 
 
-def run_scene(scene: Coroutine[Any, Any, T], *closings: Callable[[], Awaitable[object]]) -> T:
+def run_scene(
+    scene: Coroutine[Any, Any, T], *closings: Callable[[], Awaitable[object]], in_virtual_time: bool = False
+) -> T:
     """Return what the scene returns; `closings` are called in its loop afterwards, however it ended.
+
+    With `in_virtual_time` its loop's time passes only while everything waits (virtual_time.py).
 
     An AssertionError when it leaves a task, a thread or an open file, or when the loop was told of an error that nobody
     looked at. A TimeoutError after TIMEOUT_S.
@@ -36,7 +41,9 @@ def run_scene(scene: Coroutine[Any, Any, T], *closings: Callable[[], Awaitable[o
         assert not left, f"tasks left behind: {left}"
         return result
 
-    result = asyncio.run(run())
+    loops = virtual_loop() if in_virtual_time else contextlib.nullcontext()
+    with loops as loop_factory, asyncio.Runner(loop_factory=loop_factory) as runner:
+        result = runner.run(run())
     gc.collect(1)  # the loop is told of an error when its task is collected; all generations would take half a second
     assert unseen == [], f"nobody looked at what failed: {unseen}"
     for thread in _threads() - threads:

@@ -9,6 +9,8 @@ from hubferry.cli.access import access
 from hubferry.cli.cache import cache
 from hubferry.cli.config import config
 from hubferry.cli.serve import serve
+from hubferry.cli.token import token
+from hubferry.cli.user import user
 from hubferry.cli.warm import warm
 from hubferry.store.private import UMASK
 
@@ -25,3 +27,5 @@ main.add_command(config)
 main.add_command(cache)
 main.add_command(warm)
 main.add_command(access)
+main.add_command(user)
+main.add_command(token)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
-from hubferry.cli.load import Misuse, config_option, fail, load_settings
+from hubferry.cli.load import Misuse, config_option, load_or_misuse
 from hubferry.core.image import parse_image
-from hubferry.core.rules import AccessPolicy
+from hubferry.core.rules import AccessPolicy, Requester, unknown_names
 from hubferry.core.settings import Settings
+from hubferry.core.users import User
 from hubferry.core.values import ConfigError
+from hubferry.server.user_files import read_directory
 
 
 @click.group()
@@ -18,7 +20,7 @@ def access() -> None:
 
 
 @access.command()
-@click.argument("image")
+@click.argument("names", nargs=-1, required=True, metavar="[USER] IMAGE")
 @click.option(
     "--from",
     "address",
@@ -27,29 +29,45 @@ def access() -> None:
     help="Address of a client; without: one in none of the networks.",
 )
 @config_option
-def explain(config_file: Path | None, image: str, address: str) -> None:
-    """Say whether IMAGE may be pulled, and what decides that.
+def explain(config_file: Path | None, names: tuple[str, ...], address: str) -> None:
+    """Say whether IMAGE may be pulled, and what decides that: by USER, or without a login.
 
     Exit status 0: it may. 1: it may not. 2: the command or the configuration is wrong.
     """
     settings, policy = _load(config_file)
+    *users, image = names
     try:
+        if len(users) > 1:
+            raise ValueError("name one image, and at most one user in front of it")
         name = parse_image(image, settings.upstreams, settings.default_upstream)
         if address:
             ip_address(address)
+        user = _find_user(settings, users[0]) if users else None
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    who = f"a client at {address}" if address else "a client in none of the networks"
+    who = user.name if user is not None else "a client"
+    who += f" at {address}" if address else " in none of the networks"
     if not policy.admits(address):
         click.echo(f"{who} may not use this gateway at all (access.networks, access.deny_networks)")
         raise SystemExit(1)
-    decision = policy.decide(address, name.upstream, name.repository, name.reference)
+    decision = policy.decide(Requester(address, user), name.upstream, name.repository, name.reference)
     reason = decision.by or "no rule is about it"
     verb = "may" if decision.is_allowed else "may not"
-    click.echo(f"{who} {verb} pull {name}: {reason}")
+    login = " without a login" if decision.needs_login else ""
+    click.echo(f"{who} {verb} pull {name}{login}: {reason}")
     if decision.message and not decision.is_allowed:
         click.echo(f"the client is told: {decision.message}")
     raise SystemExit(0 if decision.is_allowed else 1)
+
+
+def _find_user(settings: Settings, name: str) -> User:
+    """Return a user or client with its groups. Raises ValueError when there is none of this name."""
+    if settings.access.login != "users":
+        raise ValueError('the gateway has no users of its own (login = "users")')
+    directory = read_directory(settings.access)
+    if not directory.knows(name):
+        raise ValueError(f"there is no user or client {name}: hubferry user ls and hubferry token ls list them")
+    return directory.user_named(name)
 
 
 @access.command()
@@ -58,6 +76,11 @@ def check(config_file: Path | None) -> None:
     """Name rules and patterns that have no effect. Exit status 1 when there are any."""
     settings, policy = _load(config_file)
     problems = list(policy.problems(settings.upstreams))
+    if settings.access.login == "users":
+        try:
+            problems += unknown_names(settings.access, read_directory(settings.access))
+        except ConfigError as error:
+            raise Misuse(str(error)) from None
     for problem in problems:
         click.echo(problem)
     if problems:
@@ -66,8 +89,5 @@ def check(config_file: Path | None) -> None:
 
 
 def _load(config_file: Path | None) -> tuple[Settings, AccessPolicy]:
-    try:
-        settings = load_settings(config_file)
-    except ConfigError as error:
-        raise Misuse(fail(error, config_file).message) from None
+    settings = load_or_misuse(config_file)
     return settings, AccessPolicy(settings.access, settings.upstreams)

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from hubferry.cli.human import human_size, short_digest
-from hubferry.cli.load import config_option, fail, load_settings
+from hubferry.cli.load import DurationText, config_option, fail, load_settings
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.settings import Settings
-from hubferry.core.values import ConfigError, Duration, Size, parse_duration, parse_size
+from hubferry.core.values import ConfigError, Duration, Size, parse_size
 from hubferry.ports.content import StoreFailure
 from hubferry.store.catalogue import Catalogue, KeptImage
 from hubferry.store.index import SqliteIndex
@@ -30,18 +30,6 @@ class SizeText(click.ParamType[Size]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Size:
         try:
             return parse_size(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class DurationText(click.ParamType[Duration]):
-    """Reads a duration such as `30d` from the command line."""
-
-    name = "duration"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
-        try:
-            return parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from hubferry.core.no_proxy import no_proxy_of
-from hubferry.core.settings import BUILT_IN, SECTIONS, Settings
+from hubferry.core.settings import BUILT_IN, SECTIONS, AccessSettings, Settings
 from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
-from hubferry.core.values import ConfigError
+from hubferry.core.values import ConfigError, Duration, parse_duration
 
 MAX_BYTES = 2**18
 MAX_LINE_BYTES = 4096  # tomllib takes time by the square of how long a dotted key is
@@ -24,10 +24,38 @@ config_option = click.option(
 )
 
 
+class DurationText(click.ParamType[Duration]):
+    """Reads a duration such as `30d` from the command line."""
+
+    name = "duration"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Misuse(click.ClickException):
     """The command or the configuration is wrong: nothing was begun, and the exit status is 2."""
 
     exit_code = 2
+
+
+def load_or_misuse(config: Path | None) -> Settings:
+    """Return the settings of a command that is about them. Raises Misuse."""
+    try:
+        return load_settings(config)
+    except ConfigError as error:
+        raise Misuse(fail(error, config).message) from None
+
+
+def user_settings(config: Path | None) -> AccessSettings:
+    """Return the settings of `[access]` for a command about users. Raises Misuse when the gateway has none."""
+    access = load_or_misuse(config).access
+    if access.login != "users":
+        raise Misuse('the gateway has no users of its own: set login = "users" and users_file in [access]')
+    return access
 
 
 def load_settings(config: Path | None, overrides: Iterable[tuple[str, object]] = ()) -> Settings:

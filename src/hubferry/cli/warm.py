@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hubferry.cli.human import human_size, human_time
-from hubferry.cli.load import Misuse, config_option, fail, load_settings
+from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
-from hubferry.core.rules import AccessPolicy
+from hubferry.core.rules import GATEWAY, AccessPolicy
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError
 from hubferry.core.warm import parse_list, parse_tagged
@@ -112,10 +112,7 @@ def read_order(
     config_file: Path | None, images: Sequence[str], list_file: Iterable[str] | None, platforms: Sequence[str]
 ) -> Order:
     """Everything that can be wrong before anything is done ends here. Raises ClickException with status 2."""
-    try:
-        settings = load_settings(config_file)
-    except ConfigError as error:
-        raise Misuse(fail(error, config_file).message) from None
+    settings = load_or_misuse(config_file)
     if not settings.cache.enabled:
         raise Misuse("cache.enabled is false, so nothing would be kept: enable the cache first")
     policy = AccessPolicy(settings.access, settings.upstreams)
@@ -134,7 +131,7 @@ def read_order(
             image = parse_tagged(text, settings.upstreams, settings.default_upstream)
         except ValueError as error:
             raise click.UsageError(f"{where}{error}") from None
-        decision = policy.decide("", image.upstream, image.repository, image.reference)
+        decision = policy.decide(GATEWAY, image.upstream, image.repository, image.reference)
         if not decision.is_allowed:
             raise click.UsageError(f"{where}{text} may not be pulled ({decision.by}): change that, or leave it out")
         wanted.append(image)

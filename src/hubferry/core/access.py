@@ -56,12 +56,26 @@ class Identities:
 
 
 @dataclass(frozen=True, slots=True)
+class UserLogin:
+    """That a user of the gateway's own (users.py) showed who it is.
+
+    `proof` names what was shown, without revealing it. The login counts only as long as that is known. `ends_at` is in
+    seconds since 1970; None: no end is known.
+    """
+
+    user: str
+    proof: str
+    ends_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """What the holder of a token may do: pull from some repositories, until the token expires.
 
     `names` are the repositories as the client wrote them. `service` is the gateway's host name that the token was
     issued for. `expires_at` is in seconds of the wall clock (UNIX time), because another process may read the token
-    after a restart. `upstream` is the upstream that checked `credential`; it is empty for an anonymous grant.
+    after a restart. `upstream` is the upstream that checked `credential`; it is empty for an anonymous grant. `login`
+    says which user of the gateway's own fetched the token.
     """
 
     names: tuple[str, ...]
@@ -69,6 +83,7 @@ class Grant:
     expires_at: float
     upstream: str = ""
     credential: Credential | None = None
+    login: UserLogin | None = None
 
     def allows(self, route: Route, library: bool) -> bool:
         """Return whether the grant allows pulling from the route's repository.
@@ -87,6 +102,8 @@ def claims_of(grant: Grant) -> dict[str, object]:
     claims: dict[str, object] = {"aud": grant.service, "exp": grant.expires_at, "names": grant.names}
     if grant.credential:
         claims |= {"upstream": grant.upstream, "user": grant.credential.username, "secret": grant.credential.secret}
+    if grant.login:
+        claims["login"] = [grant.login.user, grant.login.proof, grant.login.ends_at]
     return claims
 
 
@@ -99,6 +116,9 @@ def grant_of(claims: Any) -> Grant:
     if "secret" in claims:
         credential = Credential(claims["user"], claims["secret"])
         grant = replace(grant, upstream=claims["upstream"], credential=credential)
+    if "login" in claims:
+        user, proof, ends_at = claims["login"]
+        grant = replace(grant, login=UserLogin(user, proof, ends_at))
     return grant
 
 

@@ -4,7 +4,7 @@ Pure. Header names are lower-case ASCII everywhere inside hubferry. Duplicates a
 podman send `Accept` as several lines.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -28,7 +28,8 @@ class Request:
 
     `path` and `query` are the raw, undecoded parts of the request target. `scheme` is the scheme that the client used,
     `host` its Host header and `peer` its address; `client.behind_proxy` puts in what trusted proxies say of them.
-    `body` is the form of a token request; it is empty for all other requests.
+    `body` is the form of a token request; it is empty for all other requests. `secret` is the client secret that stood
+    in front of `path` (users.take_secret_from_path).
     """
 
     method: str
@@ -38,7 +39,8 @@ class Request:
     scheme: str
     host: str
     peer: str
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
+    secret: str = field(default="", repr=False)
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, or None. `name` is in lower case."""

@@ -1,10 +1,12 @@
-"""Make text from clients and upstreams safe for the log: bounded in length, without control characters.
+"""Make text from clients and upstreams safe for the log: bounded in length, without control characters or our secrets.
 
 Pure. Paths, names, forwarded addresses and messages of upstreams can contain anything that their senders like. In the
 log they must not control a terminal or begin a new line.
 """
 
 from collections.abc import Mapping
+
+from hubferry.core.masking import SECRET_BEGINNING, mask_secrets
 
 MAX_FIELD = 512  # characters; names of repositories and our own messages are shorter
 MAX_PEER = 64  # characters; an address is shorter, but a proxy may forward any text as one
@@ -15,9 +17,14 @@ CUT = "..."
 def logged(value: object, most: int = MAX_FIELD) -> object:
     """Return the value of a log field: a text cut to `most` characters, its control characters escaped.
 
-    Values that are not text are returned as they are.
+    Access tokens and client secrets of the gateway are masked, wherever a client wrote them. Values that are not text
+    are returned as they are.
     """
-    if not isinstance(value, str) or (len(value) <= most and value.isprintable()):
+    if not isinstance(value, str):
+        return value
+    if SECRET_BEGINNING in value:
+        value = mask_secrets(value)
+    if len(value) <= most and value.isprintable():
         return value
     text = value if len(value) <= most else value[: most - len(CUT)] + CUT
     if not text.isprintable():  # that includes characters that reverse the direction of text, and Unicode's line breaks
@@ -33,5 +40,5 @@ def logged_fields(fields: Mapping[str, object]) -> dict[str, object]:
     shown = {name: logged(value) for name, value in fields.items()}
     trace = fields.get("exception")
     if isinstance(trace, str):
-        shown["exception"] = trace[-MAX_TRACE:]
+        shown["exception"] = mask_secrets(trace[-MAX_TRACE:])
     return shown

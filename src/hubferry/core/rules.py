@@ -6,10 +6,12 @@ Pure. A client whose address is not admitted gets nothing at all. For an image t
     rules     in their order: who, what, allow or not
     allow     patterns of images that everybody may pull; when there are any, all other images are denied
 
-What nothing decides may be pulled. A pattern is UPSTREAM/REPOSITORY[:TAG]; `*` stands for any characters of one part,
-`**` for any number of whole parts. A digest, a blob or a list has no tag: a pattern with a tag then denies nothing, and
-allows the whole repository, because whoever may pull some of its tags needs its content.
-Not here: what a caller's login may see at an upstream (rights.py).
+What nothing decides may be pulled. With `login = "users"`, `allow` and what nothing decides are for users only: without
+a login a client gets what a rule for `anyone` or for its network allows. A pattern is UPSTREAM/REPOSITORY[:TAG]; `*`
+stands for any characters of one part, `**` for any number of whole parts. A digest, a blob or a list has no tag: a
+pattern with a tag then denies nothing, and allows the whole repository, because whoever may pull some of its tags needs
+its content.
+Not here: what a caller's login may see at an upstream (rights.py), who is logged in (users.py).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,14 +19,32 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_network
 
+from hubferry.core.access_values import ANYONE, GROUP, USER, USERS, AccessRule
 from hubferry.core.bounded import MAX_REMEMBERED
 from hubferry.core.client import Network, is_in
 from hubferry.core.reference import complete_library, is_address, is_digest, normal_host
 from hubferry.core.referrers import subject_of
 from hubferry.core.settings import AccessSettings, UpstreamSettings
-from hubferry.core.values import ANYONE
+from hubferry.core.users import Directory, User
 
 EVERYTHING = "**"
+DENY = "access.deny"
+ALLOW = "access.allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asks: from which address, and as which user of the gateway's own (None: nobody is logged in).
+
+    `is_gateway`: the gateway itself asks, to keep images warm. It needs no login, and is in no network.
+    """
+
+    address: str
+    user: User | None = None
+    is_gateway: bool = False
+
+
+GATEWAY = Requester("", is_gateway=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +52,13 @@ class Decision:
     """Whether an image may be pulled.
 
     `by` is what decided that, empty: nothing did. `message` is what the operator says to whoever is refused.
+    `needs_login`: it may be different for a user.
     """
 
     is_allowed: bool
     by: str = ""
     message: str = ""
+    needs_login: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +93,63 @@ class ImagePattern:
 
 
 @dataclass(frozen=True, slots=True)
+class _Who:
+    """Whom a row is for: clients in these networks, these users, users in these groups, and every user if `users`."""
+
+    networks: tuple[Network, ...] = ()
+    names: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    users: bool = False
+
+    def has(self, requester: Requester) -> bool:
+        """Return whether this requester is one of them. The gateway itself may do what every user may."""
+        if requester.is_gateway:
+            return self.users
+        user = requester.user
+        if user is not None and (self.users or user.name in self.names or not self.groups.isdisjoint(user.groups)):
+            return True
+        return bool(self.networks) and bool(requester.address) and is_in(requester.address, self.networks)
+
+    def covers(self, other: "_Who") -> bool:
+        """Return whether everybody whom the other is for is certainly one of them."""
+        if not all(_is_within(one, self.networks) for one in other.networks):
+            return False
+        return self.users or (not other.users and other.names <= self.names and other.groups <= self.groups)
+
+
+EVERY_USER = _Who(users=True)
+
+
+def _who_of(texts: Sequence[str]) -> _Who | None:
+    """Return whom a rule is for; None: anyone."""
+    if not texts or ANYONE in texts:
+        return None
+    kinds = (USER, GROUP)
+    return _Who(
+        tuple(ip_network(one) for one in texts if one != USERS and not one.startswith(kinds)),
+        frozenset(one.removeprefix(USER) for one in texts if one.startswith(USER)),
+        frozenset(one.removeprefix(GROUP) for one in texts if one.startswith(GROUP)),
+        USERS in texts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     """One row of the table: what it is called, whom it is for (None: anybody), the images, and what it says of them."""
 
     name: str
-    who: tuple[Network, ...] | None
+    who: _Who | None
     what: tuple[ImagePattern, ...]
     is_allowed: bool
-    message: str
+    message: str = ""
 
-    def is_for(self, address: str) -> bool:
-        """Return whether the row is for a client at this address; empty: for the gateway itself."""
-        return self.who is None or (bool(address) and is_in(address, self.who))
+    def is_for(self, requester: Requester) -> bool:
+        """Return whether the row is for who asks."""
+        return self.who is None or self.who.has(requester)
 
     def hides(self, later: "_Row", pattern: ImagePattern) -> bool:
         """Return whether this row decides about everything that a pattern of a later row matches, for all it is for."""
-        if self.who is not None and (later.who is None or not all(_is_within(one, self.who) for one in later.who)):
+        if self.who is not None and (later.who is None or not self.who.covers(later.who)):
             return False
         return any(one.covers(pattern) for one in self.what)
 
@@ -102,6 +165,7 @@ class AccessPolicy:
         """Raises ValueError, whose text names the setting, for a pattern that can match no image."""
         self._admitted = [ip_network(text) for text in access.networks]
         self._refused = [ip_network(text) for text in access.deny_networks]
+        self.has_users = access.login == "users"
         self.rows = tuple(_rows(access, upstreams))
         self._decide = lru_cache(MAX_REMEMBERED)(self._decide_anew)
 
@@ -117,25 +181,31 @@ class AccessPolicy:
     @property
     def is_empty(self) -> bool:
         """Return whether every image may be pulled by everybody who is admitted."""
-        return not self.rows
+        return not self.rows and not self.has_users
 
-    def decide(self, address: str, upstream: str, repository: str, reference: str = "") -> Decision:
+    def decide(self, requester: Requester, upstream: str, repository: str, reference: str = "") -> Decision:
         """Decide about an image, its content or a list.
 
-        `address` is the client's, empty for the gateway itself. `reference` is a tag or a digest; empty for a blob or a
-        list.
+        `reference` is a tag or a digest; empty for a blob or a list.
         """
-        if not self.rows:
+        if self.is_empty:
             return Decision(is_allowed=True)
         # `sha256-HEX` stands for what refers to a digest, and is no tag that anybody chose
         tag = "" if is_digest(reference) or subject_of(reference) else reference
-        return self._decide(address, upstream, repository, tag)
+        return self._decide(requester, upstream, repository, tag)
+
+    @property
+    def is_open_to_strangers(self) -> bool:
+        """Return whether somebody who is not logged in may pull anything at all, from some address."""
+        if not self.has_users:
+            return True
+        return any(row.is_allowed and (row.who is None or row.who.networks) for row in self.rows)
 
     def problems(self, upstreams: Collection[str]) -> Iterator[str]:
         """Yield in sentences what of the rules has no effect: patterns that others hide, or that match no upstream."""
         for number, row in enumerate(self.rows):
             for pattern in row.what:
-                if pattern.text == EVERYTHING and row.name == "access.allow":
+                if pattern.text == EVERYTHING and row.name == ALLOW:
                     continue  # what the allow list ends with
                 if not any(_part_matches(pattern.parts[0], name) for name in upstreams) and pattern.text != EVERYTHING:
                     yield f"{row.name}: {pattern.text} matches none of the upstreams"
@@ -143,41 +213,75 @@ class AccessPolicy:
                 if hiding is not None:
                     yield f"{row.name}: {pattern.text} has no effect, because {hiding.name} decides about it before"
 
-    def tag_filter(self, address: str, upstream: str, repository: str) -> Callable[[str], bool] | None:
+    def tag_filter(self, requester: Requester, upstream: str, repository: str) -> Callable[[str], bool] | None:
         """Return what decides about the tags of a repository whose list may be had; None when all may be pulled."""
         parts = (upstream, *repository.split("/"))
         steps: list[tuple[bool, str]] = []  # whether it is allowed, the pattern of tags
         for row in self.rows:
-            if row.is_for(address):
+            if row.is_for(requester):
                 tags = [pattern.tag for pattern in row.what if _parts_match(pattern.parts, parts)]
                 steps += [(row.is_allowed, tag) for tag in tags]
                 if "" in tags:
                     break
-        if all(is_allowed for is_allowed, _ in steps):
+        otherwise = self._otherwise(requester).is_allowed
+        if otherwise and all(is_allowed for is_allowed, _ in steps):
             return None
-        return lambda tag: next((allowed for allowed, one in steps if not one or _part_matches(one, tag)), True)
+        return lambda tag: next((allowed for allowed, one in steps if not one or _part_matches(one, tag)), otherwise)
 
-    def _decide_anew(self, address: str, upstream: str, repository: str, tag: str) -> Decision:
+    def _decide_anew(self, requester: Requester, upstream: str, repository: str, tag: str) -> Decision:
         parts = (upstream, *repository.split("/"))
+        may_log_in = self.has_users and requester.user is None and not requester.is_gateway
         for row in self.rows:
-            if row.is_for(address) and row.matches(parts, tag):
-                return Decision(row.is_allowed, row.name, row.message)
+            if row.is_for(requester) and row.matches(parts, tag):
+                needs_login = may_log_in and not row.is_allowed and row.name != DENY
+                return Decision(row.is_allowed, row.name, row.message, needs_login)
+        return self._otherwise(requester)
+
+    def _otherwise(self, requester: Requester) -> Decision:
+        """Return what holds for an image that no row is about."""
+        if self.has_users and requester.user is None and not requester.is_gateway:
+            return Decision(is_allowed=False, by="access.login", needs_login=True)
         return Decision(is_allowed=True)
+
+
+def unknown_names(access: AccessSettings, directory: Directory) -> Iterator[str]:
+    """Yield in sentences which names of rules and groups nobody has."""
+    groups = {name for name, _ in access.groups.rows}
+    for number, rule in enumerate(access.rules.rows, 1):
+        for one in rule.who:
+            if one.startswith(USER) and not directory.knows(one.removeprefix(USER)):
+                yield f"access.rules, number {number}: {one} is no user or client of this gateway"
+            if one.startswith(GROUP) and one.removeprefix(GROUP) not in groups:
+                yield f"access.rules, number {number}: {one} is none of access.groups"
+    for group, members in access.groups.rows:
+        for name in members:
+            if not directory.knows(name):
+                yield f"access.groups: {name} in {group} is no user or client of this gateway"
 
 
 def _rows(access: AccessSettings, upstreams: Mapping[str, UpstreamSettings]) -> Iterator[_Row]:
     if access.deny:
-        yield _Row("access.deny", None, _patterns("access.deny", access.deny, upstreams), is_allowed=False, message="")
+        yield _Row(DENY, None, _patterns(DENY, access.deny, upstreams), is_allowed=False)
     for number, rule in enumerate(access.rules.rows, 1):
         name = f"access.rules, number {number}"
-        networks = None if ANYONE in rule.who else tuple(ip_network(text) for text in rule.who)
-        yield _Row(name, networks, _patterns(name, rule.what, upstreams), rule.allow, rule.message)
+        _check_rule(name, rule, access)
+        yield _Row(name, _who_of(rule.who), _patterns(name, rule.what, upstreams), rule.allow, rule.message)
     if access.allow:
-        yield _Row(
-            "access.allow", None, _patterns("access.allow", access.allow, upstreams), is_allowed=True, message=""
-        )
-        everything = (ImagePattern(EVERYTHING, (EVERYTHING,)),)
-        yield _Row("access.allow", None, everything, is_allowed=False, message="")
+        whom = EVERY_USER if access.login == "users" else None
+        yield _Row(ALLOW, whom, _patterns(ALLOW, access.allow, upstreams), is_allowed=True)
+        yield _Row(ALLOW, None, (ImagePattern(EVERYTHING, (EVERYTHING,)),), is_allowed=False)
+
+
+def _check_rule(name: str, rule: AccessRule, access: AccessSettings) -> None:
+    """Raise ValueError for a rule that can apply to nobody, or to more people than its author may have thought of."""
+    if access.login == "users":
+        if rule.allow and not rule.who:
+            problem = f'who is missing: write "{USERS}" for whoever is logged in, or "{ANYONE}" for strangers as well'
+            raise ValueError(f"{name}: {problem}")
+        return
+    for one in rule.who:
+        if one == USERS or one.startswith((USER, GROUP)):
+            raise ValueError(f'{name}: {one} is nobody unless access.login = "users": set it, or name networks')
 
 
 def _patterns(

@@ -10,9 +10,10 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from hubferry.core.access_values import AccessRules, Groups
 from hubferry.core.masking import MASK, mask_userinfo
 from hubferry.core.no_proxy import NoProxy
-from hubferry.core.values import AccessRules, Duration, Size, TagTtls, format_toml, toml_key
+from hubferry.core.values import Duration, Size, TagTtls, format_toml, toml_key
 
 
 def option(default: Any, help_line: str, *, secret: bool = False, **metadata: Any) -> Any:
@@ -121,9 +122,19 @@ class AccessSettings:
 
     login: str = option(
         "upstream",
-        "upstream: clients log in with their account of the upstream, or pull anonymously; open: no login asked",
-        choices=("upstream", "open"),
+        "upstream: clients log in with their account of the upstream, or pull anonymously; open: no login asked; "
+        "users: clients log in as users of users_file",
+        choices=("upstream", "open", "users"),
     )
+    users_file: str = option("", 'file with NAME:HASH of each user, as `htpasswd -B` makes it; for login = "users"')
+    users: str = option("", "the users themselves, as lines of such a file, instead of users_file", secret=True)
+    secrets_file: str = option(
+        "",
+        "file with access tokens of users and secrets of clients that cannot log in; empty: secrets.json beside "
+        "users_file",
+    )
+    secrets: str = option("", "the content of such a file, instead of secrets_file", secret=True)
+    groups: Groups = option(Groups(), 'groups of users for the rules, e.g. {admins = ["alice", "bob"]}')
     networks: tuple[str, ...] = option(
         (), "networks whose clients may use the gateway, e.g. 192.168.0.0/16; empty: every address", check="networks"
     )

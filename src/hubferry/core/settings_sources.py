@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from hubferry.core import reference
+from hubferry.core.access_values import Groups
 from hubferry.core.image import parse_image
 from hubferry.core.masking import mask_userinfo
-from hubferry.core.rules import AccessPolicy
+from hubferry.core.rules import GATEWAY, AccessPolicy
 from hubferry.core.settings import (
     BUILT_IN,
     SECTIONS,
@@ -25,6 +26,7 @@ from hubferry.core.settings import (
     UpstreamSettings,
     WarmSettings,
 )
+from hubferry.core.users import parse_secrets, parse_users
 from hubferry.core.values import TRUTH, ConfigError, convert, toml_key
 
 
@@ -168,8 +170,30 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(settings.upstreams)}"
             problem = f"{pattern}: there is no upstream {host}; {hint}"
             raise ConfigError("cache.tag_ttls", problem, origins.get("cache.tag_ttls", ""))
+    _check_users(settings.access, origins)
     policy = _check_access(settings, origins)
     _check_warm(settings, policy, origins)
+
+
+def _check_users(access: AccessSettings, origins: Mapping[str, str]) -> None:
+    """Check that what is about users comes with `login = "users"`, and the other way round. Raises ConfigError."""
+    _check_exclusive("access", access, "users", "users_file", origins)
+    _check_exclusive("access", access, "secrets", "secrets_file", origins)
+    if access.login == "users":
+        if not any((access.users_file, access.users, access.secrets_file, access.secrets)):
+            problem = 'login = "users" needs it: make it with `hubferry user add NAME`, or with `htpasswd -B`'
+            raise ConfigError("access.users_file", problem, origins.get("access.login", ""))
+        for key, parse in (("users", parse_users), ("secrets", parse_secrets)):
+            try:
+                if text := getattr(access, key):
+                    parse(text)
+            except ValueError as error:
+                raise ConfigError(f"access.{key}", str(error), origins.get(f"access.{key}", "")) from None
+        return
+    for name in ("users_file", "users", "secrets_file", "secrets", "groups"):
+        if getattr(access, name) not in ("", Groups()):
+            key = f"access.{name}"
+            raise ConfigError(key, 'it has no effect unless access.login = "users": set that', origins.get(key, ""))
 
 
 def _check_access(settings: Settings, origins: Mapping[str, str]) -> AccessPolicy:
@@ -189,7 +213,7 @@ def _check_warm(settings: Settings, policy: AccessPolicy, origins: Mapping[str, 
             image = parse_image(text, settings.upstreams, settings.default_upstream)
         except ValueError as error:
             raise ConfigError("warm.images", str(error), source) from None
-        decision = policy.decide("", image.upstream, image.repository, image.reference)
+        decision = policy.decide(GATEWAY, image.upstream, image.repository, image.reference)
         if not decision.is_allowed:
             raise ConfigError("warm.images", f"{text} may not be pulled ({decision.by}): change one of the two", source)
     if settings.warm.images and not settings.cache.enabled:

@@ -7,10 +7,11 @@ or key.
 import base64
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass
 from ipaddress import ip_network
-from typing import Any, get_args, get_origin
+from typing import Any, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from hubferry.core import reference
@@ -55,31 +56,48 @@ class Duration:
         return f"{self.seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 
+class TableValue(ABC):
+    """A value that is written as a table, or as several."""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, raw: Any) -> Self:
+        """Return the value of what TOML has, or of a text from the environment. Raises ValueError with the remedy."""
+
+    @abstractmethod
+    def to_toml(self) -> str:
+        """Return the value in one line of TOML."""
+
+
 @dataclass(frozen=True)
-class TagTtls:
+class TagTtls(TableValue):
     """The TTLs of tags by image: pairs of a pattern of image names and a duration, in the order they were written."""
 
     rows: tuple[tuple[str, Duration], ...] = ()
 
+    @classmethod
+    def parse(cls, raw: Any) -> "TagTtls":
+        """Convert a TOML table, or the text `PATTERN=DURATION, PATTERN=DURATION` from the environment."""
+        if isinstance(raw, str):
+            parts = [part.partition("=") for part in raw.split(",") if part.strip()]
+            if any(not equals for _, equals, _ in parts):
+                raise ValueError(
+                    f"{shown(raw)} is no table: write PATTERN=DURATION, such as *:latest=30s, divided by commas"
+                )
+            raw = {pattern.strip(): ttl for pattern, _, ttl in parts}
+        if not isinstance(raw, Mapping):
+            raise ValueError('expected a table of image patterns and durations, such as "*:latest" = "30s"')
+        rows = []
+        for pattern, ttl in raw.items():
+            _check_pattern(pattern)
+            try:
+                rows.append((pattern, _typed(ttl, Duration)))
+            except ValueError as error:
+                raise ValueError(f"{pattern}: {error}") from None
+        return cls(tuple(rows))
 
-@dataclass(frozen=True)
-class AccessRule:
-    """One rule of `[[access.rules]]`: for whom, about which images, and whether they may be pulled.
-
-    `who` has networks, or `anyone`. `message` is shown to a client that is refused; empty: a general one.
-    """
-
-    who: tuple[str, ...]
-    what: tuple[str, ...]
-    allow: bool
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class AccessRules:
-    """The rules of `[[access.rules]]` in the order they were written."""
-
-    rows: tuple[AccessRule, ...] = ()
+    def to_toml(self) -> str:
+        return "{" + ", ".join(f"{toml_key(pattern)} = {format_toml(ttl)}" for pattern, ttl in self.rows) + "}"
 
 
 UNITS_BYTES = {
@@ -164,19 +182,13 @@ def format_toml(value: Any) -> str:
     """Return the value of a resolved setting in TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, TagTtls):
-        return "{" + ", ".join(f"{toml_key(pattern)} = {format_toml(ttl)}" for pattern, ttl in value.rows) + "}"
-    if isinstance(value, AccessRules):
-        return "[" + ", ".join(_format_rule(rule) for rule in value.rows) + "]"
+    if isinstance(value, TableValue):
+        return value.to_toml()
     if isinstance(value, tuple):
         return "[" + ", ".join(format_toml(item) for item in value) + "]"
     if isinstance(value, int):
         return str(value)
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _format_rule(rule: AccessRule) -> str:
-    return "{" + ", ".join(f"{key} = {format_toml(getattr(rule, key))}" for key in _RULE_KEYS) + "}"
 
 
 TRUTH = {
@@ -211,11 +223,9 @@ def convert(raw: Any, f: Field[Any]) -> Any:
 
 def _typed(raw: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
-        return _strings(raw, get_args(kind)[0])
-    if kind is TagTtls:
-        return _tag_ttls(raw)
-    if kind is AccessRules:
-        return _access_rules(raw)
+        return tuple(_typed(item, get_args(kind)[0]) for item in texts(raw))
+    if isinstance(kind, type) and issubclass(kind, TableValue):
+        return raw if isinstance(raw, kind) else kind.parse(raw)
     if kind is Size or kind is Duration:
         if isinstance(raw, kind):
             return raw
@@ -243,90 +253,13 @@ def _whole_number(raw: Any) -> int:
     return raw
 
 
-def _strings(raw: Any, kind: Any) -> tuple[Any, ...]:
+def texts(raw: Any) -> tuple[Any, ...]:
+    """Return the items of a list, or of a text that is divided by commas. Raises ValueError for anything else."""
     if isinstance(raw, str):
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     if not isinstance(raw, list | tuple):
         raise ValueError("expected a text or a list of texts")
-    return tuple(_typed(item, kind) for item in raw)
-
-
-def _tag_ttls(raw: Any) -> TagTtls:
-    """Convert a TOML table, or the text `PATTERN=DURATION, PATTERN=DURATION` from the environment."""
-    if isinstance(raw, TagTtls):
-        return raw
-    if isinstance(raw, str):
-        parts = [part.partition("=") for part in raw.split(",") if part.strip()]
-        if any(not equals for _, equals, _ in parts):
-            raise ValueError(
-                f"{shown(raw)} is no table: write PATTERN=DURATION, such as *:latest=30s, divided by commas"
-            )
-        raw = {pattern.strip(): ttl for pattern, _, ttl in parts}
-    if not isinstance(raw, Mapping):
-        raise ValueError('expected a table of image patterns and durations, such as "*:latest" = "30s"')
-    rows = []
-    for pattern, ttl in raw.items():
-        _check_pattern(pattern)
-        try:
-            rows.append((pattern, _typed(ttl, Duration)))
-        except ValueError as error:
-            raise ValueError(f"{pattern}: {error}") from None
-    return TagTtls(tuple(rows))
-
-
-ANYONE = "anyone"
-MAX_RULES = 10_000
-_RULE_KEYS = ("who", "what", "allow", "message")
-_MESSAGE = re.compile(r"[^\x00-\x1f\x7f]{0,300}")
-
-
-def _access_rules(raw: Any) -> AccessRules:
-    """Convert a TOML array of tables, or the same as JSON from the environment."""
-    if isinstance(raw, AccessRules):
-        return raw
-    if isinstance(raw, str):
-        try:
-            raw = json.loads(raw or "[]")
-        except (ValueError, RecursionError):
-            raise ValueError("expected a JSON list of rules") from None
-    if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw):
-        raise ValueError("expected tables such as [[access.rules]]")
-    if len(raw) > MAX_RULES:
-        raise ValueError(f"expected at most {MAX_RULES} rules")
-    rows = []
-    for number, table in enumerate(raw, 1):
-        try:
-            rows.append(_access_rule(table))
-        except ValueError as error:
-            raise ValueError(f"number {number}: {error}") from None
-    return AccessRules(tuple(rows))
-
-
-def _access_rule(table: Mapping[str, Any]) -> AccessRule:
-    for key in table:
-        if key not in _RULE_KEYS:
-            raise ValueError(f"unknown key {shown(str(key))}; known are {', '.join(_RULE_KEYS)}")
-    if not isinstance(table.get("allow"), bool):
-        raise ValueError("allow = true or allow = false is missing")
-    who = _strings(table.get("who", [ANYONE]), str)
-    what = _strings(table.get("what", ["**"]), str)
-    message = table.get("message", "")
-    if not isinstance(message, str) or not _MESSAGE.fullmatch(message):
-        raise ValueError("message: expected a text of one line, of at most 300 characters")
-    if not who or not what:
-        raise ValueError("who and what need at least one entry each; without them they are anyone, and every image")
-    for one in who:
-        if one != ANYONE:
-            try:
-                ip_network(one)
-            except ValueError:
-                problem = f"who: {shown(one)} is neither {ANYONE} nor a network such as 10.0.0.0/8"
-                raise ValueError(problem) from None
-    try:
-        _check_image_patterns(what)
-    except ValueError as error:
-        raise ValueError(f"what: {error}") from None
-    return AccessRule(who, what, table["allow"], message)
+    return tuple(raw)
 
 
 _IMAGE_PATTERN = re.compile(
@@ -334,7 +267,7 @@ _IMAGE_PATTERN = re.compile(
 )
 
 
-def _check_image_patterns(values: tuple[str, ...]) -> None:
+def check_image_patterns(values: tuple[str, ...]) -> None:
     """Raise ValueError for what has not the form of a pattern of images, which core/rules.py describes."""
     for value in values:
         parts = re.split("[/:]", value)
@@ -428,7 +361,7 @@ def _check_networks(values: tuple[str, ...]) -> None:
 
 
 CHECKS: Mapping[str, Callable[[Any], None]] = {
-    "image_patterns": _check_image_patterns,
+    "image_patterns": check_image_patterns,
     "positive": _check_positive,
     "count": _check_count,
     "listen": _check_listen,

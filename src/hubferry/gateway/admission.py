@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable
 
 from hubferry.core.documents import parse_json
-from hubferry.core.errors import Code, OciError
+from hubferry.core.errors import Code, OciError, TokenNeeded
 from hubferry.core.http import Request
 from hubferry.core.reference import complete_library
 from hubferry.core.routing import EndpointKind, Route
-from hubferry.core.rules import AccessPolicy
+from hubferry.core.rules import AccessPolicy, Requester
 from hubferry.gateway.request import RegistryRequest
 from hubferry.remote.parsing import parsed
 from hubferry.remote.target import Upstream
@@ -29,24 +29,34 @@ class Admission:
             message = f"clients at {request.peer or 'an unknown address'} may not use this gateway: ask whoever runs it"
             raise OciError(403, Code.DENIED, message, detail={"rule": "access.networks"})
 
-    def check_image(self, request: RegistryRequest, route: Route) -> None:
-        """Raises OciError 403 for an image that may not be pulled, and for content and lists of its repository."""
+    def check_image(self, requester: Requester, request: RegistryRequest, route: Route) -> None:
+        """Refuse an image that may not be pulled, and content and lists of its repository.
+
+        Raises OciError: 403, or TokenNeeded when a user may have it.
+        """
         reference = request.endpoint.reference if request.endpoint.kind is EndpointKind.MANIFEST else ""
-        decision = self._policy.decide(request.received.peer, route.upstream, route.repository, reference)
+        decision = self._policy.decide(requester, route.upstream, route.repository, reference)
         if not decision.is_allowed:
             named = f"{route.named}:{reference}" if reference else route.named
+            if decision.needs_login:
+                raise TokenNeeded(decision.message or f"log in to pull {named}: docker login {request.service}")
             message = decision.message or f"{named} may not be pulled through this gateway: ask whoever runs it"
             raise OciError(403, Code.DENIED, message, detail={"rule": decision.by})
 
-    def may_have(self, request: RegistryRequest, route: Route) -> bool:
+    def may_have(self, requester: Requester, route: Route) -> bool:
         """Return whether anything of a repository may be pulled. A token for others would be of no use."""
-        return self._policy.decide(request.received.peer, route.upstream, route.repository).is_allowed
+        return self._policy.decide(requester, route.upstream, route.repository).is_allowed
 
-    def tag_filter(self, request: RegistryRequest, route: Route) -> Callable[[str], bool] | None:
+    def tag_filter(self, requester: Requester, route: Route) -> Callable[[str], bool] | None:
         """Return what decides which tags of a repository are listed; None: all of them are."""
-        return self._policy.tag_filter(request.received.peer, route.upstream, route.repository)
+        return self._policy.tag_filter(requester, route.upstream, route.repository)
 
-    async def filtered(self, found: bytes, request: RegistryRequest, upstream: Upstream) -> bytes:
+    def check_search(self, requester: Requester, request: RegistryRequest) -> None:
+        """Refuse a search of whose result nothing could be pulled. Raises TokenNeeded."""
+        if requester.user is None and not self._policy.is_open_to_strangers:
+            raise TokenNeeded(f"log in to search through this gateway: docker login {request.service}")
+
+    async def filtered(self, found: bytes, requester: Requester, upstream: Upstream) -> bytes:
         """Return the result of a search without images that may not be pulled. Raises ValueError if it is none."""
         if self._policy.is_empty:
             return found
@@ -56,7 +66,7 @@ class Admission:
             if not isinstance(name, str):
                 return False
             repository = complete_library(name) if upstream.settings.library else name
-            return self._policy.decide(request.received.peer, upstream.name, repository).is_allowed
+            return self._policy.decide(requester, upstream.name, repository).is_allowed
 
         def without_denied(document: bytes) -> bytes:
             parsed_document = parse_json(document)

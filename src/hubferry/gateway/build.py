@@ -12,7 +12,8 @@ from hubferry.gateway.admission import Admission
 from hubferry.gateway.callers import Callers
 from hubferry.gateway.gateway import Gateway
 from hubferry.gateway.login import Login
-from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics, Sealer
+from hubferry.gateway.users import Users
+from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics, PasswordChecker, Sealer, UserSource
 from hubferry.ports.upstream import Transport
 from hubferry.pull.build import Remote, build_pull
 from hubferry.pull.services import DiskCache, EdgeCache, Instruments
@@ -32,7 +33,8 @@ class ShellParts:
     """What a shell brings: how upstreams are reached, tokens sealed, time told, events logged and content kept.
 
     `cache` None: everything is streamed through. `identities` name logins in its index; None: by names that only this
-    process knows. `single_flight` None: one task for all who ask the same.
+    process knows. `users` and `passwords` are there with `access.login = "users"`. `single_flight` None: one task
+    for all who ask the same.
     """
 
     transport: Transport
@@ -42,6 +44,8 @@ class ShellParts:
     registrable_domain: RegistrableDomain
     cache: DiskCache | EdgeCache | None = None
     identities: Identities | None = None
+    users: UserSource | None = None
+    passwords: PasswordChecker | None = None
     metrics: Metrics = UNCOUNTED
     single_flight: SingleFlight | None = None
     wait_limits: WaitLimits = WaitLimits()  # noqa: RUF009 - frozen
@@ -72,6 +76,11 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
     pull = build_pull(settings, by_name, remote, parts.cache, instruments)
     is_open = settings.access.login == "open"
     admission = Admission(AccessPolicy(settings.access, settings.upstreams))
-    login = Login(table, by_name, fetcher, parts.sealer, clock, may_have=admission.may_have, is_open=is_open)
-    callers = Callers(login, pull, is_open=is_open)
+    login = Login(table, by_name, fetcher, parts.sealer, clock, is_open=is_open)
+    users = None
+    if settings.access.login == "users":
+        if parts.users is None or parts.passwords is None:
+            raise ValueError("who has users needs to know them")
+        users = Users(parts.users, parts.passwords, clock)
+    callers = Callers(login, pull, admission, users=users, is_open=is_open)
     return Gateway(settings.server, table, pull, callers, Search(fetcher, transport), admission=admission)

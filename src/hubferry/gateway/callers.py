@@ -1,47 +1,139 @@
-"""Whose right counts for a request: what it shows, what that opens, and the challenge when it opens nothing."""
+"""Who sent a request, whose right counts for it upstream, and the challenge when it shows nothing that helps.
 
-from hubferry.core.access import Credential, Grant
+Two questions, answered separately: whether the client may use the gateway for an image at all, which the rules decide
+by address and user (admission.py), and with whose credential the upstream is asked. With `access.login = "upstream"`
+what a client shows is a login of the upstream. With "users" it is a login of the gateway's own, with which one of the
+upstream may come along (core/users.split_password); a client whose path has a secret is known by that, and shows its
+login of the upstream as ever.
+"""
+
+from dataclasses import dataclass
+
+from hubferry.core.access import Credential, Grant, UserLogin
 from hubferry.core.errors import Code, OciError, TokenNeeded
-from hubferry.core.http import get
+from hubferry.core.http import Request, get
 from hubferry.core.routing import EndpointKind, Route
+from hubferry.core.rules import Requester
 from hubferry.core.scope import pull_scope
-from hubferry.gateway.login import Login, challenge
+from hubferry.gateway.admission import Admission
+from hubferry.gateway.login import Login, TokenQuestion, challenge
 from hubferry.gateway.request import RegistryRequest
+from hubferry.gateway.users import Users, unknown_secret
 from hubferry.pull.pull import Pull
 
 
-class Callers:
-    """Finds out for each request which credential is used upstream, and challenges clients that show nothing."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request.
 
-    def __init__(self, login: Login, pull: Pull, *, is_open: bool) -> None:
-        """With `is_open` no token is asked for (`access.login = "open"`)."""
+    `requester` is what the rules decide by. `grant` is that of a token which came with the request, `credential` a
+    login of an upstream which did; at most one of them is there.
+    """
+
+    requester: Requester
+    grant: Grant | None = None
+    credential: Credential | None = None
+
+
+class Callers:
+    """Finds out for each request who sent it and which credential is used upstream, and challenges clients."""
+
+    def __init__(
+        self, login: Login, pull: Pull, admission: Admission, *, users: Users | None = None, is_open: bool = False
+    ) -> None:
+        """`users` None: the gateway has none of its own. With `is_open` no token is asked for."""
         self.login = login
         self._pull = pull
+        self._admission = admission
+        self._users = users
         self._is_open = is_open
+
+    def client_login(self, received: Request) -> UserLogin | None:
+        """Return the login of a client by the secret in its path, None: there is none. Raises OciError 404."""
+        if self._users is not None:
+            return self._users.client(received)
+        if received.secret:
+            raise unknown_secret()
+        return None
+
+    def revision(self) -> int:
+        """Return a number that grows whenever a login may have ended."""
+        return 0 if self._users is None else self._users.revision()
+
+    async def identify(self, request: RegistryRequest) -> Caller:
+        """Return who sent a request. Nobody is asked.
+
+        Raises OciError 401 for a token or login that does not count, and for a password, which has to be shown to the
+        token endpoint.
+        """
+        shown = await self.login.identify(request)
+        grant, credential = (shown, None) if isinstance(shown, Grant) else (None, shown)
+        address = request.received.peer
+        if self._users is None:
+            return Caller(Requester(address), grant, credential)
+        login = request.login
+        if login is None and credential is not None:
+            found = self._users.by_token(credential)
+            if found is None:
+                raise OciError(401, Code.UNAUTHORIZED, "a password is shown to the token endpoint: see the challenge")
+            login, credential = found.login, found.credential
+        elif grant is not None:
+            if login is not None and grant.login != login:
+                raise OciError(401, Code.UNAUTHORIZED, "the token is not of the client whose secret is in the URL")
+            login = grant.login
+        return Caller(self._requester(address, login), grant, credential)
+
+    async def searcher(self, request: RegistryRequest) -> Caller:
+        """Return who sends a search, for which clients show their password. Raises OciError 401, TooManyAttempts."""
+        shown = await self.login.identify(request)
+        if self._users is None or request.login is not None or not isinstance(shown, Credential):
+            return await self.identify(request)
+        found = await self._users.log_in(shown, request.received.peer)
+        return Caller(self._requester(request.received.peer, found.login))
+
+    async def token_question(self, request: RegistryRequest) -> TokenQuestion:
+        """Return what a token request asks for, as far as the rules let it have anything.
+
+        Raises OciError: 400, 401 and 404 for one that cannot be read, 401 for a wrong password of a user and for
+        somebody without a login who can have nothing, TooManyAttempts.
+        """
+        asked = self.login.read(request)
+        login, credential = request.login, asked.credential
+        if self._users is not None and login is None and credential is not None:
+            found = await self._users.log_in(credential, request.received.peer)
+            login, credential = found.login, found.credential
+        requester = self._requester(request.received.peer, login)
+        routes = [
+            route for route in self.login.routes(request, asked.scopes) if self._admission.may_have(requester, route)
+        ]
+        if self._users is not None and requester.user is None and not routes:
+            raise OciError(
+                401, Code.UNAUTHORIZED, f"log in to pull through this gateway: docker login {request.service}"
+            )
+        return self.login.question(request, credential, routes, login)
 
     async def check_api_root(self, request: RegistryRequest) -> None:
         """Check what came with `/v2/`, which clients ping to learn how to authenticate.
 
         Raises OciError: TokenNeeded when nothing came, 401 for a credential that the upstream refuses.
         """
-        shown = await self.login.identify(request)
-        if isinstance(shown, Credential):
-            await self.login.check_at_api_root(shown, request)
-        if shown is None and not self._is_open:
+        caller = await self.identify(request)
+        if caller.credential is not None:
+            await self.login.check_at_api_root(caller.credential, request)
+        elif caller.grant is None and caller.requester.user is None and not self._is_open:
             raise TokenNeeded("a token is needed: the challenge says where to get one, also anonymously")
 
-    async def credential(self, request: RegistryRequest, route: Route) -> Credential | None:
+    async def credential(self, caller: Caller, request: RegistryRequest, route: Route) -> Credential | None:
         """The credential to use upstream, None: none. Raises OciError 401 with a challenge when a token is needed."""
-        shown = await self.login.identify(request)
         upstream = self._pull.upstreams[route.upstream]
-        if isinstance(shown, Credential):
-            return await self.login.credential_for(shown, route, request) or upstream.account
-        if isinstance(shown, Grant) and shown.allows(route, bool(upstream.settings.library)):
-            return shown.credential or upstream.account
-        if self._is_open:
+        if caller.credential is not None:
+            return await self.login.credential_for(caller.credential, route, request) or upstream.account
+        if caller.grant is not None and caller.grant.allows(route, bool(upstream.settings.library)):
+            return caller.grant.credential or upstream.account
+        if self._is_open or (caller.grant is None and caller.requester.user is not None):
             return upstream.account
         message = f"a token for pulling {route.named} is needed: the challenge says where to get one"
-        if shown is not None:
+        if caller.grant is not None:
             line = self.challenge(request, pull_scope(route.named), "insufficient_scope")
             raise OciError(401, Code.UNAUTHORIZED, message, headers=(line,))
         # ollama asks for ranges of blobs without the token that it has: what is open to everybody is given without one
@@ -58,9 +150,17 @@ class Callers:
         if request.route is None:
             shown = (request.header("authorization") or "").lower()
             return error.with_header(self.challenge(request, "", "invalid_token" if shown[:7] == "bearer " else ""))
+        scope = pull_scope(request.route.named)
+        if isinstance(error, TokenNeeded):
+            return error.with_header(self.challenge(request, scope))
         is_invalid = isinstance(error.detail, dict) and error.detail.get("error") == "invalid_token"
-        reason = "invalid_token" if is_invalid else "insufficient_scope"
-        return error.with_header(self.challenge(request, pull_scope(request.route.named), reason))
+        return error.with_header(
+            self.challenge(request, scope, "invalid_token" if is_invalid else "insufficient_scope")
+        )
+
+    def _requester(self, address: str, login: UserLogin | None) -> Requester:
+        """Return who asks. Raises OciError 401 for a login that has ended."""
+        return Requester(address, None if login is None or self._users is None else self._users.user_of(login))
 
     @staticmethod
     def challenge(request: RegistryRequest, scope: str = "", error: str = "") -> tuple[str, str]:

@@ -1,17 +1,19 @@
 """A client's request -> an answer, for every registry request but those whose answer server/recent.py repeats.
 
-The order is: the client's address; the shape of the request, its endpoint, host and route (request.py); the operator's
-rules (admission.py); who asks (callers.py); the content (pull/), of which responses.py makes the answer. An OciError
-that a registry request raises becomes its answer here. A shell answers by itself only what it refuses before it calls
-the gateway.
+The order is: the client's address; the shape of the request, its endpoint, host and route (request.py); who asks
+(callers.py); the operator's rules (admission.py); the content (pull/), of which responses.py makes the answer. An
+OciError that a registry request raises becomes its answer here. A shell answers by itself only what it refuses before
+it calls the gateway.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hubferry.core import client, routing
 from hubferry.core.errors import Asked, OciError, TokenNeeded
 from hubferry.core.http import Request
 from hubferry.core.routing import EndpointKind, Route, RoutingTable
+from hubferry.core.rules import Requester
 from hubferry.core.settings import ServerSettings
 from hubferry.gateway.admission import Admission
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
@@ -63,11 +65,12 @@ class Gateway:
             client.check_request(request)
             if request.method == "OPTIONS":
                 return self._preflight(request)
+            login = self._callers.client_login(request)
             endpoint = routing.parse_endpoint(request.method, request.path, request.query)
             host = routing.resolve_host(request.host, self._table)
             if endpoint is None:
                 return None
-            resolved = resolve_request(request, endpoint, host, self._table, self._public_url)
+            resolved = resolve_request(request, endpoint, host, self._table, self._public_url, login=login)
         except OciError as error:
             return self._with_common(_refusal(error, AccessRecord()), request)
         return self._with_common(await self._answer(resolved), request)
@@ -78,7 +81,7 @@ class Gateway:
 
     def revision(self) -> int:
         """Return a number that changes whenever an answer given a moment ago may no longer be given again."""
-        return self._pull.revision()
+        return self._pull.revision() + self._callers.revision()
 
     def warmer(self) -> Warmer:
         """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
@@ -103,26 +106,29 @@ class Gateway:
             if request.endpoint.kind is EndpointKind.SEARCH:
                 record = AccessRecord(request.upstream)
                 parameters = {name: request.endpoint.param(name) for name in SEARCHED}
-                return replace(json_answer(await self._find(request, parameters)), record=record)
+                caller = await self._callers.searcher(request)
+                return replace(json_answer(await self._find(caller.requester, request, parameters)), record=record)
             if request.endpoint.kind is EndpointKind.TOKEN:
-                asked = self._callers.login.read(request)
+                asked = await self._callers.token_question(request)
                 record = AccessRecord(asked.upstream)
                 return replace(json_answer(await self._callers.login.issue(request, asked), (NO_STORE,)), record=record)
             raise AssertionError(f"nothing answers {request.endpoint.kind}")
         except OciError as error:
             return _refusal(self._callers.with_challenge(error, request), record)
 
-    async def _find(self, request: RegistryRequest, parameters: dict[str, str]) -> bytes:
+    async def _find(self, requester: Requester, request: RegistryRequest, parameters: dict[str, str]) -> bytes:
+        self._admission.check_search(requester, request)
         upstream = self._pull.upstreams[request.upstream]
         found = await self._search.find(upstream, parameters)
         try:
-            return await self._admission.filtered(found, request, upstream)
+            return await self._admission.filtered(found, requester, upstream)
         except ValueError:
             raise unusable(Asked(upstream.name, "search", ""), "its result cannot be read") from None
 
     async def _of_repository(self, request: RegistryRequest, route: Route, record: AccessRecord) -> Answer:
-        self._admission.check_image(request, route)
-        credential = await self._callers.credential(request, route)
+        caller = await self._callers.identify(request)
+        self._admission.check_image(caller.requester, request, route)
+        credential = await self._callers.credential(caller, request, route)
         target = await self._pull.target(route.upstream, route.repository, credential)
         kind = request.endpoint.kind
         if kind is EndpointKind.MANIFEST:
@@ -131,7 +137,8 @@ class Gateway:
             found = await self._pull.blob(target, request.blob_query())
             answer = blob_answer(request.endpoint.reference, found, record)
         elif kind is EndpointKind.TAGS:
-            answer = await self._tags(request, route, target, record)
+            tag_filter = self._admission.tag_filter(caller.requester, route)
+            answer = await self._tags(request, route, target, record, tag_filter)
         elif kind is EndpointKind.REFERRERS:
             answer = await self._referrers(request, route, target, record)
         else:
@@ -149,12 +156,19 @@ class Gateway:
             await self._pull.manifest_given(target, found.info.digest, answer.body, request.received.peer)
         return answer
 
-    async def _tags(self, request: RegistryRequest, route: Route, target: Target, record: AccessRecord) -> Answer:
+    async def _tags(
+        self,
+        request: RegistryRequest,
+        route: Route,
+        target: Target,
+        record: AccessRecord,
+        tag_filter: Callable[[str], bool] | None,
+    ) -> Answer:
         page = request.page()
         query = tags_query(page)
         found = await self._pull.list(target, query)
         try:
-            return await tags_answer(route, page, found, record, self._admission.tag_filter(request, route))
+            return await tags_answer(route, page, found, record, tag_filter)
         except ValueError:
             raise unusable(query.asked_of(target), "its list cannot be read") from None
 

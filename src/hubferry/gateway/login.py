@@ -7,17 +7,18 @@ that `?ns=` names, else the host name's, else the default.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from hubferry.core.access import MIN_LIFETIME_S, Credential, Grant, lifetime_s
+from hubferry.core.access import MIN_LIFETIME_S, Credential, Grant, UserLogin, lifetime_s
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.challenge import format_challenge
 from hubferry.core.errors import Code, OciError
 from hubferry.core.freshness import COVERED
 from hubferry.core.routing import Route, RoutingTable, resolve
+from hubferry.core.scope import Scope
 from hubferry.core.token_request import TokenRequest, from_form, from_query, parse_basic
 from hubferry.gateway.attempts import REFUSED, Attempt, Attempts, TooManyAttempts
 from hubferry.gateway.request import RegistryRequest
@@ -26,7 +27,6 @@ from hubferry.remote.base import LoginCheck
 from hubferry.remote.fetch import Fetcher
 from hubferry.remote.target import Target, Upstream
 
-MayHave = Callable[[RegistryRequest, Route], bool]
 LOGIN_PATIENCE_S = 3.0  # a challenge and a token, over a slow line
 ALL_BUT_401 = frozenset(range(400, 600)) - {401}
 MOST_BYTES = 8 * 2**20  # of remembered credentials: one may have 12 KB
@@ -35,11 +35,15 @@ ENTRY_BYTES = 300  # of one beside its name and secret
 
 @dataclass(frozen=True, slots=True)
 class TokenQuestion:
-    """What a token is asked for: by whom (None: anybody), at which upstream the credential is shown, for what."""
+    """What a token is asked for: with which credential (None: none), at which upstream that is shown, for what.
+
+    `login` is of the user of the gateway's own who asks.
+    """
 
     credential: Credential | None
     upstream: str
     routes: tuple[Route, ...]
+    login: UserLogin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +68,9 @@ class Login:
         sealer: Sealer,
         clock: Clock,
         *,
-        may_have: MayHave,
         is_open: bool = False,
     ) -> None:
-        """Tokens are made for repositories of which a client `may_have` anything, by the operator's rules.
-
-        With `is_open` no token is asked for, and one that is not ours is ignored (`access.login = "open"`).
-        """
-        self._may_have = may_have
+        """With `is_open` a token that is not ours is ignored (`access.login = "open"`)."""
         self._is_open = is_open
         self._table = table
         self._upstreams = upstreams
@@ -82,19 +81,23 @@ class Login:
         self._accepted_at: BoundedMap[tuple[str, ...]] = BoundedMap(most_bytes=MOST_BYTES)
         self._attempts = Attempts(clock)
 
-    def read(self, request: RegistryRequest) -> TokenQuestion:
-        """What a token request asks for. Raises OciError: 400, 401 and 404 for one that cannot be read."""
+    @staticmethod
+    def read(request: RegistryRequest) -> TokenRequest:
+        """What a token request says. Raises OciError: 400, 401 and 404 for one that cannot be read."""
         authorization = request.header("authorization")
         if request.received.method == "POST":
-            asked = from_form(request.received.body, authorization)
-        else:
-            asked = from_query(request.endpoint.query, authorization)
-        routes = self._routes(request, asked)
-        if asked.credential is None:
-            return TokenQuestion(None, "", tuple(routes))
+            return from_form(request.received.body, authorization)
+        return from_query(request.endpoint.query, authorization)
+
+    def question(
+        self, request: RegistryRequest, credential: Credential | None, routes: Sequence[Route], login: UserLogin | None
+    ) -> TokenQuestion:
+        """What a token is asked for, given the credential for an upstream and the repositories that may be had."""
+        if credential is None:
+            return TokenQuestion(None, "", tuple(routes), login)
         named = self._table.by_name(request.endpoint.namespace)
         upstream = routes[0].upstream if routes else named.name if named else request.home
-        return TokenQuestion(asked.credential, upstream, tuple(one for one in routes if one.upstream == upstream))
+        return TokenQuestion(credential, upstream, tuple(one for one in routes if one.upstream == upstream), login)
 
     async def issue(self, request: RegistryRequest, asked: TokenQuestion) -> bytes:
         """The JSON of a token response. Raises OciError: 401 when the upstream refuses the credentials."""
@@ -110,21 +113,21 @@ class Login:
             grant = Grant(names, request.service, now + life_s)
             if accepted.upstream == asked.upstream:
                 grant = replace(grant, upstream=asked.upstream, credential=asked.credential)
-        token = await self._sealer.seal(grant)
+        token = await self._sealer.seal(replace(grant, login=asked.login))
         issued = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         document = {"token": token, "access_token": token, "expires_in": int(life_s), "issued_at": issued}
         return json.dumps(document).encode()
 
-    def _routes(self, request: RegistryRequest, asked: TokenRequest) -> list[Route]:
-        """The repositories to grant: what cannot be pulled here is left out, because a subset is no error."""
+    def routes(self, request: RegistryRequest, scopes: Sequence[Scope]) -> list[Route]:
+        """The repositories that scopes name: what cannot be pulled here is left out, because a subset is no error."""
         routes = []
-        for scope in asked.scopes:
+        for scope in scopes:
             if scope.wants_pull:
                 try:
                     routes.append(resolve(scope.name, request.endpoint.namespace, request.host, self._table))
                 except OciError:
                     continue
-        return [route for route in routes if self._may_have(request, route)]
+        return routes
 
     async def credential_for(self, credential: Credential, route: Route, request: RegistryRequest) -> Credential | None:
         """What of a client's Basic credentials may be shown to a route's upstream: all or nothing.

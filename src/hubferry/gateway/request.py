@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 from hubferry.core import client, routing
 from hubferry.core import headers as head
+from hubferry.core.access import UserLogin
+from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange, parse_range
 from hubferry.core.referrers import check_artifact_type
 from hubferry.core.routing import Endpoint, EndpointKind, HostMeaning, Route, RoutingTable
 from hubferry.core.tags import Page, parse_page
+from hubferry.core.users import is_secret
 from hubferry.pull.results import BlobQuery, ManifestQuery
 
 OF_A_REPOSITORY = frozenset({EndpointKind.MANIFEST, EndpointKind.BLOB, EndpointKind.TAGS, EndpointKind.REFERRERS})
@@ -30,8 +33,8 @@ class RegistryRequest:
     """A request whose endpoint, host and route are known.
 
     `base_url` is what realms name (core.client.public_base), `home` the upstream that the host name means when no image
-    is named, `upstream` the one that the request is about; what a token request is about, Login.read decides. `route`
-    is None unless it is about a repository.
+    is named, `upstream` the one that the request is about; what a token request is about, Login.question decides.
+    `route` is None unless it is about a repository. `login` is that of the client secret in the path.
     """
 
     received: Request
@@ -41,6 +44,7 @@ class RegistryRequest:
     home: str
     upstream: str
     route: Route | None
+    login: UserLogin | None = None
 
     @property
     def service(self) -> str:
@@ -88,14 +92,27 @@ class RegistryRequest:
 
 
 def resolve_request(
-    received: Request, endpoint: Endpoint, host: HostMeaning, table: RoutingTable, public_url: str
+    received: Request,
+    endpoint: Endpoint,
+    host: HostMeaning,
+    table: RoutingTable,
+    public_url: str,
+    *,
+    login: UserLogin | None = None,
 ) -> RegistryRequest:
-    """Return what a request means; `public_url` is the configured one.
+    """Return what a request means; `public_url` is the configured one, `login` that of the client secret in the path.
 
     Raises OciError: 404 for an unknown registry, 400 for contradicting signals and a name that breaks the grammar.
     """
+    if is_secret(endpoint.name.partition("/")[0].lower()):  # an upstream must not see it
+        problem = (
+            "the secret of a client stands in the URL of a mirror, in front of /v2/, and not in the name of an image"
+        )
+        raise OciError(400, Code.NAME_INVALID, problem)
     listed = host.upstream
     base_url = client.public_base(received, public_url, host_is_listed=listed is not None)
+    if login is not None:  # only who has the secret is shown it again
+        base_url += f"/{received.secret}"
     home = listed.name if listed is not None else table.default
     route = None
     if endpoint.kind in OF_A_REPOSITORY:
@@ -105,4 +122,4 @@ def resolve_request(
         upstream = routing.known(endpoint.namespace, table).name
     else:
         upstream = home
-    return RegistryRequest(received, endpoint, host, base_url, home, upstream, route)
+    return RegistryRequest(received, endpoint, host, base_url, home, upstream, route, login)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from hubferry.core.access import Grant
+from hubferry.core.users import Directory
 
 
 class Sealer(Protocol):
@@ -14,6 +15,26 @@ class Sealer(Protocol):
 
     async def open(self, token: str) -> Grant | None:
         """Return the grant of a token made by `seal`, even if it has expired; None for any other text."""
+
+
+class UserSource(Protocol):
+    """Knows the gateway's own users; a shell reads them again when their files change."""
+
+    def current(self) -> Directory:
+        """Return everybody who is known now."""
+
+    def revision(self) -> int:
+        """Return a number that grows whenever somebody may have been added or removed."""
+
+
+class PasswordChecker(Protocol):
+    """Checks passwords against bcrypt hashes. That takes long by design, so few are checked at once."""
+
+    def remembers(self, password: str, hashed: str) -> bool:
+        """Return whether the password was found right a while ago; takes no time."""
+
+    async def check(self, password: str, hashed: str) -> bool:
+        """Return whether this is the hash of the password."""
 
 
 class Clock(Protocol):

@@ -17,6 +17,7 @@ from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request, get
 from hubferry.core.routing import is_token_path
 from hubferry.core.token_request import MAX_FORM
+from hubferry.core.users import take_secret_from_path
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, internal_error, log_fields, log_level
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import NO_STORE, Site, missing, page
@@ -118,7 +119,7 @@ class App:
         client = Client(send, takes_regions=ZERO_COPY_SEND in scope.get("extensions", ()))
         delivery = Delivery()
         arrived = read_request(scope)
-        request = behind_proxy(arrived, self._trusted)
+        request = take_secret_from_path(behind_proxy(arrived, self._trusted))
         try:
             if request.method == "POST" and is_token_path(request.path):
                 request = replace(request, body=await read_form(receive))

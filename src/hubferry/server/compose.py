@@ -34,7 +34,9 @@ from hubferry.server.app import App, ReadMetrics
 from hubferry.server.clients import ClientLimits
 from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
+from hubferry.server.passwords import BcryptPasswords
 from hubferry.server.seal import JweSealer
+from hubferry.server.user_files import UserFiles
 from hubferry.store.blobs import FileBlobs
 from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import Housekeeping
@@ -53,10 +55,12 @@ MAX_SECRETS = 2**20  # bytes in a file with a password or with accounts
 class Parts:
     """A gateway with everything that it needs.
 
-    `count_fills` returns how many blobs it is fetching at the moment. `close` stops everything and releases it.
+    `users` are the gateway's own, None without any; they can be watched. `count_fills` returns how many blobs it is
+    fetching at the moment. `close` stops everything and releases it.
     """
 
     gateway: Gateway
+    users: UserFiles | None
     count_fills: Callable[[], int]
     close: Callable[[], Awaitable[None]]
 
@@ -87,15 +91,18 @@ def build_app(settings: Settings, keys: Keys) -> App:
     readers = networks(settings.server.metrics_from)
     read_metrics = None if counters is None else metrics_reader(counters, trusted, readers)
     site = Site(table_of(settings), settings.server.public_url)
-    schedule = build_schedule(settings, parts.gateway)
+    beside = [one for one in (build_schedule(settings, parts.gateway), parts.users) if one is not None]
+
+    def start() -> None:
+        for one in beside:
+            one.start()
 
     async def shut_down() -> None:
-        if schedule is not None:
-            await schedule.close()
+        for one in beside:
+            await one.close()
         await parts.close()
 
     access_log = AccessLog(readable=is_readable(settings.server.log_format), least=settings.server.log_level)
-    start = None if schedule is None else schedule.start
     return App(
         parts.gateway,
         site,
@@ -133,6 +140,7 @@ def build_parts(
     `evicted` is told what was removed from the cache to make room. Raises ConfigError for a file that cannot be read.
     """
     clock = SystemClock()
+    users = UserFiles(settings.access) if settings.access.login == "users" else None
     transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy)
     cache, index, housekeeping, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:
@@ -158,6 +166,8 @@ def build_parts(
         cache=cache,
         identities=identities,
         metrics=metrics,
+        users=users,
+        passwords=None if users is None else BcryptPasswords(),
     )
     gateway = build_gateway(settings, table_of(settings), build_upstreams(settings), brought)
 
@@ -176,7 +186,7 @@ def build_parts(
         if index is not None:
             await index.close()
 
-    return Parts(gateway, count_fills, close)
+    return Parts(gateway, users, count_fills, close)
 
 
 def build_client_limits(server: ServerSettings) -> ClientLimits:

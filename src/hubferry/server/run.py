@@ -34,6 +34,7 @@ from hubferry.server.clients import Clients
 from hubferry.server.compose import Keys, build_app, build_client_limits, build_upstreams, load_tls
 from hubferry.server.key import KeyProblem, load_or_create_key
 from hubferry.server.protocol import BoundedHttpProtocol, check_server
+from hubferry.server.user_files import open_to_others, read_directory
 from hubferry.store.private import close_to_others
 
 BACKLOG = 1024
@@ -53,6 +54,7 @@ def serve(settings: Settings) -> None:
     check_server()
     allow_descriptors()
     build_upstreams(settings)  # a file that cannot be read must stop the start, and not each worker
+    check_users(settings)
     # the key is loaded before the folder is closed, so that the warning about who could read it is right
     keys = Keys(load_key(settings), secrets.token_bytes(KEY_BYTES))
     close_cache_folder(settings)
@@ -74,6 +76,14 @@ def allow_descriptors() -> None:
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def check_users(settings: Settings) -> None:
+    """Raise ConfigError for files of users that cannot be read, and log which of them others can read."""
+    if settings.access.login == "users":
+        read_directory(settings.access)
+        for problem in open_to_others(settings.access):
+            log.logger().warning("users_open", problem=problem)
 
 
 def close_cache_folder(settings: Settings) -> None:

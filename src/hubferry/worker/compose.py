@@ -24,6 +24,7 @@ from hubferry.worker.seal import WebCryptoSealer
 from hubferry.worker.settings import read_settings
 from hubferry.worker.shell import Shell
 from hubferry.worker.transport import FetchTransport
+from hubferry.worker.users import NoPasswords, VariableUsers
 
 
 def build_shell(env: Any) -> Shell:
@@ -40,6 +41,8 @@ def build_shell(env: Any) -> Shell:
         identities=Identities(parse_token_key(settings.access.token_key)),  # never leaves the isolate
         single_flight=NoSharing(),
         wait_limits=WAIT_LIMITS,
+        users=VariableUsers(settings.access) if settings.access.login == "users" else None,
+        passwords=NoPasswords(),
     )
     upstreams = [_upstream(name, known) for name, known in settings.upstreams.items()]
     gateway = build_gateway(settings, table, upstreams, parts)

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 from hubferry.core.settings import BUILT_IN, Settings
 from hubferry.core.settings_sources import PREFIX, from_environment, resolve
+from hubferry.core.users import NO_PASSWORD, parse_users
 from hubferry.core.values import ConfigError, Size, toml_key
 
 # section -> keys that mean something in a Worker
 MEANT: Mapping[str, frozenset[str]] = {
     "server": frozenset({"public_url", "cors_origins", "log_level"}),
-    "access": frozenset({"login", "token_key", "networks", "deny_networks", "deny", "rules", "allow"}),
+    "access": frozenset(
+        {"login", "token_key", "networks", "deny_networks", "deny", "rules", "allow", "users", "secrets", "groups"}
+    ),
     "cache": frozenset({"enabled", "tag_ttl", "tag_ttls", "max_copied"}),
     "warm": frozenset(),  # nothing runs between requests
     "upstreams": frozenset(
@@ -55,6 +58,9 @@ def read_settings(bindings: Mapping[str, object]) -> Settings:
     if settings.cache.max_copied.size_bytes > MAX_COPIED_BYTES:
         most = Size(MAX_COPIED_BYTES)
         raise Unsuitable("cache.max_copied", f"{most} is the most, because a copy may wait in memory", SOURCE)
+    if any(hashed != NO_PASSWORD for hashed in parse_users(settings.access.users).values()):
+        problem = f"a Worker checks no passwords: write NAME:{NO_PASSWORD} for users who have access tokens"
+        raise Unsuitable("access.users", problem, SOURCE)
     if not settings.access.token_key:
         raise Unsuitable(
             "HUBFERRY_ACCESS__TOKEN_KEY",

@@ -14,6 +14,7 @@ from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request
 from hubferry.core.routing import is_token_path
 from hubferry.core.token_request import MAX_FORM
+from hubferry.core.users import take_secret_from_path
 from hubferry.gateway.answer import NOSNIFF, Answer, error_answer, internal_error
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import Site
@@ -35,7 +36,7 @@ class Shell:
 
     async def answer(self, js_request: Any, ctx: Any) -> Any:
         """Answer a JavaScript `Request` with a JavaScript `Response`. `ctx` is the runtime's context of the request."""
-        request = read_request(js_request)
+        request = take_secret_from_path(read_request(js_request))
         current_request.set(CurrentRequest(ctx, request.host))
         try:
             answer = await self._answer(request, js_request)

@@ -1,0 +1,117 @@
+"""`hubferry user`: the users of `access.users_file`, which `htpasswd -B` can change as well."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from hubferry.cli.load import Misuse, config_option, user_settings
+from hubferry.core.access_values import check_name
+from hubferry.core.settings import AccessSettings
+from hubferry.core.users import NO_PASSWORD, with_user, without_user
+from hubferry.core.values import ConfigError
+from hubferry.server.passwords import make_hash
+from hubferry.server.user_files import edit_secrets, edit_users, read_secrets, read_users
+
+DEFAULT_COST = 10  # about 50 ms: guessing is slow, and a cluster that logs in at once does not wait for long
+MIN_CHARS = 8
+
+cost_option = click.option(
+    "--cost", type=click.IntRange(4, 14), default=DEFAULT_COST, show_default=True, help="Work factor of bcrypt."
+)
+stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+
+
+@click.group()
+def user() -> None:
+    """Add, change and remove users of the gateway (login = "users").
+
+    A running gateway notices changes within seconds. Example: hubferry user add alice -c hubferry.toml
+    """
+
+
+@user.command()
+@click.argument("name")
+@stdin_option
+@click.option("--no-password", is_flag=True, help="For a user who has access tokens only, such as a build machine.")
+@cost_option
+@config_option
+def add(config_file: Path | None, name: str, password_stdin: bool, no_password: bool, cost: int) -> None:
+    """Add the user NAME, and ask for a password."""
+    access = user_settings(config_file)
+    try:
+        check_name(name)
+        if name in read_users(access):
+            raise Misuse(f"there is a user {name} already: change the password with hubferry user passwd {name}")
+        if any(row.user == name for row in read_secrets(access)):
+            raise Misuse(f"there are secrets of a client {name} (hubferry token ls): take another name")
+        hashed = NO_PASSWORD if no_password else _ask_hash(name, from_stdin=password_stdin, cost=cost)
+        edit_users(access, lambda text: with_user(text, name, hashed))
+    except ValueError as error:
+        raise Misuse(str(error)) from None
+    click.echo(f"{name} was added to {access.users_file}")
+
+
+@user.command()
+@click.argument("name")
+@stdin_option
+@cost_option
+@config_option
+def passwd(config_file: Path | None, name: str, password_stdin: bool, cost: int) -> None:
+    """Change the password of the user NAME. Whoever is logged in with the old one is logged out."""
+    access = user_settings(config_file)
+    try:
+        _check_known(access, name)
+        hashed = _ask_hash(name, from_stdin=password_stdin, cost=cost)
+        edit_users(access, lambda text: with_user(text, name, hashed))
+    except ValueError as error:
+        raise Misuse(str(error)) from None
+    click.echo(f"the password of {name} was changed")
+
+
+@user.command("rm")
+@click.argument("name")
+@config_option
+def remove(config_file: Path | None, name: str) -> None:
+    """Remove the user NAME and its access tokens."""
+    access = user_settings(config_file)
+    try:
+        _check_known(access, name)
+        edit_users(access, lambda text: without_user(text, name))
+        if any(row.user == name for row in read_secrets(access)):  # somebody of the same name must not find them
+            edit_secrets(access, lambda rows: [row for row in rows if row.is_client or row.user != name])
+    except ConfigError as error:
+        raise Misuse(str(error)) from None
+    click.echo(f"{name} was removed")
+
+
+@user.command("ls")
+@config_option
+def list_(config_file: Path | None) -> None:
+    """List the users: their name, how they log in, their groups."""
+    access = user_settings(config_file)
+    try:
+        users, rows = read_users(access), read_secrets(access)
+    except ConfigError as error:
+        raise Misuse(str(error)) from None
+    for name, hashed in users.items():
+        tokens = sum(1 for row in rows if not row.is_client and row.user == name)
+        by = "no password" if hashed == NO_PASSWORD else "password"
+        groups = ", ".join(group for group, members in access.groups.rows if name in members)
+        click.echo("\t".join((name, by, f"{tokens} access tokens", groups)).rstrip())
+
+
+def _check_known(access: AccessSettings, name: str) -> None:
+    if name not in read_users(access):
+        raise Misuse(f"{access.users_file} has no user {name}: hubferry user ls lists them")
+
+
+def _ask_hash(name: str, *, from_stdin: bool, cost: int) -> str:
+    """Return the hash of a password that is typed twice, or of the first line of standard input. Raises ValueError."""
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True, err=True)
+    if len(password) < MIN_CHARS or not password.isprintable():
+        raise ValueError(f"a password needs {MIN_CHARS} printable characters at least")
+    return make_hash(password, cost)

@@ -1,0 +1,162 @@
+"""The tables of `[access]`: rules (who may pull which images) and groups; parse, check and format them.
+
+Pure. A value that is refused raises ValueError, whose text says what to write instead. Not here: what the rules decide
+(rules.py).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+from hubferry.core.masking import shown
+from hubferry.core.values import TableValue, check_image_patterns, format_toml, texts, toml_key
+
+ANYONE = "anyone"
+USERS = "users"
+USER = "user:"
+GROUP = "group:"
+MAX_RULES = 10_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+NAME_RULE = "a letter or digit, then at most 63 letters, digits or . _ @ -"
+_RULE_KEYS = ("who", "what", "allow", "message")
+_MESSAGE = re.compile(r"[^\x00-\x1f\x7f]{0,300}")
+
+
+@dataclass(frozen=True)
+class AccessRule:
+    """One rule of `[[access.rules]]`: for whom, about which images, and whether they may be pulled.
+
+    `who` has networks, `user:NAME`, `group:NAME`, `users` (everybody who is logged in) or `anyone`; empty: it was
+    not written. `message` is shown to a client that is refused; empty: a general one.
+    """
+
+    who: tuple[str, ...]
+    what: tuple[str, ...]
+    allow: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class AccessRules(TableValue):
+    """The rules of `[[access.rules]]` in the order they were written."""
+
+    rows: tuple[AccessRule, ...] = ()
+
+    @classmethod
+    def parse(cls, raw: Any) -> "AccessRules":
+        """Convert a TOML array of tables, or the same as JSON from the environment."""
+        if isinstance(raw, str):
+            raw = _json(raw or "[]", "expected a JSON list of rules")
+        if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw):
+            raise ValueError("expected tables such as [[access.rules]]")
+        if len(raw) > MAX_RULES:
+            raise ValueError(f"expected at most {MAX_RULES} rules")
+        rows = []
+        for number, table in enumerate(raw, 1):
+            try:
+                rows.append(_parse_rule(table))
+            except ValueError as error:
+                raise ValueError(f"number {number}: {error}") from None
+        return cls(tuple(rows))
+
+    def to_toml(self) -> str:
+        return "[" + ", ".join(_format_rule(rule) for rule in self.rows) + "]"
+
+
+@dataclass(frozen=True)
+class Groups(TableValue):
+    """The groups of `[access.groups]`: pairs of a name and its members, who are users or clients."""
+
+    rows: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def parse(cls, raw: Any) -> "Groups":
+        """Convert a TOML table of lists, or the same as JSON from the environment."""
+        if isinstance(raw, str):
+            raw = _json(raw or "{}", "expected a JSON object of groups")
+        if not isinstance(raw, Mapping):
+            raise ValueError('expected a table of groups and their members, such as admins = ["alice", "bob"]')
+        rows = []
+        for name, members in raw.items():
+            try:
+                rows.append((check_name(str(name)), _names(members)))
+            except ValueError as error:
+                raise ValueError(f"{shown(str(name))}: {error}") from None
+        return cls(tuple(rows))
+
+    def to_toml(self) -> str:
+        return "{" + ", ".join(f"{toml_key(name)} = {format_toml(members)}" for name, members in self.rows) + "}"
+
+
+def is_name(text: str) -> bool:
+    """Return whether a user, a client or a group may have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
+def check_name(text: str) -> str:
+    """Return the name of a user, a client or a group. Raises ValueError when it is not allowed."""
+    if not is_name(text):
+        raise ValueError(f"{shown(text)} is no name: write {NAME_RULE}")
+    return text
+
+
+def _json(text: str, problem: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(problem) from None
+
+
+def _names(raw: Any) -> tuple[str, ...]:
+    names = texts(raw)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("expected a list of names in quotes")
+    return tuple(check_name(name) for name in names)
+
+
+def _parse_rule(table: Mapping[str, Any]) -> AccessRule:
+    for key in table:
+        if key not in _RULE_KEYS:
+            raise ValueError(f"unknown key {shown(str(key))}; known are {', '.join(_RULE_KEYS)}")
+    if not isinstance(table.get("allow"), bool):
+        raise ValueError("allow = true or allow = false is missing")
+    who = texts(table.get("who", ()))
+    what = texts(table.get("what", ["**"]))
+    message = table.get("message", "")
+    if not isinstance(message, str) or not _MESSAGE.fullmatch(message):
+        raise ValueError("message: expected a text of one line, of at most 300 characters")
+    if not (who or "who" not in table) or not what:
+        raise ValueError("who and what need at least one entry each; without them they are anyone, and every image")
+    if not all(isinstance(one, str) for one in (*who, *what)):
+        raise ValueError("who and what: expected texts in quotes")
+    for one in who:
+        _check_who(one)
+    try:
+        check_image_patterns(what)
+    except ValueError as error:
+        raise ValueError(f"what: {error}") from None
+    return AccessRule(who, what, table["allow"], message)
+
+
+def _check_who(one: str) -> None:
+    if one in (ANYONE, USERS):
+        return
+    beginning = next((kind for kind in (USER, GROUP) if one.startswith(kind)), "")
+    try:
+        if beginning:
+            check_name(one.removeprefix(beginning))
+        else:
+            ip_network(one)
+    except ValueError:
+        if beginning:
+            raise ValueError(f"who: {shown(one)} names nobody: after {beginning} write {NAME_RULE}") from None
+        kinds = f"{ANYONE}, {USERS}, {USER}NAME, {GROUP}NAME, or a network such as 10.0.0.0/8"
+        raise ValueError(f"who: {shown(one)} is none of {kinds}") from None
+
+
+def _format_rule(rule: AccessRule) -> str:
+    written = [key for key in _RULE_KEYS if key != "who" or rule.who]
+    return "{" + ", ".join(f"{key} = {format_toml(getattr(rule, key))}" for key in written) + "}"

@@ -1,0 +1,90 @@
+"""Who somebody is at this gateway, with `access.login = "users"`.
+
+Access tokens and client secrets are looked up. Passwords take bcrypt's time, so they are checked only where a client
+logs in: at the token endpoint, and for `docker search`, which has no tokens. Wrong ones slow down their address
+(attempts.py).
+"""
+
+from dataclasses import dataclass
+
+from hubferry.core.access import Credential, UserLogin
+from hubferry.core.errors import Code, OciError
+from hubferry.core.http import Request
+from hubferry.core.users import User, login_by_password, split_password
+from hubferry.gateway.attempts import Attempts
+from hubferry.ports.shell import Clock, PasswordChecker, UserSource
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A user's login, and the login of an upstream that came with it (None: none did)."""
+
+    login: UserLogin
+    credential: Credential | None = None
+
+
+class Users:
+    """Identifies users by what they show."""
+
+    def __init__(self, source: UserSource, passwords: PasswordChecker, clock: Clock) -> None:
+        self._source = source
+        self._passwords = passwords
+        self._clock = clock
+        self._attempts = Attempts(clock)
+
+    def revision(self) -> int:
+        """Return a number that grows whenever a login may have ended."""
+        return self._source.revision()
+
+    def user_of(self, login: UserLogin) -> User:
+        """Return who logged in. Raises OciError 401 when the login has ended."""
+        user = self._source.current().user_of(login, self._clock.time())
+        if user is None:
+            message = f"the login of {login.user} has ended, or was revoked: log in again"
+            raise OciError(401, Code.UNAUTHORIZED, message, detail={"error": "invalid_token"})
+        return user
+
+    def client(self, request: Request) -> UserLogin | None:
+        """Return the login of a client whose path has a secret, None: it has none. Raises OciError 404 for another."""
+        if not request.secret:
+            return None
+        login = self._source.current().login_by_secret(request.secret, self._clock.time(), is_client=True)
+        if login is None:
+            raise unknown_secret()
+        return login
+
+    def by_token(self, credential: Credential) -> LoggedIn | None:
+        """Return the login for an access token that stands in the place of a password; None: it is none that counts."""
+        token, other = split_password(credential)
+        login = self._source.current().login_by_secret(token, self._clock.time(), is_client=False) if token else None
+        return None if login is None else LoggedIn(login, other)
+
+    async def log_in(self, credential: Credential, peer: str) -> LoggedIn:
+        """Return the login for a password or an access token.
+
+        Raises OciError: 401 for a wrong one, TooManyAttempts after several.
+        """
+        found = self.by_token(credential)
+        if found is not None:
+            return found
+        directory = self._source.current()
+        hashed = directory.hash_of(credential.username)
+        if hashed is None or not self._passwords.remembers(credential.secret, hashed):
+            with self._attempts.trying(peer, credential, "") as attempt:
+                # a name that nobody has is not told from a wrong password by how long the answer takes
+                is_right = await self._passwords.check(credential.secret, hashed or directory.decoy)
+                if hashed is None or not is_right:
+                    raise OciError(
+                        401,
+                        Code.UNAUTHORIZED,
+                        "this gateway knows no user of that name with that password or access token: log in again, or "
+                        "ask whoever runs it",
+                    )
+                attempt.was_accepted = True
+        return LoggedIn(login_by_password(credential.username, hashed))
+
+
+def unknown_secret() -> OciError:
+    """Return the error for a path that begins with a client secret that nobody has."""
+    message = "the secret in the URL of this mirror is unknown, has ended or was revoked: ask whoever runs the gateway"
+    return OciError(404, Code.NAME_UNKNOWN, message)
