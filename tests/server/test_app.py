@@ -8,6 +8,7 @@ import pytest
 
 from hubferry.core.http import Request
 from hubferry.gateway.answer import Answer
+from hubferry.ports.shell import Visit
 from hubferry.server.app import App
 from hubferry.server.log import AccessLog
 from tests.support.scenes import run_scene
@@ -75,7 +76,7 @@ class FakeGateway:
     def revision(self) -> int:
         return 0
 
-    async def handle(self, _: Request) -> Answer | None:
+    async def handle(self, _: Request, __: Visit) -> Answer | None:
         return self._answer
 
 

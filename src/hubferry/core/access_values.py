@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from hubferry.core.masking import shown
-from hubferry.core.values import TableValue, check_image_patterns, format_toml, texts, toml_key
+from hubferry.core.values import ParsedValue, check_image_patterns, format_toml, texts, toml_key
 
 ANYONE = "anyone"
 USERS = "users"
@@ -40,7 +40,7 @@ class AccessRule:
 
 
 @dataclass(frozen=True)
-class AccessRules(TableValue):
+class AccessRules(ParsedValue):
     """The rules of `[[access.rules]]` in the order they were written."""
 
     rows: tuple[AccessRule, ...] = ()
@@ -67,7 +67,7 @@ class AccessRules(TableValue):
 
 
 @dataclass(frozen=True)
-class Groups(TableValue):
+class Groups(ParsedValue):
     """The groups of `[access.groups]`: pairs of a name and its members, who are users or clients."""
 
     rows: tuple[tuple[str, tuple[str, ...]], ...] = ()

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubferry.core.access_values import AccessRules, Groups
+from hubferry.core.limit_values import ByteRate, RateSchedule, RequestRate
 from hubferry.core.masking import MASK, mask_userinfo
 from hubferry.core.no_proxy import NoProxy
 from hubferry.core.values import Duration, Size, TagTtls, format_toml, toml_key
@@ -162,6 +163,36 @@ class AccessSettings:
 
 
 @dataclass(frozen=True)
+class LimitSettings:
+    """The options of the section `[limits]`: how much clients may have. Nothing is limited unless it is set."""
+
+    requests: RequestRate = option(
+        RequestRate(), "how many requests a client may send, e.g. 50/s; more are refused with 429; empty: any number"
+    )
+    burst: Duration = option(
+        Duration(10.0),
+        "requests are counted over this time, so a client that was quiet may send more at once",
+        check="span",
+    )
+    downloads: int = option(
+        0, "how many blobs a client may fetch at a time; more are refused; 0: any number", check="count"
+    )
+    rate: ByteRate = option(ByteRate(), "how fast a client may fetch, e.g. 100MiB/s; empty: as fast as it can")
+    bytes_per_day: Size = option(
+        Size(0), "how much a client may fetch in a day, e.g. 500GiB; then it is refused until the day is over; 0B: any"
+    )
+    total_rate: ByteRate = option(
+        ByteRate(), "how fast all clients together may fetch, shared fairly among them; empty: as fast as they can"
+    )
+    upstream_rate: ByteRate = option(
+        ByteRate(), "how fast upstreams are fetched from, all together; empty: as fast as they can"
+    )
+    schedule: RateSchedule = option(
+        RateSchedule(), "total_rate and upstream_rate at some times of the day; the first that holds counts"
+    )
+
+
+@dataclass(frozen=True)
 class CacheSettings:
     """The options of the section `[cache]`: what is kept, how much, and for how long it may answer."""
 
@@ -227,6 +258,7 @@ class Settings:
     access: AccessSettings
     cache: CacheSettings
     warm: WarmSettings
+    limits: LimitSettings = field(default_factory=LimitSettings)
     no_proxy: NoProxy = field(default_factory=NoProxy)  # NO_PROXY is for every program, so it is not an option of ours
 
     @property
@@ -236,7 +268,13 @@ class Settings:
 
 
 SECTIONS: Mapping[str, type] = MappingProxyType(
-    {"server": ServerSettings, "access": AccessSettings, "cache": CacheSettings, "warm": WarmSettings}
+    {
+        "server": ServerSettings,
+        "access": AccessSettings,
+        "limits": LimitSettings,
+        "cache": CacheSettings,
+        "warm": WarmSettings,
+    }
 )
 
 BUILT_IN: Mapping[str, Mapping[str, Any]] = MappingProxyType(

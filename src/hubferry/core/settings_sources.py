@@ -21,6 +21,7 @@ from hubferry.core.settings import (
     SECTIONS,
     AccessSettings,
     CacheSettings,
+    LimitSettings,
     ServerSettings,
     Settings,
     UpstreamSettings,
@@ -66,6 +67,7 @@ def resolve(layers: list[SettingsSource]) -> Settings:
         access=_build(AccessSettings, merged["access"]),
         cache=_build(CacheSettings, merged["cache"]),
         warm=_build(WarmSettings, merged["warm"]),
+        limits=_build(LimitSettings, merged["limits"]),
     )
     _check_whole(settings, origins)
     return settings

@@ -56,13 +56,13 @@ class Duration:
         return f"{self.seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 
-class TableValue(ABC):
-    """A value that is written as a table, or as several."""
+class ParsedValue(ABC):
+    """A value that has a form of its own, such as a table."""
 
     @classmethod
     @abstractmethod
     def parse(cls, raw: Any) -> Self:
-        """Return the value of what TOML has, or of a text from the environment. Raises ValueError with the remedy."""
+        """Return the value for what TOML has, or for a text of the environment. Raises ValueError with the remedy."""
 
     @abstractmethod
     def to_toml(self) -> str:
@@ -70,7 +70,7 @@ class TableValue(ABC):
 
 
 @dataclass(frozen=True)
-class TagTtls(TableValue):
+class TagTtls(ParsedValue):
     """The TTLs of tags by image: pairs of a pattern of image names and a duration, in the order they were written."""
 
     rows: tuple[tuple[str, Duration], ...] = ()
@@ -182,7 +182,7 @@ def format_toml(value: Any) -> str:
     """Return the value of a resolved setting in TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, TableValue):
+    if isinstance(value, ParsedValue):
         return value.to_toml()
     if isinstance(value, tuple):
         return "[" + ", ".join(format_toml(item) for item in value) + "]"
@@ -224,7 +224,7 @@ def convert(raw: Any, f: Field[Any]) -> Any:
 def _typed(raw: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         return tuple(_typed(item, get_args(kind)[0]) for item in texts(raw))
-    if isinstance(kind, type) and issubclass(kind, TableValue):
+    if isinstance(kind, type) and issubclass(kind, ParsedValue):
         return raw if isinstance(raw, kind) else kind.parse(raw)
     if kind is Size or kind is Duration:
         if isinstance(raw, kind):

@@ -19,13 +19,15 @@ LONG_CHARS = 128  # of a path of which the parts are logged as well
 class AccessRecord:
     """What the access log says of a request beside its line: of which upstream and repository, and how it went.
 
-    The outcome of an answer of the gateway's own is empty, and logged as "local".
+    `user` is the user of the gateway's own who sent it; empty: none did. The outcome of an answer of the gateway's own
+    is empty, and logged as "local".
     """
 
     upstream: str = ""
     repository: str = ""
     reference: str = ""
     outcome: Outcome = field(default_factory=lambda: Outcome(""))
+    user: str = ""
 
     @property
     def outcome_name(self) -> str:
@@ -84,6 +86,8 @@ def log_fields(
     path_chars = LONG_CHARS if record.repository else MAX_FIELD
     fields: dict[str, object] = {"method": request.method, "path": logged(request.path, path_chars), "status": status}
     fields["peer"] = logged(request.peer, MAX_PEER)
+    if record.user:
+        fields["user"] = record.user
     if record.upstream:
         fields["upstream"] = record.upstream
     if record.repository:

@@ -56,6 +56,10 @@ class Callers:
             raise unknown_secret()
         return None
 
+    def requester(self, request: RegistryRequest) -> Requester:
+        """Return who sent a request, as far as its address and path tell. Raises OciError 401 for an ended login."""
+        return self._requester(request.received.peer, request.login)
+
     def revision(self) -> int:
         """Return a number that grows whenever a login may have ended."""
         return 0 if self._users is None else self._users.revision()

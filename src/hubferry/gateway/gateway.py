@@ -17,9 +17,10 @@ from hubferry.core.rules import Requester
 from hubferry.core.settings import ServerSettings
 from hubferry.gateway.admission import Admission
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
-from hubferry.gateway.callers import Callers
+from hubferry.gateway.callers import Caller, Callers
 from hubferry.gateway.request import RegistryRequest, resolve_request
 from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
+from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent
@@ -55,10 +56,11 @@ class Gateway:
         self._search = search
         self._admission = admission
 
-    async def handle(self, request: Request) -> Answer | None:
+    async def handle(self, request: Request, visit: Visit = UNLIMITED) -> Answer | None:
         """The answer to a request, or None when its path is not one of the registry protocol.
 
-        Never raises OciError. The shell sends the body and closes it.
+        `visit` is told who sent it, and may refuse that client. Never raises OciError. The shell sends the body and
+        closes it.
         """
         try:
             self._admission.check_address(request)
@@ -73,7 +75,7 @@ class Gateway:
             resolved = resolve_request(request, endpoint, host, self._table, self._public_url, login=login)
         except OciError as error:
             return self._with_common(_refusal(error, AccessRecord()), request)
-        return self._with_common(await self._answer(resolved), request)
+        return self._with_common(await self._answer(resolved, visit), request)
 
     def failed_before_body(self, request: Request, record: AccessRecord, failure: UpstreamFailure) -> Answer:
         """What to send instead of an answer whose body broke off before the client was promised anything."""
@@ -91,13 +93,17 @@ class Gateway:
         """End the work that goes on beside the requests (prefetching)."""
         await self._pull.close()
 
-    async def _answer(self, request: RegistryRequest) -> Answer:
+    async def _answer(self, request: RegistryRequest, visit: Visit) -> Answer:
         record = AccessRecord()
         try:
             if request.route is not None:
                 reference = request.endpoint.reference
                 record = AccessRecord(request.route.upstream, request.route.repository, reference)
-                return await self._of_repository(request, request.route, record)
+                caller = await self._identify(request, visit)
+                if caller.requester.user is not None:
+                    record = replace(record, user=caller.requester.user.name)
+                return await self._of_repository(request, request.route, record, caller)
+            visit.admit(self._callers.requester(request))
             if request.endpoint.kind is EndpointKind.PING:
                 return json_answer(b"true")
             if request.endpoint.kind is EndpointKind.API_ROOT:
@@ -110,7 +116,7 @@ class Gateway:
                 return replace(json_answer(await self._find(caller.requester, request, parameters)), record=record)
             if request.endpoint.kind is EndpointKind.TOKEN:
                 asked = await self._callers.token_question(request)
-                record = AccessRecord(asked.upstream)
+                record = AccessRecord(asked.upstream, user="" if asked.login is None else asked.login.user)
                 return replace(json_answer(await self._callers.login.issue(request, asked), (NO_STORE,)), record=record)
             raise AssertionError(f"nothing answers {request.endpoint.kind}")
         except OciError as error:
@@ -125,8 +131,9 @@ class Gateway:
         except ValueError:
             raise unusable(Asked(upstream.name, "search", ""), "its result cannot be read") from None
 
-    async def _of_repository(self, request: RegistryRequest, route: Route, record: AccessRecord) -> Answer:
-        caller = await self._callers.identify(request)
+    async def _of_repository(
+        self, request: RegistryRequest, route: Route, record: AccessRecord, caller: Caller
+    ) -> Answer:
         self._admission.check_image(caller.requester, request, route)
         credential = await self._callers.credential(caller, request, route)
         target = await self._pull.target(route.upstream, route.repository, credential)
@@ -146,6 +153,17 @@ class Gateway:
         if not route.namespace:
             return answer
         return replace(answer, headers=(*answer.headers, ("oci-namespace", route.namespace)))
+
+    async def _identify(self, request: RegistryRequest, visit: Visit) -> Caller:
+        """Return who sent a request about a repository, after `visit` has admitted it. Raises OciError."""
+        try:
+            caller = await self._callers.identify(request)
+        except OciError:  # whoever shows what does not count is counted by address
+            visit.admit(Requester(request.received.peer))
+            raise
+        is_download = request.endpoint.kind is EndpointKind.BLOB and request.wants_body
+        visit.admit(caller.requester, is_download=is_download)
+        return caller
 
     async def _manifest(self, request: RegistryRequest, target: Target, record: AccessRecord) -> Answer:
         found = await self._pull.manifest(target, request.manifest_query())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from hubferry.core.access import Grant
+from hubferry.core.rules import Requester
 from hubferry.core.users import Directory
 
 
@@ -35,6 +36,22 @@ class PasswordChecker(Protocol):
 
     async def check(self, password: str, hashed: str) -> bool:
         """Return whether this is the hash of the password."""
+
+
+class Visit(Protocol):
+    """One request, as far as limits for clients go."""
+
+    def admit(self, requester: Requester, *, is_download: bool = False) -> None:
+        """Note who sent it, once. Raises OciError 429 when that client has had enough for now."""
+
+
+class AnyVisit:
+    """The `Visit` of a shell without limits."""
+
+    def admit(self, requester: Requester, *, is_download: bool = False) -> None: ...
+
+
+UNLIMITED: Visit = AnyVisit()
 
 
 class Clock(Protocol):

@@ -21,6 +21,7 @@ from hubferry.core.users import take_secret_from_path
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, internal_error, log_fields, log_level
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import NO_STORE, Site, missing, page
+from hubferry.ports.shell import UNLIMITED
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.server.bodies import (
     WHY_CUT,
@@ -37,10 +38,11 @@ from hubferry.server.bodies import (
 )
 from hubferry.server.body_memory import SMALL_BYTES, BodyMemoryQueue
 from hubferry.server.log import AccessLog, logger
-from hubferry.server.recent import RecentAnswers
+from hubferry.server.recent import RecentAnswers, Repeating
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
+    from hubferry.server.usage import ClientVisit, Usage
 
 # returns the text of /metrics for a request as it arrived, or None when its client may not read it
 ReadMetrics = Callable[[Request], Awaitable[bytes | None]]
@@ -54,12 +56,14 @@ class Delivery:
     """How far the answer to a request has been sent, and what the access log will say about it.
 
     `reusable` is an answer that was sent completely from memory; recent.py decides whether it may be sent again.
+    `visit` counts what the client uses; None: nothing is limited.
     """
 
     record: AccessRecord = field(default_factory=AccessRecord)
     status: int = 502
     progress: SendProgress = field(default_factory=SendProgress)
     reusable: Answer | None = None
+    visit: "ClientVisit | None" = None
 
 
 class App:
@@ -77,11 +81,13 @@ class App:
         counters: "Counters | None" = None,
         read_metrics: ReadMetrics | None = None,
         count_fills: Callable[[], int],
+        usage: "Usage | None" = None,
     ) -> None:
         """Set up the application.
 
         `start` begins work that goes on beside the requests, such as keeping images warm. `shutdown` ends that work and
-        releases everything. `count_fills` returns how many blobs are being fetched at the moment.
+        releases everything. `count_fills` returns how many blobs are being fetched at the moment. `usage` counts what
+        clients use; None: nothing is limited.
         """
         self._gateway = gateway
         self._body_memory = BodyMemoryQueue()
@@ -94,6 +100,7 @@ class App:
         self._start = start
         self._shutdown = shutdown
         self._counters = counters
+        self._usage = usage
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Handle one HTTP request, or the lifespan events of the process. This is the ASGI entry point."""
@@ -117,9 +124,9 @@ class App:
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
         started, revision = time.monotonic(), self._gateway.revision()
         client = Client(send, takes_regions=ZERO_COPY_SEND in scope.get("extensions", ()))
-        delivery = Delivery()
         arrived = read_request(scope)
         request = take_secret_from_path(behind_proxy(arrived, self._trusted))
+        delivery = Delivery(visit=None if self._usage is None else self._usage.visit(request.peer))
         try:
             if request.method == "POST" and is_token_path(request.path):
                 request = replace(request, body=await read_form(receive))
@@ -142,8 +149,11 @@ class App:
         finally:
             tell = self._teller(request, delivery)
             tell(time.monotonic() - started)
+            if delivery.visit is not None:
+                delivery.visit.close()
         if delivery.reusable is not None:
-            self.recent.keep(scope, delivery.reusable, tell, revision)
+            may_repeat = None if delivery.visit is None else delivery.visit.may_repeat
+            self.recent.keep(scope, delivery.reusable, Repeating(revision, tell, may_repeat))
 
     def _teller(self, request: Request, delivery: Delivery) -> Callable[[float], None]:
         """Return a function that reports the answer to the access log and the counters, given its duration in seconds.
@@ -168,7 +178,7 @@ class App:
         return tell
 
     async def _serve(self, arrived: Request, request: Request, client: Client, delivery: Delivery) -> None:
-        answer = await self._answer(request)
+        answer = await self._answer(request, delivery)
         if answer is None:
             await self._deliver(request, await self._page(arrived, request), client, delivery)
             return
@@ -182,19 +192,19 @@ class App:
             answer = None
             await self._body_memory.take(memory)
         try:
-            answer = answer or await self._answer(request) or internal_error()
+            answer = answer or await self._answer(request, delivery) or internal_error()
             async with self._body_memory.sending(memory):
                 await self._deliver_or_tell(request, answer, client, delivery)
         finally:
             self._body_memory.give_back(memory)
 
-    async def _answer(self, request: Request) -> Answer | None:
+    async def _answer(self, request: Request, delivery: Delivery) -> Answer | None:
         """Return the gateway's answer, or None for a path outside the registry protocol.
 
         An unexpected exception is logged and becomes an answer as well.
         """
         try:
-            return await self._gateway.handle(request)
+            return await self._gateway.handle(request, delivery.visit or UNLIMITED)
         except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client only that it failed
             logger().exception("internal_error", method=request.method, path=request.path[:512])
             return internal_error()
@@ -229,10 +239,14 @@ class App:
             content = b"" if body is None or request.method == "HEAD" or answer.status in BODILESS else body
             await client.send(start)
             await send_bytes(content, client, delivery.progress)
+            if delivery.visit is not None:
+                await delivery.visit.sent(len(content))
             delivery.reusable = answer
             return
         length = get(answer.headers, "content-length")
         # `Answer.body` is opaque for the gateway, but on the server every body is `Readable`
+        if delivery.visit is not None:
+            client = replace(client, sent=delivery.visit.sent)
         await send_body(body, int(length) if length else None, start, client, delivery.progress)  # type: ignore[arg-type]
 
     async def _page(self, arrived: Request, request: Request) -> Answer:

@@ -19,7 +19,7 @@ from hubferry.core.http import Request
 from hubferry.core.platforms import parse_platforms
 from hubferry.core.redirect import trust_of
 from hubferry.core.routing import table_of
-from hubferry.core.settings import ServerSettings, Settings, UpstreamSettings
+from hubferry.core.settings import LimitSettings, ServerSettings, Settings, UpstreamSettings
 from hubferry.core.values import ConfigError, parse_accounts, toml_key
 from hubferry.core.warm import parse_tagged
 from hubferry.fill.bounds import Effort
@@ -47,6 +47,7 @@ from hubferry.transport.client import SocketTransport
 
 if TYPE_CHECKING:
     from hubferry.server.metrics import Counters
+    from hubferry.server.usage import Usage
 
 MAX_SECRETS = 2**20  # bytes in a file with a password or with accounts
 
@@ -55,12 +56,14 @@ MAX_SECRETS = 2**20  # bytes in a file with a password or with accounts
 class Parts:
     """A gateway with everything that it needs.
 
-    `users` are the gateway's own, None without any; they can be watched. `count_fills` returns how many blobs it is
+    `users` are the gateway's own, None without any; they can be watched. `usage` counts what
+    clients use; None: nothing is limited. `count_fills` returns how many blobs it is
     fetching at the moment. `close` stops everything and releases it.
     """
 
     gateway: Gateway
     users: UserFiles | None
+    usage: "Usage | None"
     count_fills: Callable[[], int]
     close: Callable[[], Awaitable[None]]
 
@@ -113,6 +116,7 @@ def build_app(settings: Settings, keys: Keys) -> App:
         counters=counters,
         read_metrics=read_metrics,
         count_fills=parts.count_fills,
+        usage=parts.usage,
     )
 
 
@@ -141,7 +145,9 @@ def build_parts(
     """
     clock = SystemClock()
     users = UserFiles(settings.access) if settings.access.login == "users" else None
-    transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy)
+    usage = build_usage(settings)
+    received = None if usage is None else usage.pay_upstream
+    transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy, received)
     cache, index, housekeeping, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)
@@ -186,7 +192,16 @@ def build_parts(
         if index is not None:
             await index.close()
 
-    return Parts(gateway, users, count_fills, close)
+    return Parts(gateway, users, usage, count_fills, close)
+
+
+def build_usage(settings: Settings) -> "Usage | None":
+    """Return what counts how much clients use, or None when nothing is limited."""
+    if settings.limits == LimitSettings():
+        return None
+    from hubferry.server.usage import Usage  # noqa: PLC0415 - nobody else waits for its library at the start
+
+    return Usage(settings.limits, settings.server.workers)
 
 
 def build_client_limits(server: ServerSettings) -> ClientLimits:

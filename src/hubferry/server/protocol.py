@@ -338,7 +338,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._sent.size_bytes += len(answer)
         self.on_response_complete()
         # not called from within the parser, which would treat a failure to write the log as a bad request
-        self.loop.call_soon(found.tell, time.monotonic() - started)
+        self.loop.call_soon(found.repeating.tell, time.monotonic() - started)
         return True
 
     @property

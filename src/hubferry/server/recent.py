@@ -26,19 +26,30 @@ Key = tuple[bytes, bytes, str, str, tuple[tuple[bytes, bytes], ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Repeating:
+    """How an answer may be sent again: while `revision` is the current one, and as often as `may_repeat` allows it.
+
+    `tell` reports the answer to log and counters, given its duration in seconds. `may_repeat` counts it for its client,
+    given its size in bytes; None: nothing is limited.
+    """
+
+    revision: int
+    tell: Callable[[float], None]
+    may_repeat: Callable[[int], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RememberedAnswer:
     """One answer as the bytes that are sent.
 
-    The server's own headers, such as the date, are inserted between `status_line` and `rest`. `tell` reports the answer
-    to log and counters, given its duration in seconds. The answer is valid until `until` (monotonic seconds) and while
-    `revision` is the current one.
+    The server's own headers, such as the date, are inserted between `status_line` and `rest`. The answer is valid until
+    `until` (monotonic seconds).
     """
 
     status_line: bytes
     rest: bytes
-    tell: Callable[[float], None]
     until: float
-    revision: int
+    repeating: Repeating
 
 
 class RecentAnswers:
@@ -50,24 +61,25 @@ class RecentAnswers:
         self._entries: BoundedMap[RememberedAnswer] = BoundedMap(MAX_TOTAL_BYTES // ENTRY_BYTES, MAX_TOTAL_BYTES)
 
     def find(self, key: Key, now: float) -> RememberedAnswer | None:
-        """Return the remembered answer to exactly this request if it is still valid, else None.
+        """Return the remembered answer to exactly this request if it is still valid and its client may have it.
 
         `now` is the time in monotonic seconds.
         """
         found = self._entries.get(key)
-        if found is None or found.until < now or found.revision != self._revision():
+        if found is None or found.until < now or found.repeating.revision != self._revision():
             return None
-        return found
+        may_repeat = found.repeating.may_repeat
+        return found if may_repeat is None or may_repeat(len(found.rest)) else None
 
-    def keep(self, scope: Any, answer: Answer, tell: Callable[[float], None], revision: int) -> None:
+    def keep(self, scope: Any, answer: Answer, repeating: Repeating) -> None:
         """Remember an answer, if it may be sent again.
 
-        `scope` is the ASGI scope of its request. `revision` is the revision from before the answer was decided.
+        `scope` is the ASGI scope of its request. The revision in `repeating` is that from before it was decided.
         """
         body = answer.body or b""
         if answer.reusable_s <= 0 or not isinstance(body, bytes) or len(body) > MAX_BYTES:
             return
-        if revision != self._revision() or get(answer.headers, "content-length") is None:
+        if repeating.revision != self._revision() or get(answer.headers, "content-length") is None:
             return
         status_line = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n".encode("ascii")
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers).encode("latin-1") + b"\r\n"
@@ -77,7 +89,7 @@ class RecentAnswers:
         if size_bytes > MAX_BYTES:
             return
         until = time.monotonic() + answer.reusable_s
-        self._entries.put(key, RememberedAnswer(status_line, rest, tell, until, revision), size_bytes)
+        self._entries.put(key, RememberedAnswer(status_line, rest, until, repeating), size_bytes)
 
 
 def size_of(key: Key) -> int:

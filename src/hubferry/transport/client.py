@@ -7,7 +7,7 @@ so that a slow reader stalls only its own.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -49,6 +49,7 @@ class StreamedBody:
         self._place = place
         self._wire: Wire | None = wire
         self._reply = reply
+        self._owed_bytes = 0  # of what was received: they are paid for before more is read
         settings = client.settings(place)
         self._read_timeout = settings.read_timeout
         self._pace = Pace(small_bytes=SLOW_BYTES, large_bytes=QUICK_BYTES)
@@ -65,12 +66,16 @@ class StreamedBody:
         """Return what has arrived, at most 1 MiB; None at the end. Raises UpstreamFailure."""
         if self._wire is None:
             return None
+        owed_bytes, self._owed_bytes = self._owed_bytes, 0
+        if owed_bytes and self._client.received is not None:
+            await self._client.received(owed_bytes)
         try:
             piece = await self._reply.next_piece(self._pace.next_bytes(time.monotonic()))
         except TROUBLE as error:
             raise as_failure(error, self._place.host, "more of the body", "read_timeout", self._read_timeout) from None
         if piece is not None:
             self._client.metrics.upstream_gave(self._place.upstream, len(piece))
+            self._owed_bytes = len(piece)
         if self._reply.is_over:
             await self.close()
         return piece
@@ -106,11 +111,16 @@ class SocketTransport:
         clock: Clock,
         metrics: Metrics = UNCOUNTED,
         no_proxy: NoProxy | None = None,
+        received: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
-        """`no_proxy` names the hosts that are reached without the proxy of their upstream."""
+        """`no_proxy` names the hosts that are reached without the proxy of their upstream.
+
+        `received` is told how many bytes of a body came, and returns when there may be more; None: at once.
+        """
         self._upstreams = upstreams
         self._clock = clock
         self.metrics = metrics
+        self.received = received
         self._idle: dict[Destination, list[_Idle]] = {}
         self._connector = Connector(upstreams, no_proxy or NoProxy(), clock)
         self._sweep: asyncio.TimerHandle | None = None

@@ -16,6 +16,7 @@ MEANT: Mapping[str, frozenset[str]] = {
     "access": frozenset(
         {"login", "token_key", "networks", "deny_networks", "deny", "rules", "allow", "users", "secrets", "groups"}
     ),
+    "limits": frozenset(),  # isolates share no counts; Cloudflare has rate limits of its own
     "cache": frozenset({"enabled", "tag_ttl", "tag_ttls", "max_copied"}),
     "warm": frozenset(),  # nothing runs between requests
     "upstreams": frozenset(

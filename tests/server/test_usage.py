@@ -1,0 +1,253 @@
+"""What clients use: counted, shared and bounded, in time of the tests' own."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from hubferry.core.errors import OciError
+from hubferry.core.rules import Requester
+from hubferry.core.settings import LimitSettings
+from hubferry.core.settings_sources import SettingsSource, resolve
+from hubferry.core.users import User
+from hubferry.server import usage
+from hubferry.server.usage import BoundedCounts, FairRate, Usage, for_client
+from tests.support.scenes import run_scene
+
+MB = 10**6
+HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
+
+
+def usage_of(workers: int = 1, **limits: Any) -> Usage:
+    return Usage(resolve([SettingsSource("test", {"limits": limits})]).limits, workers)
+
+
+def play(scene: Coroutine[Any, Any, None]) -> None:
+    run_scene(scene, in_virtual_time=True)
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def fetch(rate: FairRate, client: str, until_s: float, piece: int = 64 * 1024, takes_s: float = 0.0) -> int:
+    """How many bytes a client has after a while; `takes_s` is how long it takes for a piece."""
+    had = 0
+    while now_s() < until_s:
+        had += piece
+        await asyncio.sleep(takes_s)
+        await rate.pay(client, piece)
+    return had
+
+
+def test_ten_clients_behind_100_megabytes_get_about_ten_each() -> None:
+    async def scene() -> None:
+        rate = FairRate()
+        rate.change(100 * MB)
+        # one has eight connections, one takes larger parts
+        work = [fetch(rate, f"c{number}", 10.0) for number in range(8)]
+        work += [fetch(rate, "many", 10.0) for _ in range(8)]
+        work += [fetch(rate, "large", 10.0, 4 * 2**20)]
+        had = await asyncio.gather(*work)
+        shares = [*had[:8], sum(had[8:16]), had[16]]
+        assert all(8 * MB <= share / 10 <= 12 * MB for share in shares), shares
+        assert 95 * MB < sum(shares) / 10 < 106 * MB
+
+    play(scene())
+
+
+def test_what_slow_clients_leave_is_for_the_others() -> None:
+    async def scene() -> None:
+        rate = FairRate()
+        rate.change(100 * MB)
+        slow = [fetch(rate, f"slow{number}", 5.0, takes_s=0.1) for number in range(9)]
+        *slow_had, fast = await asyncio.gather(*slow, fetch(rate, "fast", 5.0))
+        assert fast / 5 > 85 * MB
+        assert min(slow_had) / 5 > 0.6 * MB, "they get all that they take"
+
+    play(scene())
+
+
+def test_who_leaves_while_it_waits_is_not_waited_for() -> None:
+    async def scene() -> None:
+        rate = FairRate()
+        rate.change(MB)
+        await rate.pay("a", 2 * MB)
+        leaving = [asyncio.create_task(rate.pay("b", MB)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        for task in leaving:
+            task.cancel()
+        await asyncio.wait(leaving)
+        began = now_s()
+        await rate.pay("c", 1)
+        assert now_s() - began < 2, "only for what was given before"
+        began = now_s()
+        await rate.pay("c", 10 * MB)
+        assert now_s() - began > 2.9, "what they had been given is paid for all the same"
+        assert not rate._waiting
+
+    play(scene())
+
+
+def test_a_rate_that_is_lifted_lets_everybody_go() -> None:
+    async def scene() -> None:
+        rate = FairRate()
+        rate.change(1024)
+        await rate.pay("a", MB)
+        waiting = asyncio.create_task(rate.pay("a", 1))
+        await asyncio.sleep(1)
+        rate.change(0)
+        await waiting
+        assert now_s() < 2
+
+    play(scene())
+
+
+def test_a_client_waits_for_its_own_rate() -> None:
+    async def scene() -> None:
+        counted = usage_of(rate="1MB/s")
+        visits = [counted.visit(peer) for peer in (HERE, HERE, ELSEWHERE)]
+
+        async def pull(number: int) -> float:
+            for _ in range(40):
+                await visits[number].sent(50_000)
+            return now_s()
+
+        first, second, other = await asyncio.gather(*map(pull, range(3)))
+        assert 3.8 < max(first, second) < 4.1, "two connections of one client share its rate"
+        assert 1.8 < other < 2.1
+
+    play(scene())
+
+
+def test_rates_of_all_are_divided_among_worker_processes() -> None:
+    async def scene() -> None:
+        counted = usage_of(workers=4, total_rate="4MB/s")
+        await counted.visit(HERE).sent(MB)
+        await counted.visit(HERE).sent(MB)
+        assert 0.8 < now_s() < 1.0
+
+    play(scene())
+
+
+def test_another_rate_holds_at_another_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        minute = 12 * 60
+        rows = [{"from": "22:00", "to": "6:00"}, {"from": "6:00", "to": "8:00", "upstream_rate": "2MB/s"}]
+        monkeypatch.setattr(
+            time, "localtime", lambda: time.struct_time((2026, 1, 1, minute // 60, minute % 60, 0, 0, 1, 0))
+        )
+        counted = usage_of(
+            upstream_rate="1MB/s",
+            schedule=rows,
+        )
+        assert counted._upstream.bytes_per_s == 0
+        for minute, rate in ((12 * 60, MB), (23 * 60, 0), (7 * 60, 2 * MB), (8 * 60, MB)):
+            await asyncio.sleep(usage.LOOK_S + 0.1)
+            counted.look()
+            assert counted._upstream.bytes_per_s == rate, minute
+
+    play(scene())
+
+
+def test_an_upstreams_bytes_are_those_of_the_client_that_the_work_is_for() -> None:
+    async def scene() -> None:
+        counted = usage_of(upstream_rate="1MB/s")
+        counted.visit(HERE)
+        assert for_client.get() == HERE
+        visit = counted.visit(HERE)
+        visit.admit(Requester(HERE, User("alice")))
+        assert await asyncio.create_task(_client()) == "user alice"
+        await counted.pay_upstream(MB)
+        await counted.pay_upstream(1)
+        assert now_s() > 0.8
+
+    async def _client() -> str:
+        return for_client.get()
+
+    play(scene())
+
+
+def test_requests_are_counted_over_the_burst() -> None:
+    async def scene() -> None:
+        counted = usage_of(requests="10/s", burst="10s")
+        assert [counted.count_request(HERE) for _ in range(101)] == [True] * 100 + [False]
+        assert counted.count_request(ELSEWHERE)
+        assert [usage_of(requests="1/m", burst="1m").count_request(HERE) for _ in range(2)] == [True, True], (
+            "each its own"
+        )
+
+    play(scene())
+
+
+def test_a_request_is_counted_once_however_often_its_answer_is_made() -> None:
+    async def scene() -> None:
+        counted = usage_of(requests="2/m", burst="1m", downloads=1)
+        visit = counted.visit(HERE)
+        for _ in range(5):
+            visit.admit(Requester(HERE), is_download=True)
+        other = counted.visit(HERE)
+        with pytest.raises(OciError) as caught:
+            other.admit(Requester(HERE), is_download=True)
+        assert caught.value.status == 429
+        other.close()
+        visit.close()
+        visit.close()
+        assert not counted._downloads
+
+    play(scene())
+
+
+def test_counts_are_of_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "MOST_CLIENTS", 100)
+
+    async def scene() -> None:
+        counted = usage_of(requests="10/s", rate="1GB/s", bytes_per_day="1GB")
+        for number in range(1000):
+            visit = counted.visit(f"198.51.{number // 250}.{number % 250}")
+            visit.admit(Requester(visit.client))
+            await visit.sent(1000)
+            visit.close()
+        assert len(counted._buckets._things) <= 100
+        assert len(counted._leases._things) <= 100
+        assert len(counted._counts._counts._things) <= 100
+
+    play(scene())
+
+
+def test_a_window_follows_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    counts = BoundedCounts()
+    assert counts.acquire_sliding_window_entry("a", 10, 10, 10)
+    assert not counts.acquire_sliding_window_entry("a", 10, 10)
+    now = 1015.0  # half of the window before still counts
+    assert counts.acquire_sliding_window_entry("a", 10, 10, 5)
+    assert not counts.acquire_sliding_window_entry("a", 10, 10)
+    now = 1100.0
+    assert counts.acquire_sliding_window_entry("a", 10, 10, 10)
+    assert counts.incr("b", 10, 3) == 3
+    assert (counts.get("b"), counts.get_expiry("b")) == (3, 1110.0)
+    now = 1111.0
+    assert counts.get("b") == 0
+    counts.clear("a")
+    counts.clear_sliding_window("b", 10)
+    assert counts.get("a") == 0
+    assert counts.check()
+    counts.reset()
+
+
+def test_nothing_is_limited_that_is_not_set() -> None:
+    async def scene() -> None:
+        counted = Usage(LimitSettings(), 1)
+        visit = counted.visit(HERE)
+        for _ in range(1000):
+            visit.admit(Requester(HERE), is_download=True)
+            assert visit.may_repeat(10**9)
+            await visit.sent(10**9)
+            await counted.pay_upstream(10**9)
+        assert now_s() == 0
+
+    play(scene())
