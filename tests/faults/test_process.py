@@ -217,7 +217,8 @@ def test_it_listens_on_every_address_of_a_list(tmp_path: Path, hub: Hub) -> None
 
 
 def test_any_address_of_ipv6_takes_ipv4_as_well(tmp_path: Path, hub: Hub) -> None:
-    with Gateway.start(tmp_path / "gateway", config(tmp_path, hub), listen=["[::]"]) as gateway:
+    settings: dict[str, Any] = {**config(tmp_path, hub), "server": {"public": True}}
+    with Gateway.start(tmp_path / "gateway", settings, listen=["[::]"]) as gateway:
         assert fetch(f"http://127.0.0.1:{gateway.port}/v2/").status == 200
 
 

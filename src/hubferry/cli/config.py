@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hubferry.cli.load import fail, load_settings
+from hubferry.core.exposure import describe_exposure, problem_of_openness
 from hubferry.core.settings import describe
 from hubferry.core.values import ConfigError
 
@@ -17,16 +18,26 @@ def config() -> None:
 @config.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
-    """Say whether FILE (with the environment) can be served, or what is wrong with it."""
+    """Say whether FILE (with the environment) can be served, or what is wrong with it.
+
+    Also says what a stranger could do with such a gateway.
+    """
     from hubferry.server.compose import build_upstreams, load_tls  # noqa: PLC0415 - `config show` needs no server
+    from hubferry.server.user_files import read_directory  # noqa: PLC0415
 
     try:
         settings = load_settings(file)
         build_upstreams(settings)
         load_tls(settings)
+        if settings.access.login == "users":
+            read_directory(settings.access)
     except ConfigError as error:
         raise fail(error, file) from None
+    if problem := problem_of_openness(settings):
+        raise fail(ConfigError("server.listen", problem), file)
     click.echo(f"{file}: fine")
+    for sentence in describe_exposure(settings):
+        click.echo(f"  {sentence}")
 
 
 @config.command()

@@ -18,12 +18,14 @@ from hubferry.core.values import ConfigError
     help="TOML file; without one the defaults serve.",
 )
 @click.option("--listen", multiple=True, metavar="ADDR", help="HOST:PORT to listen on; replaces server.listen.")
-def serve(config_file: Path | None, listen: tuple[str, ...]) -> None:
+@click.option("--public", is_flag=True, help="Serve everybody, although nothing restricts them: server.public.")
+def serve(config_file: Path | None, listen: tuple[str, ...], public: bool) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish running pulls."""
     gc.disable()  # a fifth of the start would be looking for garbage among modules; server.run turns it on again
     from hubferry.server.run import serve as run  # noqa: PLC0415 - other commands start without the server
 
-    overrides = [("server.listen", list(listen))] if listen else []
+    overrides: list[tuple[str, object]] = [("server.listen", list(listen))] if listen else []
+    overrides += [("server.public", True)] if public else []
     try:
         run(load_settings(config_file, overrides))
     except ConfigError as error:

@@ -39,6 +39,7 @@ class ServerSettings:
     listen: tuple[str, ...] = option(
         ("127.0.0.1:5000",), "address and port, or a list of them: 127.0.0.1:5000, [::]:5000", check="listen"
     )
+    public: bool = option(False, "true: beyond this machine, although nothing restricts who may pull what and how much")
     public_url: str = option(
         "",
         "base URL that token realms and the page show, e.g. https://hub.example.com; empty: taken from the request",

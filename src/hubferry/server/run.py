@@ -26,6 +26,7 @@ from typing import cast
 import uvicorn
 import uvloop
 
+from hubferry.core.exposure import problem_of_openness
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
 from hubferry.gateway.answer import NOSNIFF
@@ -52,6 +53,8 @@ def serve(settings: Settings) -> None:
     """
     log.configure(settings.server.log_format, settings.server.log_level)
     check_server()
+    if problem := problem_of_openness(settings):
+        raise ConfigError("server.listen", problem)
     allow_descriptors()
     build_upstreams(settings)  # a file that cannot be read must stop the start, and not each worker
     check_users(settings)
