@@ -70,6 +70,14 @@ class StorageRefusal(OciError):
     """What the host said to which an upstream redirected (a CDN): it says nothing of who may have what."""
 
 
+class Denied(OciError):
+    """The 403 of a rule of the operator's (core/rules.py)."""
+
+    def __init__(self, message: str, rule: str) -> None:
+        super().__init__(403, Code.DENIED, message, detail={"rule": rule})
+        self.rule = rule
+
+
 class TokenNeeded(OciError):
     """The 401 for a client that sent no credential. This is not a failure: every pull begins with it."""
 

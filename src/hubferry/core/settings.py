@@ -251,6 +251,13 @@ class WarmSettings:
 
 
 @dataclass(frozen=True)
+class AuditSettings:
+    """The options of the section `[audit]`: who pulled what, in a log of its own."""
+
+    file: str = option("", "file that gets a JSON line for everything that is pulled or denied; empty: no such log")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, resolved from their sources and checked (settings_sources.resolve)."""
 
@@ -260,6 +267,7 @@ class Settings:
     cache: CacheSettings
     warm: WarmSettings
     limits: LimitSettings = field(default_factory=LimitSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     no_proxy: NoProxy = field(default_factory=NoProxy)  # NO_PROXY is for every program, so it is not an option of ours
 
     @property
@@ -275,6 +283,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "limits": LimitSettings,
         "cache": CacheSettings,
         "warm": WarmSettings,
+        "audit": AuditSettings,
     }
 )
 

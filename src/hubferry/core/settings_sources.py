@@ -20,6 +20,7 @@ from hubferry.core.settings import (
     BUILT_IN,
     SECTIONS,
     AccessSettings,
+    AuditSettings,
     CacheSettings,
     LimitSettings,
     ServerSettings,
@@ -68,6 +69,7 @@ def resolve(layers: list[SettingsSource]) -> Settings:
         cache=_build(CacheSettings, merged["cache"]),
         warm=_build(WarmSettings, merged["warm"]),
         limits=_build(LimitSettings, merged["limits"]),
+        audit=_build(AuditSettings, merged["audit"]),
     )
     _check_whole(settings, origins)
     return settings

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from hubferry.core.documents import parse_json
-from hubferry.core.errors import Code, OciError, TokenNeeded
+from hubferry.core.errors import Denied, TokenNeeded
 from hubferry.core.http import Request
 from hubferry.core.reference import complete_library
 from hubferry.core.routing import EndpointKind, Route
@@ -24,15 +24,15 @@ class Admission:
         self._policy = policy
 
     def check_address(self, request: Request) -> None:
-        """Raises OciError 403 for a client that gets nothing here."""
+        """Raises Denied for a client that gets nothing here."""
         if request.path not in ALWAYS and not self._policy.admits(request.peer):
             message = f"clients at {request.peer or 'an unknown address'} may not use this gateway: ask whoever runs it"
-            raise OciError(403, Code.DENIED, message, detail={"rule": "access.networks"})
+            raise Denied(message, "access.networks")
 
-    def check_image(self, requester: Requester, request: RegistryRequest, route: Route) -> None:
+    def check_image(self, requester: Requester, request: RegistryRequest, route: Route) -> str:
         """Refuse an image that may not be pulled, and content and lists of its repository.
 
-        Raises OciError: 403, or TokenNeeded when a user may have it.
+        Returns what decided that it may be; empty: nothing did. Raises Denied, or TokenNeeded when a user may have it.
         """
         reference = request.endpoint.reference if request.endpoint.kind is EndpointKind.MANIFEST else ""
         decision = self._policy.decide(requester, route.upstream, route.repository, reference)
@@ -41,7 +41,8 @@ class Admission:
             if decision.needs_login:
                 raise TokenNeeded(decision.message or f"log in to pull {named}: docker login {request.service}")
             message = decision.message or f"{named} may not be pulled through this gateway: ask whoever runs it"
-            raise OciError(403, Code.DENIED, message, detail={"rule": decision.by})
+            raise Denied(message, decision.by)
+        return decision.by
 
     def may_have(self, requester: Requester, route: Route) -> bool:
         """Return whether anything of a repository may be pulled. A token for others would be of no use."""

@@ -21,6 +21,9 @@ class AccessRecord:
 
     `user` is the user of the gateway's own who sent it; empty: none did. The outcome of an answer of the gateway's own
     is empty, and logged as "local".
+
+    For the audit log: `digest` is that of content that was given. `rule` is what decided about the image; it is empty
+    when nothing did. `is_denied` is whether the client may not have it.
     """
 
     upstream: str = ""
@@ -28,6 +31,9 @@ class AccessRecord:
     reference: str = ""
     outcome: Outcome = field(default_factory=lambda: Outcome(""))
     user: str = ""
+    digest: str = ""
+    rule: str = ""
+    is_denied: bool = False
 
     @property
     def outcome_name(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hubferry.core import client, routing
-from hubferry.core.errors import Asked, OciError, TokenNeeded
+from hubferry.core.errors import Asked, Denied, OciError, TokenNeeded
 from hubferry.core.http import Request
 from hubferry.core.routing import EndpointKind, Route, RoutingTable
 from hubferry.core.rules import Requester
@@ -102,6 +102,8 @@ class Gateway:
                 caller = await self._identify(request, visit)
                 if caller.requester.user is not None:
                     record = replace(record, user=caller.requester.user.name)
+                rule = self._admission.check_image(caller.requester, request, request.route)
+                record = replace(record, rule=rule)
                 return await self._of_repository(request, request.route, record, caller)
             visit.admit(self._callers.requester(request))
             if request.endpoint.kind is EndpointKind.PING:
@@ -134,7 +136,6 @@ class Gateway:
     async def _of_repository(
         self, request: RegistryRequest, route: Route, record: AccessRecord, caller: Caller
     ) -> Answer:
-        self._admission.check_image(caller.requester, request, route)
         credential = await self._callers.credential(caller, request, route)
         target = await self._pull.target(route.upstream, route.repository, credential)
         kind = request.endpoint.kind
@@ -142,6 +143,7 @@ class Gateway:
             answer = await self._manifest(request, target, record)
         elif kind is EndpointKind.BLOB:
             found = await self._pull.blob(target, request.blob_query())
+            record = replace(record, digest=request.endpoint.reference if request.wants_body else "")
             answer = blob_answer(request.endpoint.reference, found, record)
         elif kind is EndpointKind.TAGS:
             tag_filter = self._admission.tag_filter(caller.requester, route)
@@ -169,6 +171,7 @@ class Gateway:
         found = await self._pull.manifest(target, request.manifest_query())
         if isinstance(found, Absent):
             return absent_answer(found, record)
+        record = replace(record, digest=found.info.digest if request.wants_body else "")
         answer = manifest_answer(request, found, record)
         if isinstance(answer.body, bytes):
             await self._pull.manifest_given(target, found.info.digest, answer.body, request.received.peer)
@@ -208,5 +211,7 @@ class Gateway:
 
 
 def _refusal(error: OciError, record: AccessRecord) -> Answer:
+    if isinstance(error, Denied):
+        record = replace(record, rule=error.rule, is_denied=True)
     ended = record.ended("challenge") if isinstance(error, TokenNeeded) else record.ended("error", error.message)
     return replace(error_answer(error), record=ended)

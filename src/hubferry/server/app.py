@@ -23,6 +23,7 @@ from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import NO_STORE, Site, missing, page
 from hubferry.ports.shell import UNLIMITED
 from hubferry.ports.upstream import UpstreamFailure
+from hubferry.server.audit import AuditLog
 from hubferry.server.bodies import (
     WHY_CUT,
     ZERO_COPY_SEND,
@@ -82,12 +83,13 @@ class App:
         read_metrics: ReadMetrics | None = None,
         count_fills: Callable[[], int],
         usage: "Usage | None" = None,
+        audit: AuditLog | None = None,
     ) -> None:
         """Set up the application.
 
         `start` begins work that goes on beside the requests, such as keeping images warm. `shutdown` ends that work and
         releases everything. `count_fills` returns how many blobs are being fetched at the moment. `usage` counts what
-        clients use; None: nothing is limited.
+        clients use; None: nothing is limited. `audit` gets what they pulled.
         """
         self._gateway = gateway
         self._body_memory = BodyMemoryQueue()
@@ -101,6 +103,7 @@ class App:
         self._shutdown = shutdown
         self._counters = counters
         self._usage = usage
+        self._audit = audit
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Handle one HTTP request, or the lifespan events of the process. This is the ASGI entry point."""
@@ -160,12 +163,8 @@ class App:
 
         It is called again each time that the same answer is sent again (recent.py).
         """
-        record, status, sent_bytes, counters = (
-            delivery.record,
-            delivery.status,
-            delivery.progress.sent_bytes,
-            self._counters,
-        )
+        record, status, sent_bytes = delivery.record, delivery.status, delivery.progress.sent_bytes
+        counters, audit = self._counters, self._audit
         line = self._access_log.line(
             log_level(status, record), log_fields(request, status, record, {"bytes": sent_bytes})
         )
@@ -174,6 +173,8 @@ class App:
             line.write(seconds)
             if counters is not None:
                 counters.answered(record, status, sent_bytes)
+            if audit is not None:
+                audit.write(request, status, record, sent_bytes)
 
         return tell
 

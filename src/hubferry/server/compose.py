@@ -31,6 +31,7 @@ from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics, Sealer
 from hubferry.pull.services import DiskCache
 from hubferry.remote.target import Upstream
 from hubferry.server.app import App, ReadMetrics
+from hubferry.server.audit import AuditLog
 from hubferry.server.clients import ClientLimits
 from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
@@ -82,6 +83,7 @@ class Keys:
 def build_app(settings: Settings, keys: Keys) -> App:
     """Return the application of one worker process. Raises ConfigError for a file that cannot be read."""
     counters = build_counters(settings)
+    audit = AuditLog(settings.audit.file) if settings.audit.file else None
     parts = build_parts(
         settings,
         JweSealer(keys.tokens),
@@ -104,6 +106,8 @@ def build_app(settings: Settings, keys: Keys) -> App:
         for one in beside:
             await one.close()
         await parts.close()
+        if audit is not None:
+            audit.close()
 
     access_log = AccessLog(readable=is_readable(settings.server.log_format), least=settings.server.log_level)
     return App(
@@ -117,6 +121,7 @@ def build_app(settings: Settings, keys: Keys) -> App:
         read_metrics=read_metrics,
         count_fills=parts.count_fills,
         usage=parts.usage,
+        audit=audit,
     )
 
 

@@ -31,6 +31,7 @@ from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
 from hubferry.gateway.answer import NOSNIFF
 from hubferry.server import log
+from hubferry.server.audit import AuditLog
 from hubferry.server.clients import Clients
 from hubferry.server.compose import Keys, build_app, build_client_limits, build_upstreams, load_tls
 from hubferry.server.key import KeyProblem, load_or_create_key
@@ -58,6 +59,8 @@ def serve(settings: Settings) -> None:
     allow_descriptors()
     build_upstreams(settings)  # a file that cannot be read must stop the start, and not each worker
     check_users(settings)
+    if settings.audit.file:
+        AuditLog(settings.audit.file).close()  # a file that cannot be written must stop the start, too
     # the key is loaded before the folder is closed, so that the warning about who could read it is right
     keys = Keys(load_key(settings), secrets.token_bytes(KEY_BYTES))
     close_cache_folder(settings)

@@ -1,0 +1,69 @@
+"""The audit log: one JSON line for everything that a client pulled, or was denied by a rule (`[audit] file`).
+
+It is an ordinary file that is only appended to. When it is moved or removed, the next line goes to a new one, so
+logrotate needs neither a signal nor copytruncate. Each line is one write, so several worker processes share the file.
+"""
+
+import json
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
+
+from hubferry.core.http import Request
+from hubferry.core.logged import logged_fields
+from hubferry.core.values import ConfigError
+from hubferry.gateway.answer import AccessRecord
+from hubferry.server.log import logger
+
+TELL_S = 10.0  # a failure is logged at most once in this time
+
+
+class AuditLog:
+    """Appends to the file."""
+
+    def __init__(self, path: str) -> None:
+        """Raises ConfigError when the file cannot be written."""
+        try:
+            self._file = WatchedFileHandler(path, encoding="utf-8")
+        except OSError as error:
+            problem = f"{path} cannot be written ({error.strerror}): check path and permissions"
+            raise ConfigError("audit.file", problem) from None
+        self._told_at_s = float("-inf")
+        self._file.handleError = self._failed  # type: ignore[method-assign]
+
+    def write(self, request: Request, status: int, record: AccessRecord, sent_bytes: int) -> None:
+        """Append what a request was given or denied; nothing for requests that are about no content."""
+        if not record.digest and not record.is_denied:
+            return
+        fields = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "allowed": not record.is_denied,
+            "rule": record.rule,
+            "peer": request.peer,
+            "user": record.user,
+            "upstream": record.upstream,
+            "repository": record.repository,
+            "reference": record.reference,
+            "digest": record.digest,
+            "method": request.method,
+            "status": status,
+            "bytes": sent_bytes,
+        }
+        line = logging.makeLogRecord({"msg": json.dumps(logged_fields(fields), ensure_ascii=False)})
+        try:
+            self._file.emit(line)
+        except OSError:  # it was removed, and cannot be made anew
+            self._failed(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _failed(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - the handler gives it
+        """Say within an exception handler what failed. Pulls go on."""
+        now_s = time.monotonic()
+        if now_s - self._told_at_s >= TELL_S:
+            self._told_at_s = now_s
+            logger().error("audit_failed", file=self._file.baseFilename, problem=str(sys.exception()))
