@@ -451,7 +451,14 @@ def test_an_empty_variable_takes_back_what_the_file_says() -> None:
     assert resolve(layers).access.token_key == KEY_TEXT
 
 
-PLAIN = {"username", "images", "dir", "tls_cert", "tls_key"}  # names of accounts, images and files: shown as they are
+PLAIN = {
+    "username",
+    "images",
+    "dir",
+    "file",
+    "tls_cert",
+    "tls_key",
+}  # names of accounts, images and files: shown as they are
 OPTIONS = [
     (section, f.name)
     for section, cls in {**SECTIONS, "upstreams": UpstreamSettings}.items()
@@ -495,7 +502,7 @@ def test_the_name_of_an_upstream_is_masked_as_well() -> None:
 MISTAKES: dict[str, tuple[str, str, str]] = {
     # name: TOML, key, words of the remedy
     "a misspelt section": ("sever.listen = ':1'", "sever", "did you mean server?"),
-    "a section like nothing": ("[zzz]", "zzz", "known are access, cache, limits, server, upstreams"),
+    "a section like nothing": ("[zzz]", "zzz", "known are access, audit, cache, limits, server, upstreams"),
     "a misspelt key": ("server.lisen = ':1'", "server.lisen", "did you mean listen?"),
     "a key like nothing": ("server.qqqq = 1", "server.qqqq", "known are connections_per_address"),
     "a misspelt key of an upstream": (
