@@ -13,6 +13,7 @@ from hubferry.core.users import NO_PASSWORD, Directory, StoredSecret, digest_of,
 from hubferry.gateway.attempts import TooManyAttempts
 from hubferry.gateway.users import LoggedIn, Users
 from tests.gateway.fakes import FakeClock
+from tests.support.scenes import run_scene
 
 HASH = "$2b$05$" + "a" * 53
 TOKEN, MIRROR = "hubferry_" + "1" * 40, "hubferry_" + "2" * 40
@@ -30,13 +31,19 @@ class FakePasswords:
     def __init__(self) -> None:
         self.checked: list[tuple[str, str]] = []
         self.known: set[tuple[str, str]] = set()
+        self.running = 0
 
     def remembers(self, password: str, hashed: str) -> bool:
         return (password, hashed) in self.known
 
     async def check(self, password: str, hashed: str) -> bool:
         self.checked.append((password, hashed))
-        await asyncio.sleep(0)
+        self.running += 1
+        assert self.running == 1, "one at a time"
+        try:
+            await asyncio.sleep(0.01)
+        finally:
+            self.running -= 1
         if password == "right":
             self.known.add((password, hashed))
         return password == "right"
@@ -119,6 +126,42 @@ def test_a_password_that_was_right_before_is_not_slowed_down(stage: Stage) -> No
     for number in range(9):
         stage.fails(lambda n=number: stage.log_in(Credential("alice", f"guess {n}")))  # type: ignore[misc]
     assert stage.log_in(ALICE).login.user == "alice"
+
+
+def test_many_people_of_one_address_may_log_in_at_once(stage: Stage) -> None:
+    names = [f"user{number}" for number in range(20)]
+    stage.source.directory = Directory({name: HASH[:-2] + f"{number:02}" for number, name in enumerate(names)})
+
+    async def scene() -> None:
+        logging_in = [stage.users.log_in(Credential(name, "right"), HERE) for name in names for _ in range(3)]
+        found = await asyncio.gather(*logging_in)
+        assert [one.login.user for one in found] == [name for name in names for _ in range(3)]
+        assert len(stage.passwords.checked) == len(names), "each password once"
+
+    run_scene(scene(), in_virtual_time=True)
+
+
+def test_many_guesses_at_once_are_counted_one_after_the_other(stage: Stage) -> None:
+    async def scene() -> None:
+        guesses = [stage.users.log_in(Credential("alice", f"guess {number}"), HERE) for number in range(20)]
+        found = await asyncio.gather(*guesses, return_exceptions=True)
+        assert [one.status for one in found if isinstance(one, OciError)] == [401] * 5 + [429] * 15
+        assert len(stage.passwords.checked) == 5
+
+    run_scene(scene(), in_virtual_time=True)
+
+
+def test_who_leaves_keeps_its_turn_until_the_check_is_over(stage: Stage) -> None:
+    async def scene() -> None:
+        leaving = [asyncio.create_task(stage.users.log_in(Credential("alice", f"guess {n}"), HERE)) for n in range(3)]
+        await asyncio.sleep(0.001)
+        for task in leaving:
+            task.cancel()
+        await asyncio.wait(leaving)
+        assert (await stage.users.log_in(ALICE, HERE)).login.user == "alice"
+        assert len(stage.passwords.checked) == 2, "those who only waited were not checked"
+
+    run_scene(scene(), in_virtual_time=True)
 
 
 def test_a_login_that_has_ended_is_refused(stage: Stage) -> None:

@@ -63,41 +63,6 @@ def test_what_htpasswd_makes_is_understood() -> None:
     run_scene(scene())
 
 
-def test_one_is_checked_at_a_time_and_the_same_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    running, most, calls = 0, 0, 0
-
-    def check(password: bytes, hashed: bytes) -> bool:
-        nonlocal running, most, calls
-        running, calls = running + 1, calls + 1
-        most = max(most, running)
-        try:
-            return bool(password == b"right" and hashed)
-        finally:
-            running -= 1
-
-    monkeypatch.setattr(bcrypt, "checkpw", check)
-
-    async def scene() -> None:
-        checker = BcryptPasswords()
-        tried = [*(["right"] * 5), *(f"guess {number}" for number in range(5))]
-        found = await asyncio.gather(*(checker.check(one, HASH) for one in tried))
-        assert found == [one == "right" for one in tried]
-        assert (most, calls) == (1, 6)
-
-    run_scene(scene())
-
-
-def test_who_leaves_does_not_end_the_check_of_others() -> None:
-    async def scene() -> None:
-        checker = BcryptPasswords()
-        first, second = (asyncio.create_task(checker.check("right", HASH)) for _ in range(2))
-        await asyncio.sleep(0)
-        first.cancel()
-        assert await second
-
-    run_scene(scene())
-
-
 def test_a_password_that_bcrypt_would_cut_has_no_hash() -> None:
     with pytest.raises(ValueError, match="72 bytes"):
         make_hash("x" * 73, 4)

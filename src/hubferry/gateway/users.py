@@ -1,10 +1,11 @@
 """Who somebody is at this gateway, with `access.login = "users"`.
 
 Access tokens and client secrets are looked up. Passwords take bcrypt's time, so they are checked only where a client
-logs in: at the token endpoint, and for `docker search`, which has no tokens. Wrong ones slow down their address
-(attempts.py).
+logs in: at the token endpoint, and for `docker search`, which has no tokens; one after the other, so that however many
+people of one address may log in at once. Wrong ones slow down their address (attempts.py).
 """
 
+import asyncio
 from dataclasses import dataclass
 
 from hubferry.core.access import Credential, UserLogin
@@ -13,6 +14,9 @@ from hubferry.core.http import Request
 from hubferry.core.users import User, login_by_password, split_password
 from hubferry.gateway.attempts import Attempts
 from hubferry.ports.shell import Clock, PasswordChecker, UserSource
+
+# in one worker process: whoever pulls is not to wait for whoever logs in, and a wrong password counts before the next one
+AT_ONCE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Users:
         self._passwords = passwords
         self._clock = clock
         self._attempts = Attempts(clock)
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     def revision(self) -> int:
         """Return a number that grows whenever a login may have ended."""
@@ -67,21 +72,44 @@ class Users:
         found = self.by_token(credential)
         if found is not None:
             return found
+        remembered = self._remembered(credential)
+        if remembered is not None:
+            return remembered
+        await self._turns.acquire()
+        checking = asyncio.create_task(self._check(credential, peer))
+        checking.add_done_callback(self._checked)
+        return await asyncio.shield(checking)  # who leaves does not end it: its turn is over when bcrypt has ended
+
+    def _remembered(self, credential: Credential) -> LoggedIn | None:
+        """Return the login for a password that was found right before, None: it was not."""
+        hashed = self._source.current().hash_of(credential.username)
+        if hashed is None or not self._passwords.remembers(credential.secret, hashed):
+            return None
+        return LoggedIn(login_by_password(credential.username, hashed))
+
+    async def _check(self, credential: Credential, peer: str) -> LoggedIn:
+        remembered = self._remembered(credential)  # it may have been found right while this one waited
+        if remembered is not None:
+            return remembered
         directory = self._source.current()
         hashed = directory.hash_of(credential.username)
-        if hashed is None or not self._passwords.remembers(credential.secret, hashed):
-            with self._attempts.trying(peer, credential, "") as attempt:
-                # a name that nobody has is not told from a wrong password by how long the answer takes
-                is_right = await self._passwords.check(credential.secret, hashed or directory.decoy)
-                if hashed is None or not is_right:
-                    raise OciError(
-                        401,
-                        Code.UNAUTHORIZED,
-                        "this gateway knows no user of that name with that password or access token: log in again, or "
-                        "ask whoever runs it",
-                    )
-                attempt.was_accepted = True
+        with self._attempts.trying(peer, credential, "") as attempt:
+            # a name that nobody has is not told from a wrong password by how long the answer takes
+            is_right = await self._passwords.check(credential.secret, hashed or directory.decoy)
+            if hashed is None or not is_right:
+                raise OciError(
+                    401,
+                    Code.UNAUTHORIZED,
+                    "this gateway knows no user of that name with that password or access token: log in again, or ask "
+                    "whoever runs it",
+                )
+            attempt.was_accepted = True
         return LoggedIn(login_by_password(credential.username, hashed))
+
+    def _checked(self, checking: asyncio.Task[LoggedIn]) -> None:
+        self._turns.release()
+        if not checking.cancelled():
+            checking.exception()  # marks it as retrieved: its client may have left
 
 
 def unknown_secret() -> OciError:

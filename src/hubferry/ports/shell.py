@@ -29,7 +29,7 @@ class UserSource(Protocol):
 
 
 class PasswordChecker(Protocol):
-    """Checks passwords against bcrypt hashes. That takes long by design, so few are checked at once."""
+    """Checks passwords against bcrypt hashes, which takes long by design."""
 
     def remembers(self, password: str, hashed: str) -> bool:
         """Return whether the password was found right a while ago; takes no time."""
