@@ -72,7 +72,7 @@ def test_a_token_is_shown_once_and_kept_as_its_hash(config: Path) -> None:
 REFUSED = {
     "a name that is none": ("user add a/b --no-password", "", "is no name"),
     "there already": ("user add alice --no-password", "", "there is a user alice already"),
-    "a client's name": ("user add node1 --no-password", "", "there are secrets of a client node1"),
+    "a client's name": ("user add node1 --no-password", "", "there are access tokens or secrets of that name"),
     "a short password": ("user add bob --password-stdin", "short\n", "8 printable characters"),
     "a long password": ("user add bob --password-stdin", "x" * 73 + "\n", "72 bytes"),
     "a cost that is none": ("user add bob --cost 15", PASSWORD * 2, "not in the range"),

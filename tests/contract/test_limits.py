@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,39 @@ def test_a_client_is_a_user(hub: Hub, image: Image, start_gateway: StartGateway,
     assert [status(alice, peer) for peer in (HERE, ELSEWHERE, HERE)] == [200, 200, 429], "wherever she is"
     assert status(bob, HERE) == 200
     assert [manifest(gateway, prefix=f"/{mirror}").status for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_user_is_not_counted_with_strangers_of_the_same_address(
+    hub: Hub, image: Image, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    assert image
+    book = UserBook(tmp_path)
+    book.add("alice", "correct horse")
+    secret = basic("alice", book.token("alice"))
+    gateway = start_gateway({**config(hub, requests="3/m", burst="1m"), "access": book.access})
+    assert [fetch(f"{gateway.url}/v2/").status for _ in range(4)] == [401, 401, 401, 429]
+    assert fetch(f"{gateway.url}/v2/", headers=[secret]).status == 200
+    assert fetch(f"{gateway.url}/token?scope=repository:app:pull", headers=[secret]).status == 200
+    assert fetch(f"{gateway.url}/v2/app/manifests/1", headers=[ACCEPT_MANIFESTS, secret]).status == 200
+    assert fetch(f"{gateway.url}/v2/", headers=[secret]).status == 429
+
+
+def test_answers_that_are_sent_as_a_whole_are_slowed_as_well(
+    hub: Hub, image: Image, start_gateway: StartGateway
+) -> None:
+    gateway = start_gateway(config(hub, rate="2KiB/s"))
+    manifest(gateway)
+    began_s = time.monotonic()
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        request = f"GET /v2/app/manifests/1 HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nX-Forwarded-For: {HERE}\r\n\r\n"
+        received = b""
+        for _ in range(4):  # one after the other on one connection, and before the last one was charged
+            client.sendall(request.encode())
+            while received.count(image.manifest) < 1:
+                received += client.recv(65536)
+            received = b""
+    assert time.monotonic() - began_s > 3 * len(image.manifest) / 2048 * 0.8
+    assert fetch(f"{gateway.url}/healthz").status == 200
 
 
 def test_downloads_beyond_the_limit_are_refused_until_one_ends(hub: Hub, start_gateway: StartGateway) -> None:

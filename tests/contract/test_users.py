@@ -158,11 +158,50 @@ def test_a_secret_in_the_path_is_a_login(hub: Hub, book: UserBook, start_gateway
     assert in_name.status == 400
 
 
+def test_nothing_of_the_gateways_is_shown_to_an_upstream(hub: Hub, book: UserBook, start_gateway: StartGateway) -> None:
+    access_token, mirror = book.token("alice"), book.mirror("node1")
+    gateway = start_gateway(config(hub, book))
+    names = [f"{mirror}/app", f"docker.io/{mirror}/app", f"{access_token}/app", f"x/{mirror.upper()}"]
+    for credentials in (ALICE, ("alice", access_token), ("whoever", access_token), WRONG):
+        for prefix in ("", f"/{mirror}"):
+            pull(gateway, "carl/app", credentials, prefix)
+            headers = [ACCEPT_MANIFESTS, basic(*credentials)]
+            fetch(f"{gateway.url}{prefix}/v2/carl/app/manifests/1", headers=headers)
+            fetch(f"{gateway.url}{prefix}/v2/", headers=headers)
+            for name in names:
+                token(gateway, name, credentials, prefix)
+                fetch(f"{gateway.url}{prefix}/v2/{name}/manifests/1", headers=headers)
+    for name in names:
+        both = (CARL[0], f"{access_token}:{CARL[1]}")
+        assert token(gateway, name, both).status == 200, "a scope that cannot be granted is left out"
+        assert fetch(f"{gateway.url}/{mirror}/v2/{name}/manifests/1").status == 400
+    for exchange in hub.find():
+        seen = f"{exchange.request.target} {exchange.request.headers}".lower()
+        for secret in (mirror, access_token, basic(*ALICE)[1], basic("alice", access_token)[1], basic(*WRONG)[1]):
+            assert secret.lower() not in seen
+
+
+def test_links_to_the_next_page_keep_the_secret(hub: Hub, book: UserBook, start_gateway: StartGateway) -> None:
+    mirror = book.mirror("node1")
+    for number in range(3):
+        hub.add("library/app", f"t{number}", build_image("library/app"))
+    gateway = start_gateway(config(hub, book))
+    answer = fetch(f"{gateway.url}/{mirror}/v2/app/tags/list?n=1")
+    link = str(answer.header("link"))
+    assert link.startswith(f"</{mirror}/v2/app/tags/list?")
+    assert fetch(gateway.url + link[1 : link.index(">")]).status == 200
+    alice = [basic("x", book.token("alice"))]
+    wait_until(lambda: fetch(f"{gateway.url}/v2/app/tags/list?n=1", headers=alice).status == 200, what="alice")
+    assert str(fetch(f"{gateway.url}/v2/app/tags/list?n=1", headers=alice).header("link")).startswith("</v2/app/")
+
+
 def test_secrets_and_passwords_are_in_no_log(hub: Hub, book: UserBook, start_gateway: StartGateway) -> None:
     mirror, access = book.mirror("node1"), book.token("alice")
     gateway = start_gateway({**config(hub, book), "server": {"log_level": "debug"}})
     fetch(f"{gateway.url}/{mirror}/v2/app/manifests/1", headers=[ACCEPT_MANIFESTS])
     fetch(f"{gateway.url}/{mirror}/nothing")
+    fetch(f"{gateway.url}/{mirror.replace('h', '%68')}/v2/app/manifests/1")
+    fetch(f"{gateway.url}/{mirror.replace('_', '%5F')}/v2/app/manifests/1")
     fetch(f"{gateway.url}/{mirror}x/v2/app/manifests/1")
     fetch(f"{gateway.url}/x/{mirror}/v2/app/manifests/1")
     fetch(f"{gateway.url}/v2/{mirror}/app/manifests/1")

@@ -52,7 +52,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a time without end": ({"schedule": [{**ROW, "to": "22:30"}]}, "the same time"),
     "an unknown key": ({"schedule": [{**ROW, "rate": "1MiB/s"}]}, "unknown key"),
     "a rate that is none": ({"schedule": [{**ROW, "upstream_rate": "fast"}]}, "upstream_rate: 'fast' is no rate"),
-    "no tables": ({"schedule": "night"}, "expected tables"),
+    "no tables": ({"schedule": 7}, "expected tables"),
+    "no JSON": ({"schedule": "night"}, "expected a JSON list"),
     "too many": ({"schedule": [ROW] * 101}, "at most 100"),
 }
 

@@ -7,6 +7,7 @@ import pytest
 from hubferry.core.access import Credential, Grant, UserLogin, claims_of, grant_of
 from hubferry.core.http import Request
 from hubferry.core.logged import logged
+from hubferry.core.masking import has_secret
 from hubferry.core.users import (
     MAX_ROWS,
     NO_PASSWORD,
@@ -15,7 +16,6 @@ from hubferry.core.users import (
     User,
     digest_of,
     format_secrets,
-    is_secret,
     login_by_password,
     parse_secrets,
     parse_users,
@@ -25,8 +25,8 @@ from hubferry.core.users import (
     without_user,
 )
 
-HASH = "$2y$05$" + "a" * 53
-OTHER_HASH = "$2b$10$" + "b" * 53
+HASH = "$2y$05$" + "a" * 21 + "." + "a" * 31
+OTHER_HASH = "$2b$10$" + "b" * 21 + "O" + "b" * 31
 TOKEN, MIRROR = "hubferry_" + "1" * 40, "hubferry_" + "2" * 40
 NOW = 1_000_000.0
 ROWS = [
@@ -81,11 +81,20 @@ def test_a_name_is_known_when_it_has_a_line_or_a_secret() -> None:
     assert DIRECTORY.hash_of("alice") == HASH
     assert DIRECTORY.hash_of("ci") is None
     assert DIRECTORY.hash_of("dave") is None
+    assert [DIRECTORY.knows_user(name) for name in ("alice", "ci", "node1")] == [True, True, False]
 
 
-def test_the_decoy_takes_as_long_as_most_hashes() -> None:
+def test_access_tokens_of_nobody_and_names_of_two_are_found() -> None:
+    found = Directory({"node1": "!"}, ROWS)
+    assert [row.id for row in found.orphans] == ["aa"]
+    assert found.shared_names == ["node1"]
+    assert not DIRECTORY.orphans
+    assert not DIRECTORY.shared_names
+
+
+def test_the_decoy_takes_as_long_as_the_dearest_hash() -> None:
     assert DIRECTORY.decoy.startswith("$2b$05$")
-    assert Directory({"a": OTHER_HASH, "b": OTHER_HASH, "c": HASH}).decoy.startswith("$2b$10$")
+    assert Directory({"a": HASH, "b": HASH, "c": OTHER_HASH}).decoy.startswith("$2b$10$")
     assert Directory({}).decoy.startswith("$2b$10$")
 
 
@@ -139,10 +148,27 @@ def test_a_client_secret_stands_at_the_beginning_of_a_path(path: str, parts: tup
         assert MIRROR not in repr(replace(request, path="/"))
 
 
-@pytest.mark.parametrize("text", [TOKEN, f"/{TOKEN}x/v2/", f"a {TOKEN} and {MIRROR}", "/hubferry_%31" + "1" * 38])
+@pytest.mark.parametrize(
+    "text",
+    [
+        TOKEN,
+        f"/{TOKEN}x/v2/",
+        f"a {TOKEN} and {MIRROR}",
+        "/hubferry_%31" + "1" * 38,
+        TOKEN.upper(),
+        TOKEN.replace("h", "%68"),
+        TOKEN.replace("_", "%5F"),
+        TOKEN.replace("_", "%5f").replace("b", "%62"),
+    ],
+)
 def test_no_secret_is_logged(text: str) -> None:
     assert "1111" not in str(logged(text))
-    assert "hubferry_********" in str(logged(text))
+    assert "********" in str(logged(text))
+
+
+def test_digests_and_commits_are_logged() -> None:
+    for text in ("sha256:" + "1" * 64, "1" * 40, "sha256-" + "1" * 64, "my_image"):
+        assert logged(text) == text
 
 
 # --- the files -------------------------------------------------------------------------------------------
@@ -161,6 +187,7 @@ BAD_USERS = {
     "too cheap": ("alice:" + HASH.replace("$05$", "$03$"), "has no bcrypt hash"),
     "too dear": ("alice:" + HASH.replace("$05$", "$15$"), "has no bcrypt hash"),
     "cut": ("alice:" + HASH[:-1], "has no bcrypt hash"),
+    "a salt that cannot be": ("alice:" + HASH.replace(".", "b"), "has no bcrypt hash"),
     "no name": (f":{HASH}", "line 1 is no NAME:HASH"),
     "no colon": ("alice", "line 1 is no NAME:HASH"),
     "a name with a slash": (f"a/b:{HASH}", "line 1 is no NAME:HASH"),
@@ -214,7 +241,7 @@ def test_a_users_file_is_changed_line_by_line() -> None:
     assert without_user(text, "bob") == text
 
 
-def test_what_has_the_form_of_a_secret_is_recognized() -> None:
-    assert is_secret(TOKEN)
-    assert not is_secret(TOKEN + "0")
-    assert not is_secret("hubferry_")
+def test_a_secret_is_found_anywhere_in_a_name() -> None:
+    assert has_secret(f"a/{TOKEN}/b")
+    assert has_secret(TOKEN.upper())
+    assert not has_secret("hubferry_" + "1" * 39)

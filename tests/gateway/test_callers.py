@@ -100,7 +100,11 @@ class Stage:
         return await self.callers.credential(await self.callers.identify(request), request, route)
 
     def check_api_root(self) -> None:
-        asyncio.run(self.callers.check_api_root(request_of(EndpointKind.API_ROOT)))
+        async def check() -> None:
+            request = request_of(EndpointKind.API_ROOT)
+            await self.callers.check_api_root(await self.callers.identify(request), request)
+
+        asyncio.run(check())
 
 
 def request_of(kind: EndpointKind, route: Route | None = None, *lines: tuple[str, str]) -> RegistryRequest:

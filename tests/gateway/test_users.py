@@ -15,7 +15,7 @@ from hubferry.gateway.users import LoggedIn, Users
 from tests.gateway.fakes import FakeClock
 from tests.support.scenes import run_scene
 
-HASH = "$2b$05$" + "a" * 53
+HASH = "$2b$05$" + "a" * 21 + "." + "a" * 31
 TOKEN, MIRROR = "hubferry_" + "1" * 40, "hubferry_" + "2" * 40
 ROWS = [
     StoredSecret("aa", "alice", digest_of(TOKEN), is_client=False, created_at=1),
@@ -167,7 +167,7 @@ def test_who_leaves_keeps_its_turn_until_the_check_is_over(stage: Stage) -> None
 def test_a_login_that_has_ended_is_refused(stage: Stage) -> None:
     login = stage.log_in(ALICE).login
     assert stage.users.user_of(login).name == "alice"
-    stage.source.directory = Directory({"alice": HASH.replace("a" * 53, "b" * 53)})
+    stage.source.directory = Directory({"alice": HASH.replace("a" * 21, "b" * 21)})
     error = stage.fails(lambda: stage.users.user_of(login))
     assert (error.status, error.detail) == (401, {"error": "invalid_token"})
 

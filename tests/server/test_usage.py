@@ -12,8 +12,10 @@ from hubferry.core.rules import Requester
 from hubferry.core.settings import LimitSettings
 from hubferry.core.settings_sources import SettingsSource, resolve
 from hubferry.core.users import User
-from hubferry.server import usage
-from hubferry.server.usage import BoundedCounts, FairRate, Usage, for_client
+from hubferry.server import counts, usage
+from hubferry.server.counts import BoundedCounts
+from hubferry.server.fair_rate import LOOK_S, FairRate, now_s
+from hubferry.server.usage import Usage, for_client, window_of
 from tests.support.scenes import run_scene
 
 MB = 10**6
@@ -26,10 +28,6 @@ def usage_of(workers: int = 1, **limits: Any) -> Usage:
 
 def play(scene: Coroutine[Any, Any, None]) -> None:
     run_scene(scene, in_virtual_time=True)
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def fetch(rate: FairRate, client: str, until_s: float, piece: int = 64 * 1024, takes_s: float = 0.0) -> int:
@@ -112,7 +110,7 @@ def test_a_client_waits_for_its_own_rate() -> None:
 
         async def pull(number: int) -> float:
             for _ in range(40):
-                await visits[number].sent(50_000)
+                await visits[number].pay(50_000)
             return now_s()
 
         first, second, other = await asyncio.gather(*map(pull, range(3)))
@@ -125,8 +123,8 @@ def test_a_client_waits_for_its_own_rate() -> None:
 def test_rates_of_all_are_divided_among_worker_processes() -> None:
     async def scene() -> None:
         counted = usage_of(workers=4, total_rate="4MB/s")
-        await counted.visit(HERE).sent(MB)
-        await counted.visit(HERE).sent(MB)
+        await counted.visit(HERE).pay(MB)
+        await counted.visit(HERE).pay(MB)
         assert 0.8 < now_s() < 1.0
 
     play(scene())
@@ -145,7 +143,7 @@ def test_another_rate_holds_at_another_time(monkeypatch: pytest.MonkeyPatch) -> 
         )
         assert counted._upstream.bytes_per_s == 0
         for minute, rate in ((12 * 60, MB), (23 * 60, 0), (7 * 60, 2 * MB), (8 * 60, MB)):
-            await asyncio.sleep(usage.LOOK_S + 0.1)
+            await asyncio.sleep(LOOK_S + 0.1)
             counted.look()
             assert counted._upstream.bytes_per_s == rate, minute
 
@@ -202,41 +200,42 @@ def test_a_request_is_counted_once_however_often_its_answer_is_made() -> None:
 
 def test_counts_are_of_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "MOST_CLIENTS", 100)
+    monkeypatch.setattr(counts, "MOST_CLIENTS", 100)
 
     async def scene() -> None:
         counted = usage_of(requests="10/s", rate="1GB/s", bytes_per_day="1GB")
         for number in range(1000):
             visit = counted.visit(f"198.51.{number // 250}.{number % 250}")
             visit.admit(Requester(visit.client))
-            await visit.sent(1000)
+            await visit.pay(1000)
             visit.close()
         assert len(counted._buckets._things) <= 100
         assert len(counted._leases._things) <= 100
-        assert len(counted._counts._counts._things) <= 100
+        assert len(counted._days._counts._things) <= 100
 
     play(scene())
 
 
 def test_a_window_follows_another(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(time, "time", lambda: now)
-    counts = BoundedCounts()
-    assert counts.acquire_sliding_window_entry("a", 10, 10, 10)
-    assert not counts.acquire_sliding_window_entry("a", 10, 10)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    counted = BoundedCounts()
+    assert counted.acquire_sliding_window_entry("a", 10, 10, 10)
+    assert not counted.acquire_sliding_window_entry("a", 10, 10)
     now = 1015.0  # half of the window before still counts
-    assert counts.acquire_sliding_window_entry("a", 10, 10, 5)
-    assert not counts.acquire_sliding_window_entry("a", 10, 10)
+    assert counted.acquire_sliding_window_entry("a", 10, 10, 5)
+    assert not counted.acquire_sliding_window_entry("a", 10, 10)
     now = 1100.0
-    assert counts.acquire_sliding_window_entry("a", 10, 10, 10)
-    assert counts.incr("b", 10, 3) == 3
-    assert (counts.get("b"), counts.get_expiry("b")) == (3, 1110.0)
+    assert counted.acquire_sliding_window_entry("a", 10, 10, 10)
+    assert counted.incr("b", 10, 3) == 3
+    assert (counted.get("b"), counted.get_expiry("b")) == (3, 1110.0)
     now = 1111.0
-    assert counts.get("b") == 0
-    counts.clear("a")
-    counts.clear_sliding_window("b", 10)
-    assert counts.get("a") == 0
-    assert counts.check()
-    counts.reset()
+    assert counted.get("b") == 0
+    counted.clear("a")
+    counted.clear_sliding_window("b", 10)
+    assert counted.get("a") == 0
+    assert counted.check()
+    counted.reset()
 
 
 def test_nothing_is_limited_that_is_not_set() -> None:
@@ -246,8 +245,42 @@ def test_nothing_is_limited_that_is_not_set() -> None:
         for _ in range(1000):
             visit.admit(Requester(HERE), is_download=True)
             assert visit.may_repeat(10**9)
-            await visit.sent(10**9)
+            await visit.pay(10**9)
             await counted.pay_upstream(10**9)
+            counted.charge_upstream(10**9)
         assert now_s() == 0
+
+    play(scene())
+
+
+WINDOWS = {
+    "50/s": (500, 10), "1/s": (10, 10), "1000/m": (166, 10), "10/m": (10, 60), "1/h": (1, 3600), "100/h": (100, 3600),
+    "10000/h": (27, 10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rate", "expected"), WINDOWS.items())
+def test_low_rates_are_counted_over_a_longer_time(rate: str, expected: tuple[int, int]) -> None:
+    settings = resolve([SettingsSource("test", {"limits": {"requests": rate}})]).limits
+    assert window_of(settings.requests, settings.burst.seconds) == expected
+
+
+def test_an_answer_from_memory_is_not_repeated_to_who_owes() -> None:
+    async def scene() -> None:
+        visit = usage_of(rate="10KB/s").visit(HERE)
+        assert [visit.may_repeat(10_000) for _ in range(3)] == [True, False, False]
+        await asyncio.sleep(1)
+        assert visit.may_repeat(1)
+
+    play(scene())
+
+
+def test_a_rate_changes_while_somebody_waits_for_it() -> None:
+    async def scene() -> None:
+        rate = FairRate(lambda: rate.change(0) if now_s() > 20 else None)
+        rate.change(1024)
+        await rate.pay("a", MB)
+        await rate.pay("a", 1)
+        assert 20 < now_s() < 26
 
     play(scene())

@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 
 from hubferry.core.settings import AccessSettings
-from hubferry.core.users import StoredSecret, digest_of
+from hubferry.core.users import Directory, StoredSecret, digest_of
 from hubferry.core.values import ConfigError
 from hubferry.server import user_files
 from hubferry.server.passwords import BcryptPasswords, make_hash
@@ -161,6 +161,32 @@ def test_changes_count_once_the_file_stays_as_it_is(
             path.unlink()
             await asyncio.sleep(0.02)
             assert files.current().knows("carl"), "the users of before stay"
+        finally:
+            await files.close()
+
+    run_scene(scene())
+
+
+def test_whatever_fails_changes_are_noticed_later(
+    access: AccessSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_files, "LOOK_S", 0.001)
+    failing: list[Exception] = [PermissionError(13, "denied"), RuntimeError("full")]
+    read = user_files.read_directory
+
+    def sometimes(settings: AccessSettings) -> Directory:
+        if failing:
+            raise failing.pop()
+        return read(settings)
+
+    async def scene() -> None:
+        files = UserFiles(access)
+        monkeypatch.setattr(user_files, "read_directory", sometimes)
+        files.start()
+        try:
+            (tmp_path / "users").write_text("bob:!\n")
+            await until(lambda: files.current().knows("bob"))
+            assert not failing
         finally:
             await files.close()
 

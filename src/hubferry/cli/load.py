@@ -52,7 +52,12 @@ def load_or_misuse(config: Path | None) -> Settings:
 
 def user_settings(config: Path | None) -> AccessSettings:
     """Return the settings of `[access]` for a command about users. Raises Misuse when the gateway has none."""
-    access = load_or_misuse(config).access
+    return check_users(load_or_misuse(config))
+
+
+def check_users(settings: Settings) -> AccessSettings:
+    """Return the settings of `[access]`. Raises Misuse when the gateway has no users of its own."""
+    access = settings.access
     if access.login != "users":
         raise Misuse('the gateway has no users of its own: set login = "users" and users_file in [access]')
     return access

@@ -4,11 +4,10 @@ import secrets
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
-from hubferry.cli.load import DurationText, Misuse, config_option, load_or_misuse, user_settings
+from hubferry.cli.load import DurationText, Misuse, check_users, config_option, load_or_misuse, user_settings
 from hubferry.core.access_values import check_name
 from hubferry.core.masking import SECRET_BEGINNING
 from hubferry.core.settings import Settings
@@ -41,7 +40,7 @@ def create(config_file: Path | None, user: str | None, client: str | None, expir
     if (user is None) == (client is None):
         raise click.UsageError("name a user, or a client with --mirror")
     settings = load_or_misuse(config_file)
-    access = user_settings(config_file)
+    access = check_users(settings)
     name = str(user or client)
     secret = SECRET_BEGINNING + secrets.token_hex(SECRET_BYTES)
     now = int(time.time())
@@ -100,10 +99,8 @@ def revoke(config_file: Path | None, ids: tuple[str, ...]) -> None:
 
 def mirror_url(settings: Settings, secret: str) -> str:
     """Return the URL of a mirror for the client with a secret; `HOST` stands in it when no public URL is set."""
-    base = settings.server.public_url.rstrip("/")
-    if not base:
-        scheme = "https" if settings.server.tls_cert else "http"
-        base = f"{scheme}://{urlsplit('//' + settings.server.listen[0]).netloc}"
+    scheme = "https" if settings.server.tls_cert else "http"
+    base = settings.server.public_url.rstrip("/") or f"{scheme}://HOST"
     return f"{base}/{secret}"
 
 

@@ -44,7 +44,7 @@ def add(config_file: Path | None, name: str, password_stdin: bool, no_password: 
         if name in read_users(access):
             raise Misuse(f"there is a user {name} already: change the password with hubferry user passwd {name}")
         if any(row.user == name for row in read_secrets(access)):
-            raise Misuse(f"there are secrets of a client {name} (hubferry token ls): take another name")
+            raise Misuse("there are access tokens or secrets of that name (hubferry token ls): revoke them first")
         hashed = NO_PASSWORD if no_password else _ask_hash(name, from_stdin=password_stdin, cost=cost)
         edit_users(access, lambda text: with_user(text, name, hashed))
     except ValueError as error:
@@ -78,7 +78,8 @@ def remove(config_file: Path | None, name: str) -> None:
     try:
         _check_known(access, name)
         edit_users(access, lambda text: without_user(text, name))
-        if any(row.user == name for row in read_secrets(access)):  # somebody of the same name must not find them
+        # somebody of the same name must not find them
+        if not access.secrets and any(not row.is_client and row.user == name for row in read_secrets(access)):
             edit_secrets(access, lambda rows: [row for row in rows if row.is_client or row.user != name])
     except ConfigError as error:
         raise Misuse(str(error)) from None

@@ -3,6 +3,7 @@
 Pure. A value that is refused raises ValueError, whose text says what to write instead.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,8 +100,11 @@ class RateSchedule(ParsedValue):
 
     @classmethod
     def parse(cls, raw: Any) -> "RateSchedule":
-        if raw == "":
-            return cls()
+        if isinstance(raw, str):
+            try:
+                raw = json.loads(raw or "[]")
+            except (ValueError, RecursionError):
+                raise ValueError("expected a JSON list of tables with from and to") from None
         if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw):
             raise ValueError("expected tables such as [[limits.schedule]]")
         if len(raw) > MAX_ROWS:

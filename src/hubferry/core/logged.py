@@ -6,7 +6,7 @@ log they must not control a terminal or begin a new line.
 
 from collections.abc import Mapping
 
-from hubferry.core.masking import SECRET_BEGINNING, mask_secrets
+from hubferry.core.masking import mask_secrets
 
 MAX_FIELD = 512  # characters; names of repositories and our own messages are shorter
 MAX_PEER = 64  # characters; an address is shorter, but a proxy may forward any text as one
@@ -22,7 +22,7 @@ def logged(value: object, most: int = MAX_FIELD) -> object:
     """
     if not isinstance(value, str):
         return value
-    if SECRET_BEGINNING in value:
+    if "_" in value or "%" in value:
         value = mask_secrets(value)
     if len(value) <= most and value.isprintable():
         return value

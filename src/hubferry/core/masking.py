@@ -10,12 +10,21 @@ MASK = "********"
 MAX_SHOWN = 100
 # what every access token and client secret of the gateway begins with, so that people and scanners recognize one
 SECRET_BEGINNING = "hubferry_"  # noqa: S105
-_SECRET = re.compile(SECRET_BEGINNING + r"[0-9A-Za-z%]+")
+_SECRET = re.compile(r"(?i)(hubferry(?:_|%5f))[0-9a-z%]+|((?:_|%5f))[0-9a-f]{40}(?![0-9a-f])")
+_WHOLE_SECRET = re.compile(r"(?i)hubferry_[0-9a-f]{40}")
+
+
+def has_secret(text: str) -> bool:
+    """Return whether an access token or client secret of the gateway stands anywhere in a text."""
+    return _WHOLE_SECRET.search(text) is not None
 
 
 def mask_secrets(text: str) -> str:
-    """Return a text with everything masked in it that begins as access tokens and client secrets of the gateway do."""
-    return _SECRET.sub(SECRET_BEGINNING + MASK, text) if SECRET_BEGINNING in text else text
+    """Return a text with everything masked in it that could be an access token or client secret of the gateway.
+
+    That includes what is written with escapes, as in a URL.
+    """
+    return _SECRET.sub(lambda found: (found[1] or found[2]) + MASK, text)
 
 
 def mask_userinfo(url: str) -> str:

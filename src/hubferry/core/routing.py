@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from hubferry.core import reference
 from hubferry.core.errors import Code, OciError
+from hubferry.core.masking import has_secret
 from hubferry.core.settings import Settings
 
 
@@ -248,6 +249,9 @@ def resolve(name: str, namespace: str, host: HostMeaning, table: RoutingTable) -
     `name` is the repository as the client wrote it, `namespace` the value of `?ns=`. Raises OciError: 404 NAME_UNKNOWN
     for an unknown registry, 400 for contradicting signals and for a name that breaks the grammar.
     """
+    if has_secret(name):  # an upstream must not see it
+        problem = "a client secret stands in the URL of a mirror, in front of /v2/, and not in the name of an image"
+        raise OciError(400, Code.NAME_INVALID, problem)
     by_host = host.upstream
     by_namespace = known(namespace, table) if namespace else None
     by_path, rest = _split(name, table)

@@ -245,7 +245,7 @@ class AccessPolicy:
 
 
 def unknown_names(access: AccessSettings, directory: Directory) -> Iterator[str]:
-    """Yield in sentences which names of rules and groups nobody has."""
+    """Yield in sentences which names of rules, groups and access tokens nobody has, or two have."""
     groups = {name for name, _ in access.groups.rows}
     for number, rule in enumerate(access.rules.rows, 1):
         for one in rule.who:
@@ -253,6 +253,10 @@ def unknown_names(access: AccessSettings, directory: Directory) -> Iterator[str]
                 yield f"access.rules, number {number}: {one} is no user or client of this gateway"
             if one.startswith(GROUP) and one.removeprefix(GROUP) not in groups:
                 yield f"access.rules, number {number}: {one} is none of access.groups"
+    for row in directory.orphans:
+        yield f"access token {row.id} is of {row.user}, who is no user any more: revoke it with hubferry token revoke"
+    for name in directory.shared_names:
+        yield f"{name} is both a user and a client with a secret: rules cannot tell them apart"
     for group, members in access.groups.rows:
         for name in members:
             if not directory.knows(name):

@@ -12,7 +12,6 @@ Not here: reading the files, checking a password (server/), who may pull what (r
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -24,11 +23,10 @@ from hubferry.core.masking import SECRET_BEGINNING
 
 SECRET_BYTES = 20
 _SECRET_TEXT = SECRET_BEGINNING + rf"[0-9a-f]{{{2 * SECRET_BYTES}}}"
-_SECRET = re.compile(_SECRET_TEXT)
 _IN_PATH = re.compile(rf"/(?P<secret>{_SECRET_TEXT})(?P<path>/.*|)", re.DOTALL)
 _IN_PASSWORD = re.compile(rf"(?P<secret>{_SECRET_TEXT})(?::(?P<other>.*))?", re.DOTALL)
 # below 4 bcrypt has no cost, and with more than 14 one login takes longer than a second
-_BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-4])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 NO_PASSWORD = "!"  # noqa: S105 - instead of a hash, for a user who has access tokens only
 MAX_ROWS = 100_000
 MAX_LINE = 1024
@@ -74,13 +72,19 @@ class Directory:
         secrets: Iterable[StoredSecret] = (),
         groups: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
-        """`hashes` are the bcrypt hashes of users by name, `groups` the members of each group."""
+        """`hashes` are the bcrypt hashes of users by name, `groups` the members of each group.
+
+        `orphans` are then access tokens of users who are gone, `shared_names` those that a user and a client have.
+        """
+        secrets = list(secrets)
         self._hashes = hashes
         # a user who was removed has no access tokens any more, whatever the secrets file says
+        self.orphans = [row for row in secrets if not row.is_client and row.user not in hashes]
+        self.shared_names = sorted({row.user for row in secrets if row.is_client and row.user in hashes})
         self._secrets = {row.sha256: row for row in secrets if row.is_client or row.user in hashes}
-        costs = Counter(hashed[4:6] for hashed in hashes.values() if hashed != NO_PASSWORD)
-        # a hash of no password, which takes as long to check as those of most users
-        self.decoy = f"$2b${costs.most_common(1)[0][0] if costs else 10}$" + "." * 53
+        costs = [hashed[4:6] for hashed in hashes.values() if hashed != NO_PASSWORD]
+        # a hash of no password, which takes as long to check as the dearest
+        self.decoy = f"$2b${max(costs, default='10')}$" + "." * 53
         proofs = {(row.user, row.login.proof) for row in self._secrets.values()}
         self._proofs = proofs | {(user, _proof_of(hashed)) for user, hashed in hashes.items()}
         self._groups: dict[str, frozenset[str]] = {}
@@ -101,6 +105,10 @@ class Directory:
     def knows(self, name: str) -> bool:
         """Return whether there is a user or client of this name."""
         return name in self._hashes or any(row.user == name for row in self._secrets.values())
+
+    def knows_user(self, name: str) -> bool:
+        """Return whether there is a user of this name, who has a password or access tokens."""
+        return name in self._hashes
 
     def hash_of(self, user: str) -> str | None:
         """Return the bcrypt hash of a user's password; None: there is no such user, or it has no password."""
@@ -127,11 +135,6 @@ def _proof_of(hashed: str) -> str:
 def digest_of(secret: str) -> str:
     """Return the SHA-256 of a secret in hexadecimal digits, which is what the secrets file has."""
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def is_secret(text: str) -> bool:
-    """Return whether a text has the form of an access token or client secret."""
-    return _SECRET.fullmatch(text) is not None
 
 
 def split_password(credential: Credential) -> tuple[str, Credential | None]:

@@ -15,6 +15,7 @@ from hubferry.core.http import Request, get
 from hubferry.core.routing import EndpointKind, Route
 from hubferry.core.rules import Requester
 from hubferry.core.scope import pull_scope
+from hubferry.core.token_request import TokenRequest
 from hubferry.gateway.admission import Admission
 from hubferry.gateway.login import Login, TokenQuestion, challenge
 from hubferry.gateway.request import RegistryRequest
@@ -56,9 +57,15 @@ class Callers:
             raise unknown_secret()
         return None
 
-    def requester(self, request: RegistryRequest) -> Requester:
-        """Return who sent a request, as far as its address and path tell. Raises OciError 401 for an ended login."""
-        return self._requester(request.received.peer, request.login)
+    def requester(self, request: RegistryRequest, credential: Credential | None) -> Requester:
+        """Return who shows a credential, as far as no password has to be checked to know that: else by address.
+
+        Raises OciError 401 for a login that has ended.
+        """
+        login = request.login
+        if login is None and self._users is not None and credential is not None:
+            login = self._users.recognized(credential)
+        return self._requester(request.received.peer, login)
 
     def revision(self) -> int:
         """Return a number that grows whenever a login may have ended."""
@@ -76,11 +83,12 @@ class Callers:
         if self._users is None:
             return Caller(Requester(address), grant, credential)
         login = request.login
-        if login is None and credential is not None:
+        if credential is not None:
             found = self._users.by_token(credential)
-            if found is None:
+            if found is not None:
+                login, credential = login or found.login, found.credential
+            elif login is None or self._users.knows(credential):
                 raise OciError(401, Code.UNAUTHORIZED, "a password is shown to the token endpoint: see the challenge")
-            login, credential = found.login, found.credential
         elif grant is not None:
             if login is not None and grant.login != login:
                 raise OciError(401, Code.UNAUTHORIZED, "the token is not of the client whose secret is in the URL")
@@ -95,17 +103,20 @@ class Callers:
         found = await self._users.log_in(shown, request.received.peer)
         return Caller(self._requester(request.received.peer, found.login))
 
-    async def token_question(self, request: RegistryRequest) -> TokenQuestion:
+    async def token_question(self, request: RegistryRequest, asked: TokenRequest) -> TokenQuestion:
         """Return what a token request asks for, as far as the rules let it have anything.
 
-        Raises OciError: 400, 401 and 404 for one that cannot be read, 401 for a wrong password of a user and for
-        somebody without a login who can have nothing, TooManyAttempts.
+        Raises OciError: 401 for a wrong password of a user and for somebody without a login who can have nothing, 503,
+        TooManyAttempts.
         """
-        asked = self.login.read(request)
         login, credential = request.login, asked.credential
-        if self._users is not None and login is None and credential is not None:
-            found = await self._users.log_in(credential, request.received.peer)
-            login, credential = found.login, found.credential
+        if self._users is not None and credential is not None:
+            # a client with a secret in its path shows its login of the upstream, and what is of the gateway stays here
+            found = self._users.by_token(credential)
+            if found is None and (login is None or self._users.knows(credential)):
+                found = await self._users.log_in(credential, request.received.peer)
+            if found is not None:
+                login, credential = login or found.login, found.credential
         requester = self._requester(request.received.peer, login)
         routes = [
             route for route in self.login.routes(request, asked.scopes) if self._admission.may_have(requester, route)
@@ -116,12 +127,11 @@ class Callers:
             )
         return self.login.question(request, credential, routes, login)
 
-    async def check_api_root(self, request: RegistryRequest) -> None:
+    async def check_api_root(self, caller: Caller, request: RegistryRequest) -> None:
         """Check what came with `/v2/`, which clients ping to learn how to authenticate.
 
         Raises OciError: TokenNeeded when nothing came, 401 for a credential that the upstream refuses.
         """
-        caller = await self.identify(request)
         if caller.credential is not None:
             await self.login.check_at_api_root(caller.credential, request)
         elif caller.grant is None and caller.requester.user is None and not self._is_open:

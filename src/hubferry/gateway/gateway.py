@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from hubferry.core import client, routing
 from hubferry.core.errors import Asked, Denied, OciError, TokenNeeded
-from hubferry.core.http import Request
+from hubferry.core.http import Headers, Request
 from hubferry.core.routing import EndpointKind, Route, RoutingTable
 from hubferry.core.rules import Requester
 from hubferry.core.settings import ServerSettings
+from hubferry.core.token_request import parse_basic
 from hubferry.gateway.admission import Admission
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
 from hubferry.gateway.callers import Caller, Callers
@@ -105,19 +106,22 @@ class Gateway:
                 rule = self._admission.check_image(caller.requester, request, request.route)
                 record = replace(record, rule=rule)
                 return await self._of_repository(request, request.route, record, caller)
-            visit.admit(self._callers.requester(request))
             if request.endpoint.kind is EndpointKind.PING:
+                visit.admit(self._callers.requester(request, None))
                 return json_answer(b"true")
             if request.endpoint.kind is EndpointKind.API_ROOT:
-                await self._callers.check_api_root(request)
+                await self._callers.check_api_root(await self._identify(request, visit), request)
                 return json_answer(b"{}")
             if request.endpoint.kind is EndpointKind.SEARCH:
                 record = AccessRecord(request.upstream)
                 parameters = {name: request.endpoint.param(name) for name in SEARCHED}
+                visit.admit(self._callers.requester(request, parse_basic(request.header("authorization"))))
                 caller = await self._callers.searcher(request)
                 return replace(json_answer(await self._find(caller.requester, request, parameters)), record=record)
             if request.endpoint.kind is EndpointKind.TOKEN:
-                asked = await self._callers.token_question(request)
+                form = self._callers.login.read(request)
+                visit.admit(self._callers.requester(request, form.credential))
+                asked = await self._callers.token_question(request, form)
                 record = AccessRecord(asked.upstream, user="" if asked.login is None else asked.login.user)
                 return replace(json_answer(await self._callers.login.issue(request, asked), (NO_STORE,)), record=record)
             raise AssertionError(f"nothing answers {request.endpoint.kind}")
@@ -152,12 +156,14 @@ class Gateway:
             answer = await self._referrers(request, route, target, record)
         else:
             raise AssertionError(f"nothing answers {kind}")
+        if request.login is not None:  # links are for who has the secret
+            answer = replace(answer, headers=_below(request.received.secret, answer.headers))
         if not route.namespace:
             return answer
         return replace(answer, headers=(*answer.headers, ("oci-namespace", route.namespace)))
 
     async def _identify(self, request: RegistryRequest, visit: Visit) -> Caller:
-        """Return who sent a request about a repository, after `visit` has admitted it. Raises OciError."""
+        """Return who sent a request, after `visit` has admitted it. Raises OciError."""
         try:
             caller = await self._callers.identify(request)
         except OciError:  # whoever shows what does not count is counted by address
@@ -208,6 +214,13 @@ class Gateway:
         origins = self._cors_origins
         cors = client.cors_headers(request.header("origin"), origins, preflight=False) if origins else ()
         return replace(answer, headers=(*answer.headers, API_VERSION, *cors))
+
+
+def _below(secret: str, headers: Headers) -> Headers:
+    """Return headers whose links lead through the path of a client secret."""
+    return tuple(
+        (name, value.replace("</v2/", f"</{secret}/v2/", 1) if name == "link" else value) for name, value in headers
+    )
 
 
 def _refusal(error: OciError, record: AccessRecord) -> Answer:

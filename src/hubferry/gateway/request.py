@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from hubferry.core import client, routing
 from hubferry.core import headers as head
 from hubferry.core.access import UserLogin
-from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request
 from hubferry.core.ranges import ByteRange, parse_range
 from hubferry.core.referrers import check_artifact_type
 from hubferry.core.routing import Endpoint, EndpointKind, HostMeaning, Route, RoutingTable
 from hubferry.core.tags import Page, parse_page
-from hubferry.core.users import is_secret
 from hubferry.pull.results import BlobQuery, ManifestQuery
 
 OF_A_REPOSITORY = frozenset({EndpointKind.MANIFEST, EndpointKind.BLOB, EndpointKind.TAGS, EndpointKind.REFERRERS})
@@ -104,11 +102,6 @@ def resolve_request(
 
     Raises OciError: 404 for an unknown registry, 400 for contradicting signals and a name that breaks the grammar.
     """
-    if is_secret(endpoint.name.partition("/")[0].lower()):  # an upstream must not see it
-        problem = (
-            "the secret of a client stands in the URL of a mirror, in front of /v2/, and not in the name of an image"
-        )
-        raise OciError(400, Code.NAME_INVALID, problem)
     listed = host.upstream
     base_url = client.public_base(received, public_url, host_is_listed=listed is not None)
     if login is not None:  # only who has the secret is shown it again

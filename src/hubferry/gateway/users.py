@@ -6,17 +6,21 @@ people of one address may log in at once. Wrong ones slow down their address (at
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 from hubferry.core.access import Credential, UserLogin
+from hubferry.core.client import address_group
 from hubferry.core.errors import Code, OciError
+from hubferry.core.fairness import may_begin
 from hubferry.core.http import Request
 from hubferry.core.users import User, login_by_password, split_password
 from hubferry.gateway.attempts import Attempts
 from hubferry.ports.shell import Clock, PasswordChecker, UserSource
 
-# in one worker process: whoever pulls is not to wait for whoever logs in, and a wrong password counts before the next one
+# of one worker process: whoever pulls is not to wait for whoever logs in, and a wrong password counts before the next
 AT_ONCE = 1
+MOST_WAITING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Users:
         self._clock = clock
         self._attempts = Attempts(clock)
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._waiting: Counter[str] = Counter()  # by client
 
     def revision(self) -> int:
         """Return a number that grows whenever a login may have ended."""
@@ -64,10 +69,19 @@ class Users:
         login = self._source.current().login_by_secret(token, self._clock.time(), is_client=False) if token else None
         return None if login is None else LoggedIn(login, other)
 
+    def knows(self, credential: Credential) -> bool:
+        """Return whether the name of a credential is that of a user of the gateway's own."""
+        return self._source.current().knows_user(credential.username)
+
+    def recognized(self, credential: Credential) -> UserLogin | None:
+        """Return the login for what needs no check: an access token, or a password that was right before."""
+        found = self.by_token(credential) or self._remembered(credential)
+        return None if found is None else found.login
+
     async def log_in(self, credential: Credential, peer: str) -> LoggedIn:
         """Return the login for a password or an access token.
 
-        Raises OciError: 401 for a wrong one, TooManyAttempts after several.
+        Raises OciError: 401 for a wrong one, 503 when too many wait, TooManyAttempts after several wrong ones.
         """
         found = self.by_token(credential)
         if found is not None:
@@ -75,7 +89,17 @@ class Users:
         remembered = self._remembered(credential)
         if remembered is not None:
             return remembered
-        await self._turns.acquire()
+        client = address_group(peer)
+        if not may_begin(self._waiting[client], self._waiting.total(), MOST_WAITING):
+            message = "too many people log in to this gateway at the moment: try again in a few seconds"
+            raise OciError(503, Code.UNAVAILABLE, message, headers=(("retry-after", "5"),))
+        self._waiting[client] += 1
+        try:
+            await self._turns.acquire()  # who leaves meanwhile is not checked
+        finally:
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
         checking = asyncio.create_task(self._check(credential, peer))
         checking.add_done_callback(self._checked)
         return await asyncio.shield(checking)  # who leaves does not end it: its turn is over when bcrypt has ended

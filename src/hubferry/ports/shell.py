@@ -45,6 +45,16 @@ class Visit(Protocol):
         """Note who sent it, once. Raises OciError 429 when that client has had enough for now."""
 
 
+class UpstreamPace(Protocol):
+    """How fast upstreams may be fetched from."""
+
+    async def pay_upstream(self, size_bytes: int) -> None:
+        """Count bytes that an upstream gave, and wait until there may be more."""
+
+    def charge_upstream(self, size_bytes: int) -> None:
+        """Count bytes that an upstream gave, without waiting."""
+
+
 class AnyVisit:
     """The `Visit` of a shell without limits."""
 

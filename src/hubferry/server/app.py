@@ -150,10 +150,10 @@ class App:
             logger().exception("internal_error", method=request.method, path=request.path[:512])
             await self._tell_of_failure(request, client, delivery)
         finally:
-            tell = self._teller(request, delivery)
-            tell(time.monotonic() - started)
             if delivery.visit is not None:
                 delivery.visit.close()
+            tell = self._teller(request, delivery)
+            tell(time.monotonic() - started)
         if delivery.reusable is not None:
             may_repeat = None if delivery.visit is None else delivery.visit.may_repeat
             self.recent.keep(scope, delivery.reusable, Repeating(revision, tell, may_repeat))
@@ -184,7 +184,11 @@ class App:
             await self._deliver(request, await self._page(arrived, request), client, delivery)
             return
         held_bytes = _held_bytes(request, answer)
-        if held_bytes <= SMALL_BYTES:
+        if delivery.visit is not None and held_bytes:
+            if delivery.visit.is_owed and held_bytes > SMALL_BYTES:
+                answer = None  # made again below: it is not waited with
+            await delivery.visit.pay(held_bytes)
+        if answer is not None and held_bytes <= SMALL_BYTES:
             await self._deliver_or_tell(request, answer, client, delivery)
             return
         memory = MemoryRequest(address_group(request.peer), held_bytes)
@@ -240,14 +244,12 @@ class App:
             content = b"" if body is None or request.method == "HEAD" or answer.status in BODILESS else body
             await client.send(start)
             await send_bytes(content, client, delivery.progress)
-            if delivery.visit is not None:
-                await delivery.visit.sent(len(content))
             delivery.reusable = answer
             return
         length = get(answer.headers, "content-length")
         # `Answer.body` is opaque for the gateway, but on the server every body is `Readable`
         if delivery.visit is not None:
-            client = replace(client, sent=delivery.visit.sent)
+            client = replace(client, pay=delivery.visit.pay)
         await send_body(body, int(length) if length else None, start, client, delivery.progress)  # type: ignore[arg-type]
 
     async def _page(self, arrived: Request, request: Request) -> Answer:

@@ -35,12 +35,12 @@ class SendProgress:
 class Client:
     """The client of one request: ASGI's `send`, and whether parts of files may be sent to it.
 
-    `sent` is told how many bytes of a body were sent, and returns when there may be more; None: at once.
+    `pay` is told how many bytes of a body were sent, and returns when there may be more; None: at once.
     """
 
     send: Send
     takes_regions: bool = False
-    sent: Callable[[int], Awaitable[None]] | None = None
+    pay: Callable[[int], Awaitable[None]] | None = None
 
 
 class ClientGone(Exception):
@@ -88,11 +88,15 @@ async def _pump(body: Readable, length: int | None, start: Message, client: Clie
             size_bytes = len(chunk)
             chunk = None  # frees the memory: the rest may take a slow client long, and there may be thousands of them
             # when upstream and client are both fast, nothing above waits, and all other tasks would have to
-            await (asyncio.sleep(0) if client.sent is None else client.sent(size_bytes))
+            await asyncio.sleep(0)
+            if client.pay is not None:
+                await client.pay(size_bytes)
             while next_region is not None and (region := await next_region()) is not None:
                 await client.send(_file_part(region))
                 progress.sent_bytes += region.size_bytes
-                await (asyncio.sleep(0) if client.sent is None else client.sent(region.size_bytes))
+                await asyncio.sleep(0)
+                if client.pay is not None:
+                    await client.pay(region.size_bytes)
             chunk = await body.read()
     except UpstreamFailure as error:
         raise CutShort(str(error)) from None

@@ -151,8 +151,7 @@ def build_parts(
     clock = SystemClock()
     users = UserFiles(settings.access) if settings.access.login == "users" else None
     usage = build_usage(settings)
-    received = None if usage is None else usage.pay_upstream
-    transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy, received)
+    transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy, usage)
     cache, index, housekeeping, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)

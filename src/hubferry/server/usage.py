@@ -1,167 +1,48 @@
 """How much each client has of the gateway, and who has to wait or is refused: `[limits]`.
 
 A client is a user, a client secret, or else an address (an IPv6 /64). Requests and bytes a day are counted by the
-library limits, in memory of our own that is bounded. Rates are kept by waiting between two pieces of a body. Everything
-counts for one worker process. Not here: how a rate is shared (core/shared_rate.py).
+library limits, and refused beyond what is allowed. Rates are kept by waiting: between two pieces of a body, or before
+an answer that is sent as a whole, and never after it, when nobody would notice that its client has left. Everything
+counts for one worker process.
 """
 
 import asyncio
-import heapq
-import itertools
 import math
 import time
 from collections import Counter
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 
 from limits import RateLimitItemPerSecond
-from limits.storage.base import SlidingWindowCounterSupport, Storage
 from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.client import address_group
 from hubferry.core.errors import Code, OciError
-from hubferry.core.limit_values import ByteRate
+from hubferry.core.limit_values import RequestRate
 from hubferry.core.rules import Requester
 from hubferry.core.settings import LimitSettings
-from hubferry.core.shared_rate import Bucket, FairTurns
+from hubferry.core.shared_rate import Bucket
 from hubferry.core.values import Size
+from hubferry.server.counts import MOST_CLIENTS, BoundedCounts
+from hubferry.server.fair_rate import LOOK_S, FairRate, now_s
 
 DAY_S = 86400
-MOST_CLIENTS = 50_000  # that are counted at a time; beyond that, whoever was counted first begins anew
+FEW = 10  # fewer requests than this are no measure of a rate: they are counted over a longer time
 LEASE = 50  # so many counts are taken from the library at once: a fiftieth of what a client may have
-LOOK_S = 5.0  # how often it is looked which rates hold at this time of the day
 AGAIN_S = 1  # when another download may have ended
 
 # the client that the work of a task is for; fills and prefetching inherit it from the request that began them
 for_client: ContextVar[str] = ContextVar("for_client", default="")
 
 
-class BoundedCounts(Storage, SlidingWindowCounterSupport):
-    """Counts of the library in a map of bounded size: clients choose their addresses."""
+def window_of(rate: RequestRate, burst_s: float) -> tuple[int, int]:
+    """Return how many requests are allowed in a window of how many seconds.
 
-    STORAGE_SCHEME = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._counts: BoundedMap[list[float]] = BoundedMap(MOST_CLIENTS)  # a window's end, its count, the one before
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return ValueError
-
-    def _window(self, key: str, expiry: int) -> list[float]:
-        """Return the end, the count and the count before of the window that a key is in."""
-        now = time.time()
-        found = self._counts.get(key)
-        if found is None:
-            found = [now + expiry, 0, 0]
-            self._counts.put(key, found)
-        elif now >= found[0]:
-            is_next = now < found[0] + expiry
-            found[:] = [found[0] + expiry, 0, found[1]] if is_next else [now + expiry, 0, 0]
-        return found
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        window = self._window(key, expiry)
-        window[1] += amount
-        return int(window[1])
-
-    def get(self, key: str) -> int:
-        window = self._counts.get(key)
-        return 0 if window is None or time.time() >= window[0] else int(window[1])
-
-    def get_expiry(self, key: str) -> float:
-        window = self._counts.get(key)
-        return time.time() if window is None else window[0]
-
-    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        window = self._window(key, expiry)
-        if window[2] * (window[0] - time.time()) / expiry + window[1] + amount > limit:
-            return False
-        window[1] += amount
-        return True
-
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        window = self._window(key, expiry)
-        left_s = window[0] - time.time()
-        return int(window[2]), left_s, int(window[1]), left_s + expiry
-
-    def check(self) -> bool:
-        return True
-
-    def reset(self) -> int | None:
-        self._counts = BoundedMap(MOST_CLIENTS)
-        return None
-
-    def clear(self, key: str) -> None:
-        self._counts.drop(key)
-
-    def clear_sliding_window(self, key: str, expiry: int) -> None:  # noqa: ARG002 - the library's
-        self._counts.drop(key)
-
-
-@dataclass(order=True)
-class _Turn:
-    """Somebody who waits to be served."""
-
-    number: float
-    order: int
-    size_bytes: int = field(compare=False)
-    is_over: asyncio.Future[None] = field(compare=False)
-
-
-class FairRate:
-    """A rate that clients share fairly: each has the same, or less if it takes less."""
-
-    def __init__(self) -> None:
-        self.bytes_per_s = 0  # 0: as many as there are
-        self._bucket = Bucket()
-        self._turns = FairTurns()
-        self._waiting: list[_Turn] = []  # a heap
-        self._orders = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def pay(self, client: str, size_bytes: int) -> None:
-        """Pay for bytes that a client was given: return when it may have more. Who leaves meanwhile has paid."""
-        if not self.bytes_per_s:
-            return
-        number = self._turns.take(client, size_bytes)
-        if not self._waiting and not self._bucket.wait_s(self.bytes_per_s, _now_s()):
-            self._turns.serve(number)
-            self._bucket.pay(size_bytes, self.bytes_per_s, _now_s())
-            return
-        turn = _Turn(number, next(self._orders), size_bytes, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._waiting, turn)
-        self._wake()
-        await turn.is_over
-
-    def change(self, bytes_per_s: int) -> None:
-        """Let another rate hold from now on; 0: as many as there are."""
-        self.bytes_per_s = bytes_per_s
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._wake()
-
-    def _wake(self) -> None:
-        """Let those who wait go on as long as nothing is owed, and come back when that is so again."""
-        while self._waiting:
-            wait_s = self._bucket.wait_s(self.bytes_per_s, _now_s()) if self.bytes_per_s else 0.0
-            if wait_s > 0:
-                if self._timer is None:
-                    self._timer = asyncio.get_running_loop().call_later(wait_s, self._woken)
-                return
-            turn = heapq.heappop(self._waiting)
-            self._turns.serve(turn.number)
-            if self.bytes_per_s:
-                self._bucket.pay(turn.size_bytes, self.bytes_per_s, _now_s())
-            if not turn.is_over.done():
-                turn.is_over.set_result(None)
-
-    def _woken(self) -> None:
-        self._timer = None
-        self._wake()
+    The window is the burst, but long enough for the rate to mean a whole number of requests.
+    """
+    whole_s = max(1, round(burst_s))
+    count = rate.count * whole_s // rate.per_s
+    return (count, whole_s) if count >= FEW or rate.per_s <= whole_s else (rate.count, rate.per_s)
 
 
 class Usage:
@@ -171,18 +52,17 @@ class Usage:
         """The rates of all clients together are divided among the worker processes."""
         self._settings = settings
         self._workers = workers
-        self._counts = counts = BoundedCounts()
-        burst_s = max(1, round(settings.burst.seconds))
-        most = max(1, math.ceil(settings.requests.count * burst_s / settings.requests.per_s))
-        self._requests = RateLimitItemPerSecond(most, burst_s)
+        most, window_s = window_of(settings.requests, settings.burst.seconds)
+        self._requests = RateLimitItemPerSecond(max(most, 1), window_s)
         self._lease = max(1, most // LEASE)
         self._leases: BoundedMap[int] = BoundedMap(MOST_CLIENTS)
-        self._sliding = SlidingWindowCounterRateLimiter(counts)
+        self._sliding = SlidingWindowCounterRateLimiter(BoundedCounts())
         self._day = RateLimitItemPerSecond(max(1, settings.bytes_per_day.size_bytes), DAY_S, namespace="bytes")
-        self._fixed = FixedWindowRateLimiter(counts)
+        self._days = BoundedCounts()
+        self._fixed = FixedWindowRateLimiter(self._days)
         self._downloads: Counter[str] = Counter()
         self._buckets: BoundedMap[Bucket] = BoundedMap(MOST_CLIENTS)
-        self._total, self._upstream = FairRate(), FairRate()
+        self._total, self._upstream = FairRate(self.look), FairRate(self.look)
         self._look_again_s = float("-inf")
 
     def visit(self, peer: str) -> "ClientVisit":
@@ -192,20 +72,13 @@ class Usage:
 
     def look(self) -> None:
         """Find out which rates hold at this time of the day, every LOOK_S."""
-        now_s = _now_s()
-        if now_s < self._look_again_s:
+        if now_s() < self._look_again_s:
             return
-        self._look_again_s = now_s + LOOK_S
+        self._look_again_s = now_s() + LOOK_S
         local = time.localtime()
-        row = self._settings.schedule.at(local.tm_hour * 60 + local.tm_min)
-        rates = row or self._settings
-        for rate, setting in ((self._total, rates.total_rate), (self._upstream, rates.upstream_rate)):
-            share = self._share(setting)
-            if rate.bytes_per_s != share:
-                rate.change(share)
-
-    def _share(self, rate: ByteRate) -> int:
-        return math.ceil(rate.bytes_per_s / self._workers)
+        rates = self._settings.schedule.at(local.tm_hour * 60 + local.tm_min) or self._settings
+        self._total.change(math.ceil(rates.total_rate.bytes_per_s / self._workers))
+        self._upstream.change(math.ceil(rates.upstream_rate.bytes_per_s / self._workers))
 
     def count_request(self, client: str) -> bool:
         """Count a request. Return whether the client may send it."""
@@ -223,7 +96,7 @@ class Usage:
         """Return how many seconds are left of a client's day when it has had all of it; 0: it has not."""
         if not self._settings.bytes_per_day.size_bytes or self._fixed.test(self._day, client):
             return 0
-        return max(1, math.ceil(self._fixed.get_window_stats(self._day, client).reset_time - time.time()))
+        return max(1, math.ceil(self._days.get_expiry(self._day.key_for(client)) - time.monotonic()))
 
     def begin_download(self, client: str) -> bool:
         """Count a blob that a client fetches. Return whether it may; then `end_download` has to be called."""
@@ -238,28 +111,43 @@ class Usage:
         if not self._downloads[client]:
             del self._downloads[client]
 
-    def count_bytes(self, client: str, size_bytes: int) -> None:
-        """Count bytes of a client's day."""
-        if self._settings.bytes_per_day.size_bytes:
-            self._counts.incr(self._day.key_for(client), DAY_S, size_bytes)
+    def is_owed(self, client: str) -> bool:
+        """Return whether a client would have to wait for anything that is sent to it now."""
+        return self._own_wait_s(client) > 0 or self._total.is_owed
+
+    def charge(self, client: str, size_bytes: int) -> None:
+        """Count bytes that a client is given at once, without waiting."""
+        self._charge_own(client, size_bytes)
+        self._total.charge(size_bytes)
 
     async def pay(self, client: str, size_bytes: int) -> None:
-        """Count bytes that a client was given, and wait until it may have more."""
-        self.count_bytes(client, size_bytes)
-        own = self._settings.rate.bytes_per_s
-        if own:
-            bucket = self._buckets.get(client) or Bucket()
-            self._buckets.put(client, bucket)
-            bucket.pay(size_bytes, own, _now_s())
-            wait_s = bucket.wait_s(own, _now_s())
-            if wait_s:
-                await asyncio.sleep(wait_s)
+        """Count bytes that a client is given, and wait until it may have them, or more."""
+        self.look()
+        self._charge_own(client, size_bytes)
+        if wait_s := self._own_wait_s(client):
+            await asyncio.sleep(wait_s)
         await self._total.pay(client, size_bytes)
 
     async def pay_upstream(self, size_bytes: int) -> None:
         """Count bytes that an upstream gave, and wait until there may be more."""
         self.look()
         await self._upstream.pay(for_client.get(), size_bytes)
+
+    def charge_upstream(self, size_bytes: int) -> None:
+        """Count bytes that an upstream gave, without waiting."""
+        self._upstream.charge(size_bytes)
+
+    def _charge_own(self, client: str, size_bytes: int) -> None:
+        if self._settings.bytes_per_day.size_bytes:
+            self._days.incr(self._day.key_for(client), DAY_S, size_bytes)
+        if own := self._settings.rate.bytes_per_s:
+            bucket = self._buckets.get(client) or Bucket()
+            self._buckets.put(client, bucket)
+            bucket.pay(size_bytes, own, now_s())
+
+    def _own_wait_s(self, client: str) -> float:
+        bucket = self._buckets.get(client)
+        return 0.0 if bucket is None else bucket.wait_s(self._settings.rate.bytes_per_s, now_s())
 
     def too_many_requests(self, client: str) -> OciError:
         """Return the refusal of a client that sends too many requests."""
@@ -274,10 +162,6 @@ class Usage:
         """Return the refusal of a client that has had its day's bytes."""
         most = Size(self._settings.bytes_per_day.size_bytes)
         return refusal(f"{client} has fetched {most} within a day", "go on when the day is over", wait_s)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def refusal(what: str, remedy: str, wait_s: int) -> OciError:
@@ -316,12 +200,17 @@ class ClientVisit:
     def may_repeat(self, size_bytes: int) -> bool:
         """Count a request that is answered as this one was. Return whether it may be, without waiting."""
         usage = self._usage
-        if usage.day_wait_s(self.client) or not usage.count_request(self.client):
+        if usage.day_wait_s(self.client) or usage.is_owed(self.client) or not usage.count_request(self.client):
             return False
-        usage.count_bytes(self.client, size_bytes)
+        usage.charge(self.client, size_bytes)
         return True
 
-    async def sent(self, size_bytes: int) -> None:
+    @property
+    def is_owed(self) -> bool:
+        """Return whether the client has to wait before it is sent anything."""
+        return self._usage.is_owed(self.client)
+
+    async def pay(self, size_bytes: int) -> None:
         """Count bytes of the answer's body, and wait until the client may have more."""
         await self._usage.pay(self.client, size_bytes)
 

@@ -24,7 +24,7 @@ from hubferry.store.private import FOR_OTHERS
 LOOK_S = 1.0
 MAX_BYTES = 64 * 2**20
 
-Signature = tuple[tuple[int, int, int, int] | None, ...]
+Signature = tuple[tuple[int, ...] | None, ...]
 Parsed = TypeVar("Parsed")
 
 
@@ -45,7 +45,7 @@ def read_users(access: AccessSettings) -> dict[str, str]:
     path = users_path(access)
     if path is None:
         return parse_users(access.users)
-    return _parsed("users_file", path, parse_users) if path.exists() else {}
+    return _parsed("users_file", path, parse_users, if_missing="")
 
 
 def read_secrets(access: AccessSettings) -> list[StoredSecret]:
@@ -53,7 +53,7 @@ def read_secrets(access: AccessSettings) -> list[StoredSecret]:
     path = secrets_path(access)
     if path is None:
         return parse_secrets(access.secrets) if access.secrets else []
-    return _parsed("secrets_file", path, parse_secrets) if path.exists() else []
+    return _parsed("secrets_file", path, parse_secrets, if_missing=format_secrets([]))
 
 
 def read_directory(access: AccessSettings) -> Directory:
@@ -63,9 +63,15 @@ def read_directory(access: AccessSettings) -> Directory:
     return Directory(hashes, read_secrets(access), dict(access.groups.rows))
 
 
-def _parsed(key: str, path: Path, parse: Callable[[str], Parsed]) -> Parsed:
+def _parsed(key: str, path: Path, parse: Callable[[str], Parsed], *, if_missing: str | None = None) -> Parsed:
+    """Return what a file says; `if_missing` is its text when there is none. Raises ConfigError."""
     try:
-        return parse(read_text(path))
+        try:
+            return parse(read_text(path))
+        except FileNotFoundError:
+            if if_missing is None:
+                raise
+            return parse(if_missing)
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError)
         remedy = "make it with `hubferry user add NAME`" if is_missing else "check path and permissions"
@@ -119,22 +125,31 @@ class UserFiles:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            found = await asyncio.to_thread(self._read_if_changed)
-            if found is not None:
-                self._directory = found
-                self._revision += 1
-                logger().info("users_reread", users_file=self._access.users_file)
+            try:
+                await self._reread_if_changed()
+            except Exception as error:  # noqa: BLE001 - whatever fails: what is revoked later must still be noticed
+                self._tell(repr(error))
 
-    def _read_if_changed(self) -> Directory | None:
-        before, self._seen = self._seen, self._look()
+    async def _reread_if_changed(self) -> None:
+        before, self._seen = self._seen, await asyncio.to_thread(self._look)
         if self._seen != before or self._seen == self._read_from:
-            return None
-        self._read_from = self._seen
+            return
         try:
-            return read_directory(self._access)
+            found = await asyncio.to_thread(read_directory, self._access)
         except ConfigError as error:
-            logger().warning("users_not_reread", problem=str(error))
-            return None
+            self._tell(str(error))
+            return
+        self._read_from, self._directory, self._problem = self._seen, found, ""
+        self._revision += 1
+        with contextlib.suppress(OSError):  # a full disk
+            logger().info("users_reread", users_file=self._access.users_file)
+
+    def _tell(self, problem: str) -> None:
+        """Log a problem, once as long as it stays the same. It is tried again."""
+        if problem != self._problem:
+            self._problem = problem
+            with contextlib.suppress(OSError):
+                logger().warning("users_not_reread", problem=problem)
 
     def _look(self) -> Signature:
         return tuple(_signature(path) for path in _paths(self._access))
@@ -144,13 +159,13 @@ def _paths(access: AccessSettings) -> list[Path]:
     return [path for path in (users_path(access), secrets_path(access)) if path is not None]
 
 
-def _signature(path: Path) -> tuple[int, int, int, int] | None:
+def _signature(path: Path) -> tuple[int, ...] | None:
     """Return what changes when a file does, also when it is a symbolic link that points elsewhere now."""
     try:
         seen = path.stat()
     except OSError:
         return None
-    return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_size
+    return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size
 
 
 def open_to_others(access: AccessSettings) -> list[str]:
@@ -182,7 +197,11 @@ def _edit(key: str, path: Path | None, change: Callable[[str], str]) -> None:
     try:
         path = path.resolve()
         with _locked(path):
-            replace_text(path, change(read_text(path) if path.exists() else ""))
+            try:
+                text = read_text(path)
+            except FileNotFoundError:
+                text = ""
+            replace_text(path, change(text))
     except OSError as error:
         problem = f"{path} cannot be changed ({error.strerror}): check path and permissions"
         raise ConfigError(f"access.{key}", problem) from None
@@ -196,6 +215,9 @@ def _locked(path: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     lock = os.open(path.with_name(f".{path.name}.lock"), flags, 0o600)
     try:
+        if os.geteuid() == 0:  # the user that the gateway runs as changes its files as well
+            owner = path.parent.stat()
+            os.fchown(lock, owner.st_uid, owner.st_gid)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:

@@ -7,7 +7,7 @@ so that a slow reader stalls only its own.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from hubferry.core.no_proxy import NoProxy
 from hubferry.core.pace import Pace
 from hubferry.core.redirect import origin as origin_of
 from hubferry.core.settings import UpstreamSettings
-from hubferry.ports.shell import UNCOUNTED, Clock, Metrics
+from hubferry.ports.shell import UNCOUNTED, Clock, Metrics, UpstreamPace
 from hubferry.ports.upstream import Cause, TooLarge, UpstreamFailure, UpstreamResponse
 from hubferry.transport.connect import Connector, Destination
 from hubferry.transport.failures import ANSWER, TROUBLE, Stale, as_failure, limited
@@ -67,8 +67,8 @@ class StreamedBody:
         if self._wire is None:
             return None
         owed_bytes, self._owed_bytes = self._owed_bytes, 0
-        if owed_bytes and self._client.received is not None:
-            await self._client.received(owed_bytes)
+        if owed_bytes and self._client.pace is not None:
+            await self._client.pace.pay_upstream(owed_bytes)
         try:
             piece = await self._reply.next_piece(self._pace.next_bytes(time.monotonic()))
         except TROUBLE as error:
@@ -80,9 +80,16 @@ class StreamedBody:
             await self.close()
         return piece
 
+    def charge(self) -> None:
+        """Pay for what was received without waiting."""
+        owed_bytes, self._owed_bytes = self._owed_bytes, 0
+        if owed_bytes and self._client.pace is not None:
+            self._client.pace.charge_upstream(owed_bytes)
+
     async def close(self) -> None:
         """Give the connection back when the body was read to its end, otherwise close it."""
         wire, self._wire = self._wire, None
+        self.charge()
         if wire is not None:
             wire.count_body(-1)
             self._reply.drop_received()
@@ -111,16 +118,16 @@ class SocketTransport:
         clock: Clock,
         metrics: Metrics = UNCOUNTED,
         no_proxy: NoProxy | None = None,
-        received: Callable[[int], Awaitable[None]] | None = None,
+        pace: UpstreamPace | None = None,
     ) -> None:
         """`no_proxy` names the hosts that are reached without the proxy of their upstream.
 
-        `received` is told how many bytes of a body came, and returns when there may be more; None: at once.
+        `pace` says how fast blobs may come; None: as fast as they can.
         """
         self._upstreams = upstreams
         self._clock = clock
         self.metrics = metrics
-        self.received = received
+        self.pace = pace
         self._idle: dict[Destination, list[_Idle]] = {}
         self._connector = Connector(upstreams, no_proxy or NoProxy(), clock)
         self._sweep: asyncio.TimerHandle | None = None
@@ -178,6 +185,7 @@ class SocketTransport:
         try:
             async with asyncio.timeout(WHOLE_S):  # each piece has its own limit; many small ones need another one
                 while (piece := await body.read()) is not None:
+                    body.charge()  # blobs are waited for, and what is needed to fetch them is not
                     size += len(piece)
                     if size > limit_bytes:
                         raise TooLarge(f"more than {limit_bytes} bytes")
