@@ -1,4 +1,4 @@
-"""The complete configurations of docs/internet.md and docs/office.md: started as they are printed, and pulled through."""
+"""The complete configurations of docs/internet.md and docs/office.md: started as printed, and pulled through."""
 
 from __future__ import annotations
 
