@@ -48,8 +48,17 @@ def config(hub: Hub, book: UserBook, **access: Any) -> dict[str, Any]:
     return {"access": {**book.access, **access}, "upstreams": {"only": True, "docker.io": docker}}
 
 
-def token(gateway: Gateway, repository: str, credentials: tuple[str, str] | None = None, prefix: str = "") -> Answer:
+def token(
+    gateway: Gateway,
+    repository: str,
+    credentials: tuple[str, str] | None = None,
+    prefix: str = "",
+    *,
+    peer: str = "192.0.2.1",
+) -> Answer:
+    """`peer` counts where the gateway trusts whoever says so."""
     headers = [basic(*credentials)] if credentials else []
+    headers.append(("X-Forwarded-For", peer))
     return fetch(f"{gateway.url}{prefix}/token?service=x&scope=repository:{repository}:pull", headers=headers)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.access_values import AccessRules, Groups
+from hubferry.core.access_values import AccessRules, Groups, Issuers
 from hubferry.core.limit_values import ByteRate, RateSchedule, RequestRate
 from hubferry.core.settings import BUILT_IN, SECTIONS, UpstreamSettings
 from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
@@ -20,7 +20,8 @@ UPSTREAM = '[upstreams."NAME"]'
 TABLES = {f"[{name}]": cls for name, cls in SECTIONS.items()} | {UPSTREAM: UpstreamSettings}
 KINDS: dict[Any, str] = {
     str: "text", bool: "boolean", int: "number", Size: "size", Duration: "duration", TagTtls: "table",
-    AccessRules: "tables", Groups: "table", RequestRate: "rate", ByteRate: "rate", RateSchedule: "tables",
+    AccessRules: "tables", Groups: "table", Issuers: "tables", RequestRate: "rate", ByteRate: "rate",
+    RateSchedule: "tables",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ Not here: what the processes are (registry.py, gateway.py, clients.py).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HANDED_OUT: set[int] = set()
+_LOCKS: list[int] = []  # the descriptor of the file with the locks, which must stay open
 
 
 class StartError(AssertionError):
@@ -58,20 +61,34 @@ def find_program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A free TCP port on loopback, never the same one twice in a run.
+    """A free TCP port on loopback, never the same one twice in a run, nor one of another run on this machine.
 
     It lies below the kernel's ephemeral range: a port from there could be taken by an outgoing connection
-    between this call and the child's bind. It is random, because several test runs may share the machine.
+    between this call and the child's bind. Another run could take it meanwhile, too, and answer in the child's
+    place: so each run holds a lock on one byte of a file for each of its ports, until its process ends.
     """
     lowest_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(15_000, max(lowest_ephemeral, 16_000))
-        if port in _HANDED_OUT:
+        if port in _HANDED_OUT or not _is_ours(port):
             continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             _HANDED_OUT.add(port)
             return port
+
+
+def _is_ours(port: int) -> bool:
+    """Whether no other run has this port; no other gets it from now on."""
+    if not _LOCKS:
+        _LOCKS.append(
+            os.open(Path(tempfile.gettempdir()) / "hubferry-test-ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        )
+    try:
+        fcntl.lockf(_LOCKS[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -60,12 +60,13 @@ class UserLogin:
     """That a user of the gateway's own (users.py) showed who it is.
 
     `proof` names what was shown, without revealing it. The login counts only as long as that is known. `ends_at` is in
-    seconds since 1970; None: no end is known.
+    seconds since 1970; None: no end is known. `groups` are those that an issuer puts the user in.
     """
 
     user: str
     proof: str
     ends_at: float | None = None
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def claims_of(grant: Grant) -> dict[str, object]:
     if grant.credential:
         claims |= {"upstream": grant.upstream, "user": grant.credential.username, "secret": grant.credential.secret}
     if grant.login:
-        claims["login"] = [grant.login.user, grant.login.proof, grant.login.ends_at]
+        claims["login"] = [grant.login.user, grant.login.proof, grant.login.ends_at, grant.login.groups]
     return claims
 
 
@@ -117,8 +118,8 @@ def grant_of(claims: Any) -> Grant:
         credential = Credential(claims["user"], claims["secret"])
         grant = replace(grant, upstream=claims["upstream"], credential=credential)
     if "login" in claims:
-        user, proof, ends_at = claims["login"]
-        grant = replace(grant, login=UserLogin(user, proof, ends_at))
+        user, proof, ends_at, groups = claims["login"]
+        grant = replace(grant, login=UserLogin(user, proof, ends_at, tuple(groups)))
     return grant
 
 

@@ -7,18 +7,20 @@ Pure. A value that is refused raises ValueError, whose text says what to write i
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import ip_network
 from typing import Any
 
 from hubferry.core.masking import shown
-from hubferry.core.values import ParsedValue, check_image_patterns, format_toml, texts, toml_key
+from hubferry.core.values import ParsedValue, check_image_patterns, check_url, format_toml, texts, toml_key
 
 ANYONE = "anyone"
 USERS = "users"
 USER = "user:"
 GROUP = "group:"
 MAX_RULES = 10_000
+MAX_ISSUERS = 100
+_ISSUER_USER = re.compile(r"[a-z0-9][a-z0-9-]{0,31}:[\x21-\x7e]{1,200}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 NAME_RULE = "a letter or digit, then at most 63 letters, digits or . _ @ -"
 _RULE_KEYS = ("who", "what", "allow", "message")
@@ -91,6 +93,50 @@ class Groups(ParsedValue):
         return "{" + ", ".join(f"{toml_key(name)} = {format_toml(members)}" for name, members in self.rows) + "}"
 
 
+@dataclass(frozen=True)
+class Issuer:
+    """One table of `[[access.issuers]]`: whose tokens are a login, and of whom.
+
+    `claims` are pairs of a claim and a pattern that it has to match. `user` is the claim that names the user. All users
+    are in `groups`.
+    """
+
+    name: str
+    issuer: str
+    audience: str
+    claims: tuple[tuple[str, str], ...] = ()
+    user: str = "sub"
+    groups: tuple[str, ...] = ()
+    jwks_url: str = ""
+    ca_file: str = ""
+    allow_private_addresses: bool = False
+
+
+@dataclass(frozen=True)
+class Issuers(ParsedValue):
+    """The tables of `[[access.issuers]]` in the order they were written."""
+
+    rows: tuple[Issuer, ...] = ()
+
+    @classmethod
+    def parse(cls, raw: Any) -> "Issuers":
+        """Convert a TOML array of tables, or the same as JSON from the environment."""
+        if isinstance(raw, str):
+            raw = _json(raw or "[]", "expected a JSON list of issuers")
+        if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw) or len(raw) > MAX_ISSUERS:
+            raise ValueError(f"expected tables such as [[access.issuers]], at most {MAX_ISSUERS}")
+        rows = []
+        for number, table in enumerate(raw, 1):
+            try:
+                rows.append(_parse_issuer(table))
+            except ValueError as error:
+                raise ValueError(f"number {number}: {error}") from None
+        return cls(tuple(rows))
+
+    def to_toml(self) -> str:
+        return "[" + ", ".join(map(_format_issuer, self.rows)) + "]"
+
+
 def is_name(text: str) -> bool:
     """Return whether a user, a client or a group may have this name."""
     return _NAME.fullmatch(text) is not None
@@ -141,8 +187,42 @@ def _parse_rule(table: Mapping[str, Any]) -> AccessRule:
     return AccessRule(who, what, table["allow"], message)
 
 
+def _parse_issuer(table: Mapping[str, Any]) -> Issuer:
+    known = {f.name: f for f in fields(Issuer)}
+    for key, value in table.items():
+        if key not in known:
+            raise ValueError(f"unknown key {shown(str(key))}; known are {', '.join(known)}")
+        if known[key].type is str and not isinstance(value, str):
+            raise ValueError(f"{key}: expected a text in quotes")
+    for key in ("name", "issuer", "audience"):
+        if not table.get(key):
+            raise ValueError(f"{key} is missing")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", table["name"]):
+        raise ValueError("name: expected lower case letters, digits and -, such as github")
+    is_private = table.get("allow_private_addresses", False)
+    if not isinstance(is_private, bool):
+        raise ValueError("allow_private_addresses: expected true or false")
+    for key in ("issuer", "jwks_url"):
+        if table.get(key):
+            check_url(table[key])
+        if table.get(key, "").startswith("http:") and not is_private:
+            raise ValueError(f"{key}: expected https, because keys that others can change are worth nothing")
+    claims = table.get("claims", {})
+    if not isinstance(claims, Mapping) or not all(isinstance(one, str) for pair in claims.items() for one in pair):
+        raise ValueError('claims: expected a table of texts, such as {repository_owner = "our-company"}')
+    plain = {key: value for key, value in table.items() if key not in ("claims", "groups")}
+    return Issuer(**plain, claims=tuple(claims.items()), groups=_names(table.get("groups", ())))
+
+
+def _format_issuer(issuer: Issuer) -> str:
+    shown_values = {f.name: getattr(issuer, f.name) for f in fields(Issuer) if f.name != "claims"}
+    written = [f"{key} = {format_toml(value)}" for key, value in shown_values.items()]
+    claims = ", ".join(f"{toml_key(name)} = {format_toml(pattern)}" for name, pattern in issuer.claims)
+    return "{" + ", ".join([*written, f"claims = {{{claims}}}"]) + "}"
+
+
 def _check_who(one: str) -> None:
-    if one in (ANYONE, USERS):
+    if one in (ANYONE, USERS) or (one.startswith(USER) and _ISSUER_USER.fullmatch(one.removeprefix(USER))):
         return
     beginning = next((kind for kind in (USER, GROUP) if one.startswith(kind)), "")
     try:

@@ -78,7 +78,7 @@ class ImagePattern:
             return False
         if not self.tag:
             return True
-        return _part_matches(self.tag, tag) if tag else without_tag
+        return part_matches(self.tag, tag) if tag else without_tag
 
     def covers(self, other: "ImagePattern") -> bool:
         """Return whether it certainly matches whatever another pattern matches."""
@@ -94,10 +94,14 @@ class ImagePattern:
 
 @dataclass(frozen=True, slots=True)
 class _Who:
-    """Whom a row is for: clients in these networks, these users, users in these groups, and every user if `users`."""
+    """Whom a row is for: clients in these networks, these users, users in these groups, and every user if `users`.
+
+    `patterns` are names with stars, of users of issuers.
+    """
 
     networks: tuple[Network, ...] = ()
     names: frozenset[str] = frozenset()
+    patterns: tuple[str, ...] = ()
     groups: frozenset[str] = frozenset()
     users: bool = False
 
@@ -106,7 +110,12 @@ class _Who:
         if requester.is_gateway:
             return self.users
         user = requester.user
-        if user is not None and (self.users or user.name in self.names or not self.groups.isdisjoint(user.groups)):
+        if user is not None and (
+            self.users
+            or user.name in self.names
+            or not self.groups.isdisjoint(user.groups)
+            or any(part_matches(pattern, user.name) for pattern in self.patterns)
+        ):
             return True
         return bool(self.networks) and bool(requester.address) and is_in(requester.address, self.networks)
 
@@ -114,7 +123,10 @@ class _Who:
         """Return whether everybody whom the other is for is certainly one of them."""
         if not all(_is_within(one, self.networks) for one in other.networks):
             return False
-        return self.users or (not other.users and other.names <= self.names and other.groups <= self.groups)
+        if self.users:
+            return True
+        is_named = other.names <= self.names and set(other.patterns) <= set(self.patterns)
+        return is_named and other.groups <= self.groups and not other.users
 
 
 EVERY_USER = _Who(users=True)
@@ -127,7 +139,8 @@ def _who_of(texts: Sequence[str]) -> _Who | None:
     kinds = (USER, GROUP)
     return _Who(
         tuple(ip_network(one) for one in texts if one != USERS and not one.startswith(kinds)),
-        frozenset(one.removeprefix(USER) for one in texts if one.startswith(USER)),
+        frozenset(one.removeprefix(USER) for one in texts if one.startswith(USER) and "*" not in one),
+        tuple(one.removeprefix(USER) for one in texts if one.startswith(USER) and "*" in one),
         frozenset(one.removeprefix(GROUP) for one in texts if one.startswith(GROUP)),
         USERS in texts,
     )
@@ -207,7 +220,7 @@ class AccessPolicy:
             for pattern in row.what:
                 if pattern.text == EVERYTHING and row.name == ALLOW:
                     continue  # what the allow list ends with
-                if not any(_part_matches(pattern.parts[0], name) for name in upstreams) and pattern.text != EVERYTHING:
+                if not any(part_matches(pattern.parts[0], name) for name in upstreams) and pattern.text != EVERYTHING:
                     yield f"{row.name}: {pattern.text} matches none of the upstreams"
                 hiding = next((other for other in self.rows[:number] if other.hides(row, pattern)), None)
                 if hiding is not None:
@@ -226,7 +239,7 @@ class AccessPolicy:
         otherwise = self._otherwise(requester).is_allowed
         if otherwise and all(is_allowed for is_allowed, _ in steps):
             return None
-        return lambda tag: next((allowed for allowed, one in steps if not one or _part_matches(one, tag)), otherwise)
+        return lambda tag: next((allowed for allowed, one in steps if not one or part_matches(one, tag)), otherwise)
 
     def _decide_anew(self, requester: Requester, upstream: str, repository: str, tag: str) -> Decision:
         parts = (upstream, *repository.split("/"))
@@ -247,9 +260,14 @@ class AccessPolicy:
 def unknown_names(access: AccessSettings, directory: Directory) -> Iterator[str]:
     """Yield in sentences which names of rules, groups and access tokens nobody has, or two have."""
     groups = {name for name, _ in access.groups.rows}
+    groups |= {name for issuer in access.issuers.rows for name in issuer.groups}
+    issuers = {issuer.name for issuer in access.issuers.rows}
     for number, rule in enumerate(access.rules.rows, 1):
         for one in rule.who:
-            if one.startswith(USER) and not directory.knows(one.removeprefix(USER)):
+            name = one.removeprefix(USER)
+            if one.startswith(USER) and ":" in name and name.partition(":")[0] not in issuers:
+                yield f"access.rules, number {number}: {one} is of none of access.issuers"
+            if one.startswith(USER) and ":" not in name and not directory.knows(name):
                 yield f"access.rules, number {number}: {one} is no user or client of this gateway"
             if one.startswith(GROUP) and one.removeprefix(GROUP) not in groups:
                 yield f"access.rules, number {number}: {one} is none of access.groups"
@@ -317,7 +335,7 @@ def parse_pattern(text: str, upstreams: Mapping[str, UpstreamSettings]) -> Image
             )
         repository = complete_library(repository)
     elif "*" in upstream and "/" not in repository and repository != EVERYTHING:
-        completing = [name for name, one in upstreams.items() if one.library and _part_matches(upstream, name)]
+        completing = [name for name, one in upstreams.items() if one.library and part_matches(upstream, name)]
         if completing:  # there it would be an image that has no name of one part
             problem = f"on {completing[0]} such images are library/{repository}: write {upstream}/**/{repository}"
             raise ValueError(f"{text}: {problem}")
@@ -340,7 +358,7 @@ def _parts_match(pattern: Sequence[str], parts: Sequence[str]) -> bool:
     while here < len(parts):
         if at < len(pattern) and pattern[at] == EVERYTHING:
             retry, at = (at, here), at + 1
-        elif at < len(pattern) and _part_matches(pattern[at], parts[here]):
+        elif at < len(pattern) and part_matches(pattern[at], parts[here]):
             at, here = at + 1, here + 1
         elif retry is not None:
             retry = (retry[0], retry[1] + 1)
@@ -350,8 +368,8 @@ def _parts_match(pattern: Sequence[str], parts: Sequence[str]) -> bool:
     return all(part == EVERYTHING for part in pattern[at:])
 
 
-def _part_matches(pattern: str, text: str) -> bool:
-    """Match one part; `*` is any number of characters. Takes time linear in the text for each `*`."""
+def part_matches(pattern: str, text: str) -> bool:
+    """Match one part of a name; `*` is any number of characters. Takes time linear in the text for each `*`."""
     if "*" not in pattern:
         return pattern == text
     first, *middle, last = pattern.split("*")

@@ -10,7 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from hubferry.core.access_values import AccessRules, Groups
+from hubferry.core.access_values import AccessRules, Groups, Issuers
 from hubferry.core.limit_values import ByteRate, RateSchedule, RequestRate
 from hubferry.core.masking import MASK, mask_userinfo
 from hubferry.core.no_proxy import NoProxy
@@ -136,6 +136,7 @@ class AccessSettings:
         "users_file",
     )
     secrets: str = option("", "the content of such a file, instead of secrets_file", secret=True)
+    issuers: Issuers = option(Issuers(), "whose ID tokens and workload identities are a login, in place of a password")
     groups: Groups = option(Groups(), 'groups of users for the rules, e.g. {admins = ["alice", "bob"]}')
     networks: tuple[str, ...] = option(
         (), "networks whose clients may use the gateway, e.g. 192.168.0.0/16; empty: every address", check="networks"

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubferry.core import reference
-from hubferry.core.access_values import Groups
+from hubferry.core.access_values import Groups, Issuers
 from hubferry.core.image import parse_image
 from hubferry.core.masking import mask_userinfo
 from hubferry.core.rules import GATEWAY, AccessPolicy
@@ -184,7 +184,7 @@ def _check_users(access: AccessSettings, origins: Mapping[str, str]) -> None:
     _check_exclusive("access", access, "users", "users_file", origins)
     _check_exclusive("access", access, "secrets", "secrets_file", origins)
     if access.login == "users":
-        if not any((access.users_file, access.users, access.secrets_file, access.secrets)):
+        if not any((access.users_file, access.users, access.secrets_file, access.secrets, access.issuers.rows)):
             problem = 'login = "users" needs it: make it with `hubferry user add NAME`, or with `htpasswd -B`'
             raise ConfigError("access.users_file", problem, origins.get("access.login", ""))
         for key, parse in (("users", parse_users), ("secrets", parse_secrets)):
@@ -194,8 +194,8 @@ def _check_users(access: AccessSettings, origins: Mapping[str, str]) -> None:
             except ValueError as error:
                 raise ConfigError(f"access.{key}", str(error), origins.get(f"access.{key}", "")) from None
         return
-    for name in ("users_file", "users", "secrets_file", "secrets", "groups"):
-        if getattr(access, name) not in ("", Groups()):
+    for name in ("users_file", "users", "secrets_file", "secrets", "groups", "issuers"):
+        if getattr(access, name) not in ("", Groups(), Issuers()):
             key = f"access.{name}"
             raise ConfigError(key, 'it has no effect unless access.login = "users": set that', origins.get(key, ""))
 

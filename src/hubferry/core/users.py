@@ -71,8 +71,10 @@ class Directory:
         hashes: Mapping[str, str],
         secrets: Iterable[StoredSecret] = (),
         groups: Mapping[str, Iterable[str]] | None = None,
+        issuers: Iterable[str] = (),
     ) -> None:
-        """`hashes` are the bcrypt hashes of users by name, `groups` the members of each group.
+        """`hashes` are the bcrypt hashes of users by name, `groups` the members of each group, `issuers` the names of
+        the issuers whose users are known.
 
         `orphans` are then access tokens of users who are gone, `shared_names` those that a user and a client have.
         """
@@ -87,6 +89,7 @@ class Directory:
         self.decoy = f"$2b${max(costs, default='10')}$" + "." * 53
         proofs = {(row.user, row.login.proof) for row in self._secrets.values()}
         self._proofs = proofs | {(user, _proof_of(hashed)) for user, hashed in hashes.items()}
+        self._issuers = frozenset(f"issuer {name}" for name in issuers)
         self._groups: dict[str, frozenset[str]] = {}
         for group, members in (groups or {}).items():
             for member in members:
@@ -94,9 +97,11 @@ class Directory:
 
     def user_of(self, login: UserLogin, now: float) -> User | None:
         """Return who logged in; None when that has ended, or what was shown does not count any more."""
-        if (login.ends_at is not None and now >= login.ends_at) or (login.user, login.proof) not in self._proofs:
+        if login.ends_at is not None and now >= login.ends_at:
             return None
-        return self.user_named(login.user)
+        if login.proof in self._issuers:
+            return User(login.user, self.user_named(login.user).groups.union(login.groups))
+        return self.user_named(login.user) if (login.user, login.proof) in self._proofs else None
 
     def user_named(self, name: str) -> User:
         """Return a user, known or not, with the groups that it is in."""

@@ -306,7 +306,8 @@ def _check_listen(values: tuple[str, ...]) -> None:
         parse_listen(value)
 
 
-def _check_url(value: str) -> None:
+def check_url(value: str) -> None:
+    """Raise ValueError for a text that is no base URL; an empty one is none, and is fine."""
     try:
         parts = urlsplit(value)
         fine = parts.scheme in ("http", "https") and reference.is_host(parts.netloc) and parts.port != 0
@@ -318,7 +319,7 @@ def _check_url(value: str) -> None:
 
 def _check_urls(values: tuple[str, ...]) -> None:
     for value in values:
-        _check_url(value)
+        check_url(value)
 
 
 def _check_proxy(value: str) -> None:
@@ -365,7 +366,7 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "positive": _check_positive,
     "count": _check_count,
     "listen": _check_listen,
-    "url": _check_url,
+    "url": check_url,
     "urls": _check_urls,
     "proxy": _check_proxy,
     "hosts": _check_hosts,

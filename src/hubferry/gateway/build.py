@@ -13,7 +13,7 @@ from hubferry.gateway.callers import Callers
 from hubferry.gateway.gateway import Gateway
 from hubferry.gateway.login import Login
 from hubferry.gateway.users import Users
-from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics, PasswordChecker, Sealer, UserSource
+from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics, PasswordChecker, Sealer, TokenChecker, UserSource
 from hubferry.ports.upstream import Transport
 from hubferry.pull.build import Remote, build_pull
 from hubferry.pull.services import DiskCache, EdgeCache, Instruments
@@ -33,8 +33,8 @@ class ShellParts:
     """What a shell brings: how upstreams are reached, tokens sealed, time told, events logged and content kept.
 
     `cache` None: everything is streamed through. `identities` name logins in its index; None: by names that only this
-    process knows. `users` and `passwords` are there with `access.login = "users"`. `single_flight` None: one task
-    for all who ask the same.
+    process knows. `users` and `passwords` are there with `access.login = "users"`, `tokens` with `access.issuers`.
+    `single_flight` None: one task for all who ask the same.
     """
 
     transport: Transport
@@ -46,6 +46,7 @@ class ShellParts:
     identities: Identities | None = None
     users: UserSource | None = None
     passwords: PasswordChecker | None = None
+    tokens: TokenChecker | None = None
     metrics: Metrics = UNCOUNTED
     single_flight: SingleFlight | None = None
     wait_limits: WaitLimits = WaitLimits()  # noqa: RUF009 - frozen
@@ -81,6 +82,6 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
     if settings.access.login == "users":
         if parts.users is None or parts.passwords is None:
             raise ValueError("who has users needs to know them")
-        users = Users(parts.users, parts.passwords, clock)
+        users = Users(parts.users, parts.passwords, clock, parts.tokens)
     callers = Callers(login, pull, admission, users=users, is_open=is_open)
     return Gateway(settings.server, table, pull, callers, Search(fetcher, transport), admission=admission)

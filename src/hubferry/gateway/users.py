@@ -1,8 +1,9 @@
 """Who somebody is at this gateway, with `access.login = "users"`.
 
-Access tokens and client secrets are looked up. Passwords take bcrypt's time, so they are checked only where a client
-logs in: at the token endpoint, and for `docker search`, which has no tokens; one after the other, so that however many
-people of one address may log in at once. Wrong ones slow down their address (attempts.py).
+Access tokens and client secrets are looked up. Tokens of issuers are checked by their signature. Passwords take
+bcrypt's time, so they are checked only where a client logs in: at the token endpoint, and for `docker search`, which
+has no tokens; one after the other, so that however many people of one address may log in at once. Wrong ones slow down
+their address (attempts.py).
 """
 
 import asyncio
@@ -14,9 +15,10 @@ from hubferry.core.client import address_group
 from hubferry.core.errors import Code, OciError
 from hubferry.core.fairness import may_begin
 from hubferry.core.http import Request
+from hubferry.core.issuers import is_token
 from hubferry.core.users import User, login_by_password, split_password
 from hubferry.gateway.attempts import Attempts
-from hubferry.ports.shell import Clock, PasswordChecker, UserSource
+from hubferry.ports.shell import Clock, PasswordChecker, TokenChecker, UserSource
 
 # of one worker process: whoever pulls is not to wait for whoever logs in, and a wrong password counts before the next
 AT_ONCE = 1
@@ -34,7 +36,11 @@ class LoggedIn:
 class Users:
     """Identifies users by what they show."""
 
-    def __init__(self, source: UserSource, passwords: PasswordChecker, clock: Clock) -> None:
+    def __init__(
+        self, source: UserSource, passwords: PasswordChecker, clock: Clock, tokens: TokenChecker | None = None
+    ) -> None:
+        """`tokens` None: there are no issuers."""
+        self._tokens = tokens
         self._source = source
         self._passwords = passwords
         self._clock = clock
@@ -86,6 +92,8 @@ class Users:
         found = self.by_token(credential)
         if found is not None:
             return found
+        if self._tokens is not None and is_token(credential.secret):
+            return await self._log_in_by_token(self._tokens, credential, peer)
         remembered = self._remembered(credential)
         if remembered is not None:
             return remembered
@@ -103,6 +111,16 @@ class Users:
         checking = asyncio.create_task(self._check(credential, peer))
         checking.add_done_callback(self._checked)
         return await asyncio.shield(checking)  # who leaves does not end it: its turn is over when bcrypt has ended
+
+    async def _log_in_by_token(self, tokens: TokenChecker, credential: Credential, peer: str) -> LoggedIn:
+        # counted by address only: whoever has a token may call itself as it likes
+        with self._attempts.trying(peer, Credential(address_group(peer), credential.secret), "") as attempt:
+            login = await tokens.check(credential.secret)
+            if login is None:
+                message = "the token is not accepted by this gateway: its log says why"
+                raise OciError(401, Code.UNAUTHORIZED, message)
+            attempt.was_accepted = True
+        return LoggedIn(login)
 
     def _remembered(self, credential: Credential) -> LoggedIn | None:
         """Return the login for a password that was found right before, None: it was not."""

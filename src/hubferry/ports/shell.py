@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from hubferry.core.access import Grant
+from hubferry.core.access import Grant, UserLogin
 from hubferry.core.rules import Requester
 from hubferry.core.users import Directory
 
@@ -36,6 +36,13 @@ class PasswordChecker(Protocol):
 
     async def check(self, password: str, hashed: str) -> bool:
         """Return whether this is the hash of the password."""
+
+
+class TokenChecker(Protocol):
+    """Checks tokens of issuers (core/issuers.py)."""
+
+    async def check(self, token: str) -> UserLogin | None:
+        """Return whose login a token is; None when it is not accepted."""
 
 
 class Visit(Protocol):

@@ -35,6 +35,7 @@ from hubferry.server.audit import AuditLog
 from hubferry.server.clients import ClientLimits
 from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
+from hubferry.server.oidc import OidcTokens
 from hubferry.server.passwords import BcryptPasswords
 from hubferry.server.seal import JweSealer
 from hubferry.server.user_files import UserFiles
@@ -151,6 +152,9 @@ def build_parts(
     clock = SystemClock()
     users = UserFiles(settings.access) if settings.access.login == "users" else None
     usage = build_usage(settings)
+    tokens = None
+    if settings.access.issuers.rows:
+        tokens = OidcTokens(settings.access.issuers, clock, settings.no_proxy)
     transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy, usage)
     cache, index, housekeeping, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:
@@ -178,6 +182,7 @@ def build_parts(
         metrics=metrics,
         users=users,
         passwords=None if users is None else BcryptPasswords(),
+        tokens=tokens,
     )
     gateway = build_gateway(settings, table_of(settings), build_upstreams(settings), brought)
 
@@ -191,6 +196,8 @@ def build_parts(
         if blobs is not None:
             await blobs.close()
         await transport.close()
+        if tokens is not None:
+            await tokens.close()
         if housekeeping is not None:
             await asyncio.to_thread(housekeeping.close)
         if index is not None:

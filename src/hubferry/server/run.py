@@ -144,7 +144,11 @@ def counts_folder(settings: Settings) -> Generator[None, None, None]:
 
 
 def bind(address: str) -> socket.socket:
-    """Return a socket that is bound to an address. `[::]` accepts IPv4 as well. Raises ConfigError."""
+    """Return a socket that listens on an address. `[::]` accepts IPv4 as well. Raises ConfigError.
+
+    It listens at once: two processes may bind the same address, as long as none of them listens on it, and the second
+    one would fail only later.
+    """
     host, port = parse_listen(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = None
@@ -154,6 +158,7 @@ def bind(address: str) -> socket.socket:
         if family is socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
         bound.bind((host, port))
+        bound.listen(BACKLOG)
     except OSError as error:
         if bound is not None:
             bound.close()

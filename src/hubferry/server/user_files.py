@@ -60,7 +60,8 @@ def read_directory(access: AccessSettings) -> Directory:
     """Return everybody whom the gateway knows. Raises ConfigError with file and remedy, also without a users file."""
     path = users_path(access)
     hashes = read_users(access) if path is None else _parsed("users_file", path, parse_users)
-    return Directory(hashes, read_secrets(access), dict(access.groups.rows))
+    issuers = [issuer.name for issuer in access.issuers.rows]
+    return Directory(hashes, read_secrets(access), dict(access.groups.rows), issuers)
 
 
 def _parsed(key: str, path: Path, parse: Callable[[str], Parsed], *, if_missing: str | None = None) -> Parsed:
