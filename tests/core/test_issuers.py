@@ -60,14 +60,16 @@ def test_a_token_is_of_the_issuers_that_it_names() -> None:
     other = Issuer("other", "https://other.example.com", "hub")
     again = Issuer("again", ISSUER.issuer, "hub")
     assert issuers_of(token(CLAIMS), (ISSUER, other, again)) == [ISSUER, again]
-    for claims in ({}, [], {"iss": ["https://ci.example.com"]}, {"iss": "https://x"}, "x"):
+    others: list[Any] = [{}, [], {"iss": ["https://ci.example.com"]}, {"iss": "https://x"}, "x"]
+    for claims in others:
         with pytest.raises(NotAccepted):
             issuers_of(token(claims), (ISSUER, other))
 
 
-@pytest.mark.parametrize(
-    "text", ["", "a.b.c", "eyJ.eyJ", "eyJh.b.", "eyJh.b.c.d", "eyJh.b.c=", "eyJh." + "b" * MAX_TOKEN]
-)
+NO_TOKENS = ["", "a.b.c", "eyJ.eyJ", "eyJh.b.", "eyJh.b.c.d", "eyJh.b.c=", "eyJh." + "b" * MAX_TOKEN]
+
+
+@pytest.mark.parametrize("text", NO_TOKENS)
 def test_what_is_no_token_is_a_password(text: str) -> None:
     assert not is_token(text)
     assert is_token(token(CLAIMS))
