@@ -171,11 +171,9 @@ def test_an_upstreams_bytes_are_those_of_the_client_that_the_work_is_for() -> No
 def test_requests_are_counted_over_the_burst() -> None:
     async def scene() -> None:
         counted = usage_of(requests="10/s", burst="10s")
-        assert [counted.count_request(HERE) for _ in range(101)] == [True] * 100 + [False]
-        assert counted.count_request(ELSEWHERE)
-        assert [usage_of(requests="1/m", burst="1m").count_request(HERE) for _ in range(2)] == [True, True], (
-            "each its own"
-        )
+        here, elsewhere = counted.use_of(HERE), counted.use_of(ELSEWHERE)
+        assert [counted.count_request(HERE, here) for _ in range(101)] == [True] * 100 + [False]
+        assert counted.count_request(ELSEWHERE, elsewhere)
 
     play(scene())
 
@@ -209,8 +207,7 @@ def test_counts_are_of_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
             visit.admit(Requester(visit.client))
             await visit.pay(1000)
             visit.close()
-        assert len(counted._buckets._things) <= 100
-        assert len(counted._leases._things) <= 100
+        assert len(counted._clients._things) <= 100
         assert len(counted._days._counts._things) <= 100
 
     play(scene())
@@ -282,5 +279,19 @@ def test_a_rate_changes_while_somebody_waits_for_it() -> None:
         await rate.pay("a", MB)
         await rate.pay("a", 1)
         assert 20 < now_s() < 26
+
+    play(scene())
+
+
+def test_a_day_is_counted_to_the_byte_but_for_a_thousandth() -> None:
+    async def scene() -> None:
+        visit = usage_of(bytes_per_day="1MB").visit(HERE)
+        had = 0
+        while visit.may_repeat(777):
+            had += 777
+        assert 998_000 < had <= 1_000_777
+        other = usage_of(bytes_per_day="1MB").visit(HERE)
+        await other.pay(5 * MB)  # what runs is not cut
+        assert not other.may_repeat(1)
 
     play(scene())

@@ -11,9 +11,10 @@ import math
 import time
 from collections import Counter
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from limits import RateLimitItemPerSecond
-from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.client import address_group
@@ -28,7 +29,11 @@ from hubferry.server.fair_rate import LOOK_S, FairRate, now_s
 
 DAY_S = 86400
 FEW = 10  # fewer requests than this are no measure of a rate: they are counted over a longer time
-LEASE = 50  # so many counts are taken from the library at once: a fiftieth of what a client may have
+# a client takes a part of what it may have from the library at once: asking the library takes five microseconds, and a
+# tag that is answered from memory 24 in all
+LEASES = 50
+DAY_LEASES = 1000
+WITHOUT_LIMIT = 2**62
 AGAIN_S = 1  # when another download may have ended
 
 # the client that the work of a task is for; fills and prefetching inherit it from the request that began them
@@ -45,6 +50,15 @@ def window_of(rate: RequestRate, burst_s: float) -> tuple[int, int]:
     return (count, whole_s) if count >= FEW or rate.per_s <= whole_s else (rate.count, rate.per_s)
 
 
+@dataclass(slots=True)
+class ClientUse:
+    """What one client may still have without the library being asked: counts of a lease, and its own rate."""
+
+    requests_left: int
+    day_left_bytes: int
+    bucket: Bucket
+
+
 class Usage:
     """Counts what the clients of one worker process use."""
 
@@ -54,14 +68,14 @@ class Usage:
         self._workers = workers
         most, window_s = window_of(settings.requests, settings.burst.seconds)
         self._requests = RateLimitItemPerSecond(max(most, 1), window_s)
-        self._lease = max(1, most // LEASE)
-        self._leases: BoundedMap[int] = BoundedMap(MOST_CLIENTS)
+        self._lease = max(1, most // LEASES)
         self._sliding = SlidingWindowCounterRateLimiter(BoundedCounts())
-        self._day = RateLimitItemPerSecond(max(1, settings.bytes_per_day.size_bytes), DAY_S, namespace="bytes")
+        self._day_bytes = settings.bytes_per_day.size_bytes
+        self._day_lease_bytes = max(1, self._day_bytes // DAY_LEASES)
         self._days = BoundedCounts()
-        self._fixed = FixedWindowRateLimiter(self._days)
+        self._own_rate = settings.rate.bytes_per_s
+        self._clients: BoundedMap[ClientUse] = BoundedMap(MOST_CLIENTS)
         self._downloads: Counter[str] = Counter()
-        self._buckets: BoundedMap[Bucket] = BoundedMap(MOST_CLIENTS)
         self._total, self._upstream = FairRate(self.look), FairRate(self.look)
         self._look_again_s = float("-inf")
 
@@ -69,6 +83,15 @@ class Usage:
         """Return what counts one request of a client at this address."""
         self.look()
         return ClientVisit(self, peer)
+
+    def use_of(self, client: str) -> ClientUse:
+        """Return what a client may still have."""
+        use = self._clients.get(client)
+        if use is None:
+            requests_left = 0 if self._settings.requests.count else WITHOUT_LIMIT
+            use = ClientUse(requests_left, 0 if self._day_bytes else WITHOUT_LIMIT, Bucket())
+            self._clients.put(client, use)
+        return use
 
     def look(self) -> None:
         """Find out which rates hold at this time of the day, every LOOK_S."""
@@ -80,23 +103,44 @@ class Usage:
         self._total.change(math.ceil(rates.total_rate.bytes_per_s / self._workers))
         self._upstream.change(math.ceil(rates.upstream_rate.bytes_per_s / self._workers))
 
-    def count_request(self, client: str) -> bool:
+    def count_request(self, client: str, use: ClientUse) -> bool:
         """Count a request. Return whether the client may send it."""
-        if not self._settings.requests.count:
-            return True
-        left = self._leases.get(client) or 0
-        if not left:
-            left = next((size for size in (self._lease, 1) if self._sliding.hit(self._requests, client, cost=size)), 0)
-            if not left:
+        if use.requests_left < 1:
+            leases = (self._lease, 1)
+            use.requests_left = next((n for n in leases if self._sliding.hit(self._requests, client, cost=n)), 0)
+            if not use.requests_left:
                 return False
-        self._leases.put(client, left - 1)
+        use.requests_left -= 1
         return True
 
-    def day_wait_s(self, client: str) -> int:
+    def day_wait_s(self, client: str, use: ClientUse) -> int:
         """Return how many seconds are left of a client's day when it has had all of it; 0: it has not."""
-        if not self._settings.bytes_per_day.size_bytes or self._fixed.test(self._day, client):
+        if use.day_left_bytes > 0:
             return 0
-        return max(1, math.ceil(self._days.get_expiry(self._day.key_for(client)) - time.monotonic()))
+        if self._days.get(client) >= self._day_bytes:
+            return max(1, math.ceil(self._days.get_expiry(client) - time.monotonic()))
+        self._days.incr(client, DAY_S, self._day_lease_bytes)
+        use.day_left_bytes += self._day_lease_bytes
+        return 0
+
+    def may_repeat(self, client: str, use: ClientUse, size_bytes: int) -> bool:
+        """Count a request that is answered from memory, if its client may have it now without waiting.
+
+        It takes little time, because most requests of a fleet are of this kind.
+        """
+        if use.day_left_bytes < size_bytes and self.day_wait_s(client, use):
+            return False
+        at_s = now_s()
+        if self._own_rate and use.bucket.wait_s(self._own_rate, at_s):
+            return False
+        if self._total.bytes_per_s and self._total.is_owed:
+            return False
+        if use.requests_left > 0:
+            use.requests_left -= 1
+        elif not self.count_request(client, use):
+            return False
+        self.charge(client, use, size_bytes)
+        return True
 
     def begin_download(self, client: str) -> bool:
         """Count a blob that a client fetches. Return whether it may; then `end_download` has to be called."""
@@ -111,20 +155,20 @@ class Usage:
         if not self._downloads[client]:
             del self._downloads[client]
 
-    def is_owed(self, client: str) -> bool:
+    def is_owed(self, use: ClientUse) -> bool:
         """Return whether a client would have to wait for anything that is sent to it now."""
-        return self._own_wait_s(client) > 0 or self._total.is_owed
+        return self._own_wait_s(use) > 0 or self._total.is_owed
 
-    def charge(self, client: str, size_bytes: int) -> None:
+    def charge(self, client: str, use: ClientUse, size_bytes: int) -> None:
         """Count bytes that a client is given at once, without waiting."""
-        self._charge_own(client, size_bytes)
+        self._charge_own(client, use, size_bytes)
         self._total.charge(size_bytes)
 
-    async def pay(self, client: str, size_bytes: int) -> None:
+    async def pay(self, client: str, use: ClientUse, size_bytes: int) -> None:
         """Count bytes that a client is given, and wait until it may have them, or more."""
         self.look()
-        self._charge_own(client, size_bytes)
-        if wait_s := self._own_wait_s(client):
+        self._charge_own(client, use, size_bytes)
+        if wait_s := self._own_wait_s(use):
             await asyncio.sleep(wait_s)
         await self._total.pay(client, size_bytes)
 
@@ -137,17 +181,16 @@ class Usage:
         """Count bytes that an upstream gave, without waiting."""
         self._upstream.charge(size_bytes)
 
-    def _charge_own(self, client: str, size_bytes: int) -> None:
-        if self._settings.bytes_per_day.size_bytes:
-            self._days.incr(self._day.key_for(client), DAY_S, size_bytes)
-        if own := self._settings.rate.bytes_per_s:
-            bucket = self._buckets.get(client) or Bucket()
-            self._buckets.put(client, bucket)
-            bucket.pay(size_bytes, own, now_s())
+    def _charge_own(self, client: str, use: ClientUse, size_bytes: int) -> None:
+        use.day_left_bytes -= size_bytes
+        if use.day_left_bytes < 0:
+            self._days.incr(client, DAY_S, -use.day_left_bytes)
+            use.day_left_bytes = 0
+        if self._own_rate:
+            use.bucket.pay(size_bytes, self._own_rate, now_s())
 
-    def _own_wait_s(self, client: str) -> float:
-        bucket = self._buckets.get(client)
-        return 0.0 if bucket is None else bucket.wait_s(self._settings.rate.bytes_per_s, now_s())
+    def _own_wait_s(self, use: ClientUse) -> float:
+        return use.bucket.wait_s(self._own_rate, now_s()) if self._own_rate else 0.0
 
     def too_many_requests(self, client: str) -> OciError:
         """Return the refusal of a client that sends too many requests."""
@@ -175,10 +218,14 @@ class ClientVisit:
 
     def __init__(self, usage: Usage, peer: str) -> None:
         self._usage = usage
-        self.client = address_group(peer)
         self._is_admitted = False
         self._is_download = False
-        for_client.set(self.client)
+        self._is_of(address_group(peer))
+
+    def _is_of(self, client: str) -> None:
+        self.client = client
+        self._use = self._usage.use_of(client)
+        for_client.set(client)
 
     def admit(self, requester: Requester, *, is_download: bool = False) -> None:
         if self._is_admitted:  # its answer is made once more (app.py)
@@ -186,11 +233,10 @@ class ClientVisit:
         self._is_admitted = True
         usage = self._usage
         if requester.user is not None:
-            self.client = f"user {requester.user.name}"
-            for_client.set(self.client)
-        if not usage.count_request(self.client):
+            self._is_of(f"user {requester.user.name}")
+        if not usage.count_request(self.client, self._use):
             raise usage.too_many_requests(self.client)
-        if wait_s := usage.day_wait_s(self.client):
+        if wait_s := usage.day_wait_s(self.client, self._use):
             raise usage.day_is_used(self.client, wait_s)
         if is_download:
             if not usage.begin_download(self.client):
@@ -199,20 +245,16 @@ class ClientVisit:
 
     def may_repeat(self, size_bytes: int) -> bool:
         """Count a request that is answered as this one was. Return whether it may be, without waiting."""
-        usage = self._usage
-        if usage.day_wait_s(self.client) or usage.is_owed(self.client) or not usage.count_request(self.client):
-            return False
-        usage.charge(self.client, size_bytes)
-        return True
+        return self._usage.may_repeat(self.client, self._use, size_bytes)
 
     @property
     def is_owed(self) -> bool:
         """Return whether the client has to wait before it is sent anything."""
-        return self._usage.is_owed(self.client)
+        return self._usage.is_owed(self._use)
 
     async def pay(self, size_bytes: int) -> None:
         """Count bytes of the answer's body, and wait until the client may have more."""
-        await self._usage.pay(self.client, size_bytes)
+        await self._usage.pay(self.client, self._use, size_bytes)
 
     def close(self) -> None:
         """Note that the request is over. May be called more than once."""
