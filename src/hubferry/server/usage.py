@@ -34,6 +34,9 @@ FEW = 10  # fewer requests than this are no measure of a rate: they are counted 
 LEASES = 50
 DAY_LEASES = 1000
 WITHOUT_LIMIT = 2**62
+# a rate is charged at most so many bytes late, and a fiftieth of what comes in a second
+SETTLE_BYTES = 64 * 1024
+SETTLINGS = 50
 AGAIN_S = 1  # when another download may have ended
 
 # the client that the work of a task is for; fills and prefetching inherit it from the request that began them
@@ -52,11 +55,15 @@ def window_of(rate: RequestRate, burst_s: float) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class ClientUse:
-    """What one client may still have without the library being asked: counts of a lease, and its own rate."""
+    """What one client may still have without the library being asked, and its own rate.
+
+    `unsettled_bytes` were given to it, and no rate has been charged for them yet.
+    """
 
     requests_left: int
     day_left_bytes: int
     bucket: Bucket
+    unsettled_bytes: int = 0
 
 
 class Usage:
@@ -77,6 +84,7 @@ class Usage:
         self._clients: BoundedMap[ClientUse] = BoundedMap(MOST_CLIENTS)
         self._downloads: Counter[str] = Counter()
         self._total, self._upstream = FairRate(self.look), FairRate(self.look)
+        self._settle_bytes = 0
         self._look_again_s = float("-inf")
 
     def visit(self, peer: str) -> "ClientVisit":
@@ -102,6 +110,8 @@ class Usage:
         rates = self._settings.schedule.at(local.tm_hour * 60 + local.tm_min) or self._settings
         self._total.change(math.ceil(rates.total_rate.bytes_per_s / self._workers))
         self._upstream.change(math.ceil(rates.upstream_rate.bytes_per_s / self._workers))
+        slowest = min((rate for rate in (self._own_rate, self._total.bytes_per_s) if rate), default=0)
+        self._settle_bytes = min(SETTLE_BYTES, slowest // SETTLINGS) if slowest else WITHOUT_LIMIT
 
     def count_request(self, client: str, use: ClientUse) -> bool:
         """Count a request. Return whether the client may send it."""
@@ -126,20 +136,19 @@ class Usage:
     def may_repeat(self, client: str, use: ClientUse, size_bytes: int) -> bool:
         """Count a request that is answered from memory, if its client may have it now without waiting.
 
-        It takes little time, because most requests of a fleet are of this kind.
+        Most requests of a fleet are of this kind, so rates are settled for many of them together.
         """
-        if use.day_left_bytes < size_bytes and self.day_wait_s(client, use):
-            return False
-        at_s = now_s()
-        if self._own_rate and use.bucket.wait_s(self._own_rate, at_s):
-            return False
-        if self._total.bytes_per_s and self._total.is_owed:
-            return False
-        if use.requests_left > 0:
+        unsettled_bytes = use.unsettled_bytes + size_bytes
+        if use.requests_left > 0 and use.day_left_bytes > size_bytes and unsettled_bytes < self._settle_bytes:
             use.requests_left -= 1
-        elif not self.count_request(client, use):
+            use.day_left_bytes -= size_bytes
+            use.unsettled_bytes = unsettled_bytes
+            return True
+        if self.is_owed(use) or self.day_wait_s(client, use) or not self.count_request(client, use):
             return False
-        self.charge(client, use, size_bytes)
+        self._charge_day(client, use, size_bytes)
+        rated_bytes = self._charge_own(use, size_bytes)
+        self._total.charge(rated_bytes)
         return True
 
     def begin_download(self, client: str) -> bool:
@@ -159,18 +168,14 @@ class Usage:
         """Return whether a client would have to wait for anything that is sent to it now."""
         return self._own_wait_s(use) > 0 or self._total.is_owed
 
-    def charge(self, client: str, use: ClientUse, size_bytes: int) -> None:
-        """Count bytes that a client is given at once, without waiting."""
-        self._charge_own(client, use, size_bytes)
-        self._total.charge(size_bytes)
-
     async def pay(self, client: str, use: ClientUse, size_bytes: int) -> None:
         """Count bytes that a client is given, and wait until it may have them, or more."""
         self.look()
-        self._charge_own(client, use, size_bytes)
+        self._charge_day(client, use, size_bytes)
+        rated_bytes = self._charge_own(use, size_bytes)
         if wait_s := self._own_wait_s(use):
             await asyncio.sleep(wait_s)
-        await self._total.pay(client, size_bytes)
+        await self._total.pay(client, rated_bytes)
 
     async def pay_upstream(self, size_bytes: int) -> None:
         """Count bytes that an upstream gave, and wait until there may be more."""
@@ -181,13 +186,19 @@ class Usage:
         """Count bytes that an upstream gave, without waiting."""
         self._upstream.charge(size_bytes)
 
-    def _charge_own(self, client: str, use: ClientUse, size_bytes: int) -> None:
+    def _charge_day(self, client: str, use: ClientUse, size_bytes: int) -> None:
         use.day_left_bytes -= size_bytes
         if use.day_left_bytes < 0:
             self._days.incr(client, DAY_S, -use.day_left_bytes)
             use.day_left_bytes = 0
+
+    def _charge_own(self, use: ClientUse, size_bytes: int) -> int:
+        """Charge a client's own rate. Return how many bytes that were, with those that were not settled before."""
+        rated_bytes = size_bytes + use.unsettled_bytes
+        use.unsettled_bytes = 0
         if self._own_rate:
-            use.bucket.pay(size_bytes, self._own_rate, now_s())
+            use.bucket.pay(rated_bytes, self._own_rate, now_s())
+        return rated_bytes
 
     def _own_wait_s(self, use: ClientUse) -> float:
         return use.bucket.wait_s(self._own_rate, now_s()) if self._own_rate else 0.0
