@@ -44,7 +44,18 @@ def test_who_restricts_or_confirms_is_not_asked(tables: dict[str, Any]) -> None:
     assert problem_of_openness(settings_of(**tables)) == ""
 
 
-@pytest.mark.parametrize("tables", [{}, {"access": {"login": "open"}}, {"warm": {"images": ["nginx:1"]}}])
+UNRESTRICTED: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "no login": {"access": {"login": "open"}},
+    "a limit of no client": {"limits": {"burst": "20s", "upstream_rate": "1MiB/s"}},
+    "every network": {"access": {"networks": ["10.0.0.0/8", "0.0.0.0/0"]}},
+    "users, and everything for anyone": {
+        "access": {"login": "users", "users_file": "x", "rules": [{"who": ["anyone"], "allow": True}]}
+    },
+}
+
+
+@pytest.mark.parametrize("tables", UNRESTRICTED.values(), ids=UNRESTRICTED.keys())
 def test_who_restricts_nothing_is_asked(tables: dict[str, Any]) -> None:
     problem = problem_of_openness(settings_of("0.0.0.0:5000", **tables))
     assert problem.startswith("whoever reaches 0.0.0.0:5000 could pull anything")
@@ -86,8 +97,22 @@ SENTENCES: dict[str, tuple[dict[str, Any], list[str]]] = {
         "Everybody who can connect can read the metrics (metrics_from).",
         "ghcr.io may lead the gateway to addresses of your own network (allow_private_addresses).",
     ]),
+    "a public issuer, and everybody trusted": ({
+        "listen": "127.0.0.1:5000",
+        "server": {"trusted_proxies": ["0.0.0.0/0"]},
+        "access": {"login": "users", "issuers": [
+            {"name": "ci", "issuer": "https://ci.example.com", "audience": "hub", "claims": {}},
+            {"name": "own", "issuer": "https://own.example.com", "audience": "hub", "claims": {"a": "b"}}]},
+        "limits": {"requests": "1/s", "downloads": 1, "bytes_per_day": "1GB"},
+    }, [
+        "Only this machine can connect (127.0.0.1:5000), and whom a proxy on it passes on.",
+        "Without a login nobody can pull anything.",
+        "Whoever can get a token of https://ci.example.com for hub is logged in.",
+        "Everybody can say which address it has (trusted_proxies).",
+    ]),
     "users, and something for strangers": ({
         "listen": "127.0.0.1:5000",
+        "upstreams": {"docker.io": {"username": "a", "password": "b"}},
         "access": {"login": "users", "users_file": "x", "networks": ["10.0.0.0/8"], "deny_networks": ["10.1.0.0/16"],
                    "rules": [{"who": ["user:a"], "allow": True},
                              {"who": ["10.2.0.0/16", "users"], "what": ["docker.io/**"], "allow": True},
@@ -99,6 +124,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], list[str]]] = {
         "Clients in 10.1.0.0/16 are not answered.",
         "Behind a proxy every client has the proxy's address, unless trusted_proxies names it.",
         "Without a login: rule 2 lets clients in 10.2.0.0/16 pull docker.io/**; rule 3 lets everybody pull ghcr.io/o.",
+        "That includes the private images that the gateway's own accounts of docker.io may pull.",
     ]),
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ def token(claims: Any) -> str:
 
 
 def test_claims_make_a_login() -> None:
-    expected = UserLogin("ci:repo:o/app", "issuer ci", NOW + 300, ("builders",))
+    expected = UserLogin("ci:repo:o/app", "issuer ci", NOW + 360, ("builders",))
     assert login_of(ISSUER, CheckedClaims(CLAIMS), NOW) == expected
     for claims in ({"aud": ["x", "hub"]}, {"iat": None}, {"nbf": NOW + 30}, {"exp": NOW - 30}):
         assert login_of(ISSUER, CheckedClaims({**CLAIMS, **claims}), NOW).user == "ci:repo:o/app"
@@ -83,7 +83,7 @@ def test_a_user_of_an_issuer_is_in_its_groups_and_in_those_of_the_settings() -> 
     assert directory.user_of(UserLogin("gone:repo", "issuer gone"), NOW) is None
 
 
-TABLE = {"name": "ci", "issuer": "https://ci.example.com", "audience": "hub"}
+TABLE: dict[str, Any] = {"name": "ci", "issuer": "https://ci.example.com", "audience": "hub", "claims": {}}
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no audience": ({"audience": ""}, "audience is missing"),
     "a name in capitals": ({"name": "CI"}, "lower case"),
@@ -103,6 +103,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_an_issuer_that_cannot_be_used_stops_the_start(others: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         resolve([SettingsSource("t", {"access": {"login": "users", "issuers": [{**TABLE, **others}]}})])
+
+
+def test_an_issuer_says_whom_it_is_for() -> None:
+    with pytest.raises(ValueError, match="claims is missing: everybody"):
+        Issuers.parse([{name: value for name, value in TABLE.items() if name != "claims"}])
 
 
 def test_issuers_are_shown_as_they_were_written() -> None:

@@ -36,7 +36,7 @@ async def fetch(rate: FairRate, client: str, until_s: float, piece: int = 64 * 1
     while now_s() < until_s:
         had += piece
         await asyncio.sleep(takes_s)
-        await rate.pay(client, piece)
+        await rate.pay(client, piece, is_given=True)
     return had
 
 
@@ -68,23 +68,49 @@ def test_what_slow_clients_leave_is_for_the_others() -> None:
     play(scene())
 
 
-def test_who_leaves_while_it_waits_is_not_waited_for() -> None:
+def test_who_leaves_has_paid_for_what_it_was_given() -> None:
     async def scene() -> None:
         rate = FairRate()
         rate.change(MB)
-        await rate.pay("a", 2 * MB)
-        leaving = [asyncio.create_task(rate.pay("b", MB)) for _ in range(3)]
+        await rate.pay("a", 2 * MB, is_given=True)
+        leaving = [asyncio.create_task(rate.pay("b", MB, is_given=True)) for _ in range(3)]
         await asyncio.sleep(0.1)
         for task in leaving:
             task.cancel()
         await asyncio.wait(leaving)
-        began = now_s()
-        await rate.pay("c", 1)
-        assert now_s() - began < 2, "only for what was given before"
-        began = now_s()
-        await rate.pay("c", 10 * MB)
-        assert now_s() - began > 2.9, "what they had been given is paid for all the same"
+        await rate.pay("c", 1, is_given=True)
+        assert 4.8 < now_s() < 5.1
         assert not rate._waiting
+
+    play(scene())
+
+
+def test_who_leaves_before_it_was_given_anything_leaves_nothing_behind() -> None:
+    async def scene() -> None:
+        rate = FairRate()
+        rate.change(MB)
+        await rate.pay("a", 2 * MB, is_given=True)
+        waiting = asyncio.create_task(rate.pay("c", 1, is_given=False))
+        for _ in range(100):
+            leaving = [asyncio.create_task(rate.pay("b", MB, is_given=False)) for _ in range(10)]
+            await asyncio.sleep(0)
+            for task in leaving:
+                task.cancel()
+            await asyncio.wait(leaving)
+        assert len(rate._waiting) <= 12
+        await waiting
+        assert now_s() < 2.1
+
+    play(scene())
+
+
+def test_what_was_free_is_not_charged_to_a_rate_that_holds_later() -> None:
+    async def scene() -> None:
+        visit = usage_of(total_rate="1MB/s", schedule=[{"from": "0:00", "to": "23:59"}]).visit(HERE)
+        visit._usage.look()
+        for _ in range(10_000):
+            assert visit.may_repeat(1000)
+        assert visit._use.unsettled_bytes == 0
 
     play(scene())
 
@@ -93,8 +119,8 @@ def test_a_rate_that_is_lifted_lets_everybody_go() -> None:
     async def scene() -> None:
         rate = FairRate()
         rate.change(1024)
-        await rate.pay("a", MB)
-        waiting = asyncio.create_task(rate.pay("a", 1))
+        await rate.pay("a", MB, is_given=True)
+        waiting = asyncio.create_task(rate.pay("a", 1, is_given=True))
         await asyncio.sleep(1)
         rate.change(0)
         await waiting
@@ -276,8 +302,8 @@ def test_a_rate_changes_while_somebody_waits_for_it() -> None:
     async def scene() -> None:
         rate = FairRate(lambda: rate.change(0) if now_s() > 20 else None)
         rate.change(1024)
-        await rate.pay("a", MB)
-        await rate.pay("a", 1)
+        await rate.pay("a", MB, is_given=True)
+        await rate.pay("a", 1, is_given=True)
         assert 20 < now_s() < 26
 
     play(scene())

@@ -26,12 +26,14 @@ class StandInIssuer:
         self.published: list[dict[str, Any]] = [dict(self.key.as_dict(private=False))]
         self.asked: list[str] = []
         self.status = 200
+        self.delay_s = 0.0
         self.named = ""  # in the discovery document, in place of its own URL
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked.append(self.path)
+                time.sleep(issuer.delay_s)
                 body = json.dumps(issuer.document(self.path)).encode()
                 self.send_response(issuer.status)
                 self.send_header("Content-Length", str(len(body)))

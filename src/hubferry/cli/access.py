@@ -65,6 +65,9 @@ def _find_user(settings: Settings, name: str) -> User:
     if settings.access.login != "users":
         raise ValueError('the gateway has no users of its own (login = "users")')
     directory = read_directory(settings.access)
+    issuer = next((one for one in settings.access.issuers.rows if name.startswith(f"{one.name}:")), None)
+    if issuer is not None:
+        return User(name, directory.user_named(name).groups.union(issuer.groups))
     if not directory.knows(name):
         raise ValueError(f"there is no user or client {name}: hubferry user ls and hubferry token ls list them")
     return directory.user_named(name)

@@ -22,12 +22,13 @@ def check(file: Path) -> None:
 
     Also says what a stranger could do with such a gateway.
     """
-    from hubferry.server.compose import build_upstreams, load_tls  # noqa: PLC0415 - `config show` needs no server
+    from hubferry.server.compose import build_upstreams, check_issuers, load_tls  # noqa: PLC0415 - `config show` needs no server
     from hubferry.server.user_files import read_directory  # noqa: PLC0415
 
     try:
         settings = load_settings(file)
         build_upstreams(settings)
+        check_issuers(settings)
         load_tls(settings)
         if settings.access.login == "users":
             read_directory(settings.access)

@@ -197,8 +197,20 @@ def _parse_issuer(table: Mapping[str, Any]) -> Issuer:
     for key in ("name", "issuer", "audience"):
         if not table.get(key):
             raise ValueError(f"{key} is missing")
+    if "claims" not in table:
+        problem = "everybody who can get a token of the issuer would be logged in; write claims = {} if that is meant"
+        raise ValueError(f"claims is missing: {problem}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", table["name"]):
         raise ValueError("name: expected lower case letters, digits and -, such as github")
+    _check_urls_of_issuer(table)
+    claims = table.get("claims", {})
+    if not isinstance(claims, Mapping) or not all(isinstance(one, str) for pair in claims.items() for one in pair):
+        raise ValueError('claims: expected a table of texts, such as {repository_owner = "our-company"}')
+    plain = {key: value for key, value in table.items() if key not in ("claims", "groups")}
+    return Issuer(**plain, claims=tuple(claims.items()), groups=_names(table.get("groups", ())))
+
+
+def _check_urls_of_issuer(table: Mapping[str, Any]) -> None:
     is_private = table.get("allow_private_addresses", False)
     if not isinstance(is_private, bool):
         raise ValueError("allow_private_addresses: expected true or false")
@@ -207,11 +219,6 @@ def _parse_issuer(table: Mapping[str, Any]) -> Issuer:
             check_url(table[key])
         if table.get(key, "").startswith("http:") and not is_private:
             raise ValueError(f"{key}: expected https, because keys that others can change are worth nothing")
-    claims = table.get("claims", {})
-    if not isinstance(claims, Mapping) or not all(isinstance(one, str) for pair in claims.items() for one in pair):
-        raise ValueError('claims: expected a table of texts, such as {repository_owner = "our-company"}')
-    plain = {key: value for key, value in table.items() if key not in ("claims", "groups")}
-    return Issuer(**plain, claims=tuple(claims.items()), groups=_names(table.get("groups", ())))
 
 
 def _format_issuer(issuer: Issuer) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 from hubferry.core.access_values import ANYONE, GROUP, USER, USERS, AccessRule
-from hubferry.core.settings import LimitSettings, Settings
+from hubferry.core.settings import Settings
 from hubferry.core.values import parse_listen
 
 REMEDY = (
@@ -28,16 +28,18 @@ def is_loopback(address: str) -> bool:
 
 def problem_of_openness(settings: Settings) -> str:
     """Return why a server does not start without `server.public`, as one line; empty: it does."""
-    access = settings.access
+    access, limits = settings.access, settings.limits
     beyond = [one for one in settings.server.listen if not is_loopback(one)]
+    is_open_to_all = any(rule.allow and ANYONE in rule.who and "**" in rule.what for rule in access.rules.rows)
     restricted = (
-        access.networks,
+        access.networks and not any(map(_is_everybody, access.networks)),
         access.deny_networks,
-        access.login == "users",
+        access.login == "users" and not is_open_to_all,
         access.allow,
         access.deny,
-        access.rules.rows,
-        settings.limits != LimitSettings(),
+        access.login != "users" and access.rules.rows,
+        limits.requests.count or limits.downloads or limits.bytes_per_day.size_bytes,
+        limits.rate.bytes_per_s or limits.total_rate.bytes_per_s,
     )
     if settings.server.public or not beyond or any(restricted):
         return ""
@@ -50,6 +52,10 @@ def describe_exposure(settings: Settings) -> Iterator[str]:
     yield from _what_is_pulled(settings)
     yield from _how_much(settings)
     yield from _what_else(settings)
+
+
+def _is_everybody(network: str) -> bool:
+    return ip_network(network).prefixlen == 0
 
 
 def _who_connects(settings: Settings) -> Iterator[str]:
@@ -78,14 +84,22 @@ def _what_is_pulled(settings: Settings) -> Iterator[str]:
         ]
         if opening:
             yield f"Without a login: {'; '.join(opening)}."
+            yield from _accounts(settings)
         else:
             yield "Without a login nobody can pull anything."
+        for issuer in access.issuers.rows:
+            if not issuer.claims:
+                yield f"Whoever can get a token of {issuer.issuer} for {issuer.audience} is logged in."
         return
     if access.allow:
         yield f"Without a login everybody can pull {', '.join(access.allow)}{_and_rules(settings)}."
     else:
         but = f", but not {', '.join(access.deny)}" if access.deny else ""
         yield f"Without a login everybody can pull every image of {upstreams}{but}{_and_rules(settings)}."
+    yield from _accounts(settings)
+
+
+def _accounts(settings: Settings) -> Iterator[str]:
     accounts = [name for name, up in settings.upstreams.items() if up.username or up.accounts_file]
     if accounts:
         yield f"That includes the private images that the gateway's own accounts of {', '.join(accounts)} may pull."
@@ -120,7 +134,9 @@ def _what_else(settings: Settings) -> Iterator[str]:
     is_encrypted = bool(server.tls_cert) or server.public_url.startswith("https://")
     if settings.access.login != "open" and not is_encrypted and not all(map(is_loopback, server.listen)):
         yield "Passwords and tokens travel unencrypted: set tls_cert, or public_url to the https URL of a proxy."
-    if any(ip_network(one).prefixlen == 0 for one in server.metrics_from):
+    if any(map(_is_everybody, server.trusted_proxies)):
+        yield "Everybody can say which address it has (trusted_proxies)."
+    if any(map(_is_everybody, server.metrics_from)):
         yield "Everybody who can connect can read the metrics (metrics_from)."
     inside = [name for name, up in settings.upstreams.items() if up.allow_private_addresses]
     if inside:

@@ -28,6 +28,10 @@ class NotAccepted(ValueError):
     """A token is not accepted. The text says why, without any part of the token."""
 
 
+class KeysMissing(Exception):
+    """The keys of an issuer are not known, so that nothing can be said of its tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedClaims:
     """The claims of a token whose signature was checked."""
@@ -79,7 +83,7 @@ def login_of(issuer: Issuer, checked: CheckedClaims, now: float) -> UserLogin:
     user = claims.get(issuer.user)
     if not isinstance(user, str) or not _USER.fullmatch(user):
         raise NotAccepted(f"its claim {issuer.user} names no user")
-    return UserLogin(f"{issuer.name}:{user}", f"issuer {issuer.name}", ends_at, issuer.groups)
+    return UserLogin(f"{issuer.name}:{user}", f"issuer {issuer.name}", ends_at + LEEWAY_S, issuer.groups)
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:

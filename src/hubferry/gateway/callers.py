@@ -87,7 +87,7 @@ class Callers:
             found = self._users.by_token(credential)
             if found is not None:
                 login, credential = login or found.login, found.credential
-            elif login is None or self._users.knows(credential):
+            elif login is None or self._users.is_of_gateway(credential):
                 raise OciError(401, Code.UNAUTHORIZED, "a password is shown to the token endpoint: see the challenge")
         elif grant is not None:
             if login is not None and grant.login != login:
@@ -113,7 +113,7 @@ class Callers:
         if self._users is not None and credential is not None:
             # a client with a secret in its path shows its login of the upstream, and what is of the gateway stays here
             found = self._users.by_token(credential)
-            if found is None and (login is None or self._users.knows(credential)):
+            if found is None and (login is None or self._users.is_of_gateway(credential)):
                 found = await self._users.log_in(credential, request.received.peer)
             if found is not None:
                 login, credential = login or found.login, found.credential

@@ -113,7 +113,11 @@ class Login:
             grant = Grant(names, request.service, now + life_s)
             if accepted.upstream == asked.upstream:
                 grant = replace(grant, upstream=asked.upstream, credential=asked.credential)
-        token = await self._sealer.seal(replace(grant, login=asked.login))
+        if asked.login is not None and asked.login.ends_at is not None:
+            life_s = min(life_s, max(asked.login.ends_at - now, 1.0))
+        token = await self._sealer.seal(
+            replace(grant, login=asked.login, expires_at=min(grant.expires_at, now + life_s))
+        )
         issued = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         document = {"token": token, "access_token": token, "expires_in": int(life_s), "issued_at": issued}
         return json.dumps(document).encode()

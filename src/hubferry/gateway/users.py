@@ -15,7 +15,8 @@ from hubferry.core.client import address_group
 from hubferry.core.errors import Code, OciError
 from hubferry.core.fairness import may_begin
 from hubferry.core.http import Request
-from hubferry.core.issuers import is_token
+from hubferry.core.issuers import KeysMissing, is_token
+from hubferry.core.masking import has_secret
 from hubferry.core.users import User, login_by_password, split_password
 from hubferry.gateway.attempts import Attempts
 from hubferry.ports.shell import Clock, PasswordChecker, TokenChecker, UserSource
@@ -75,9 +76,17 @@ class Users:
         login = self._source.current().login_by_secret(token, self._clock.time(), is_client=False) if token else None
         return None if login is None else LoggedIn(login, other)
 
-    def knows(self, credential: Credential) -> bool:
-        """Return whether the name of a credential is that of a user of the gateway's own."""
-        return self._source.current().knows_user(credential.username)
+    def is_of_gateway(self, credential: Credential) -> bool:
+        """Return whether a credential can only be meant for this gateway, and is shown to nobody else.
+
+        That is one with the name of a user, an access token or client secret (also one that does not count any more),
+        or a token of a configured issuer.
+        """
+        return (
+            self._source.current().knows_user(credential.username)
+            or has_secret(credential.secret)
+            or (self._tokens is not None and self._tokens.is_of_issuer(credential.secret))
+        )
 
     def recognized(self, credential: Credential) -> UserLogin | None:
         """Return the login for what needs no check: an access token, or a password that was right before."""
@@ -93,7 +102,7 @@ class Users:
         if found is not None:
             return found
         if self._tokens is not None and is_token(credential.secret):
-            return await self._log_in_by_token(self._tokens, credential, peer)
+            return await self._log_in_by_token(self._tokens, credential.secret)
         remembered = self._remembered(credential)
         if remembered is not None:
             return remembered
@@ -112,14 +121,15 @@ class Users:
         checking.add_done_callback(self._checked)
         return await asyncio.shield(checking)  # who leaves does not end it: its turn is over when bcrypt has ended
 
-    async def _log_in_by_token(self, tokens: TokenChecker, credential: Credential, peer: str) -> LoggedIn:
-        # counted by address only: whoever has a token may call itself as it likes
-        with self._attempts.trying(peer, Credential(address_group(peer), credential.secret), "") as attempt:
-            login = await tokens.check(credential.secret)
-            if login is None:
-                message = "the token is not accepted by this gateway: its log says why"
-                raise OciError(401, Code.UNAUTHORIZED, message)
-            attempt.was_accepted = True
+    @staticmethod
+    async def _log_in_by_token(tokens: TokenChecker, token: str) -> LoggedIn:
+        """Nobody can guess a signature, so wrong ones are not counted as wrong passwords are."""
+        try:
+            login = await tokens.check(token)
+        except KeysMissing as error:
+            raise OciError(503, Code.UNAVAILABLE, f"{error}: try again", headers=(("retry-after", "10"),)) from None
+        if login is None:
+            raise OciError(401, Code.UNAUTHORIZED, "the token is not accepted by this gateway: its log says why")
         return LoggedIn(login)
 
     def _remembered(self, credential: Credential) -> LoggedIn | None:

@@ -41,8 +41,11 @@ class PasswordChecker(Protocol):
 class TokenChecker(Protocol):
     """Checks tokens of issuers (core/issuers.py)."""
 
+    def is_of_issuer(self, token: str) -> bool:
+        """Return whether a text is a token that says it is of a configured issuer; it is not checked."""
+
     async def check(self, token: str) -> UserLogin | None:
-        """Return whose login a token is; None when it is not accepted."""
+        """Return whose login a token is; None when it is not accepted. Raises issuers.KeysMissing."""
 
 
 class Visit(Protocol):

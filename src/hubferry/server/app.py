@@ -185,9 +185,9 @@ class App:
             return
         held_bytes = _held_bytes(request, answer)
         if delivery.visit is not None and held_bytes:
-            if delivery.visit.is_owed and held_bytes > SMALL_BYTES:
-                answer = None  # made again below: it is not waited with
-            await delivery.visit.pay(held_bytes)
+            if delivery.visit.may_wait and held_bytes > SMALL_BYTES:
+                answer = None  # made again below: who waits holds no memory
+            await delivery.visit.pay_before(held_bytes)
         if answer is not None and held_bytes <= SMALL_BYTES:
             await self._deliver_or_tell(request, answer, client, delivery)
             return

@@ -154,6 +154,7 @@ def build_parts(
     usage = build_usage(settings)
     tokens = None
     if settings.access.issuers.rows:
+        check_issuers(settings)
         tokens = OidcTokens(settings.access.issuers, clock, settings.no_proxy)
     transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy, usage)
     cache, index, housekeeping, blobs, fills = None, None, None, None, None
@@ -292,16 +293,23 @@ def build_upstream(name: str, upstream: UpstreamSettings) -> Upstream:
     if upstream.accounts_file:
         accounts += _read_accounts(name, upstream.accounts_file)
     if upstream.ca_file:
-        _check_authorities(name, upstream.ca_file)
+        _check_authorities(f"upstreams.{toml_key(name)}", upstream.ca_file)
     return Upstream(name, upstream, trust_of(upstream), tuple(dict.fromkeys(accounts)))
 
 
-def _check_authorities(name: str, path: str) -> None:
+def check_issuers(settings: Settings) -> None:
+    """Raise ConfigError for a CA file of an issuer that cannot be used."""
+    for issuer in settings.access.issuers.rows:
+        if issuer.ca_file:
+            _check_authorities("access.issuers", issuer.ca_file)
+
+
+def _check_authorities(setting: str, path: str) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it holds no PEM certificate"
-        raise ConfigError(f"upstreams.{toml_key(name)}.ca_file", f"{path} cannot be used ({reason})") from None
+        raise ConfigError(f"{setting}.ca_file", f"{path} cannot be used ({reason})") from None
 
 
 def _read_accounts(name: str, path: str) -> list[Credential]:

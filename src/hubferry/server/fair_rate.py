@@ -32,6 +32,7 @@ class FairRate:
         self._turns = FairTurns()
         self._waiting: list[_Turn] = []  # a heap
         self._orders = itertools.count()
+        self._left = 0  # how many of them may belong to somebody who left
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -44,8 +45,8 @@ class FairRate:
         if self.bytes_per_s:
             self._bucket.pay(size_bytes, self.bytes_per_s, now_s())
 
-    async def pay(self, client: str, size_bytes: int) -> None:
-        """Wait for a client's turn, and pay for bytes. Who leaves meanwhile has paid."""
+    async def pay(self, client: str, size_bytes: int, *, is_given: bool) -> None:
+        """Wait for a client's turn, and pay for bytes. Who leaves meanwhile pays for what it `is_given` already."""
         if not self.bytes_per_s:
             return
         number = self._turns.take(client, size_bytes)
@@ -56,7 +57,22 @@ class FairRate:
         turn = _Turn(number, next(self._orders), size_bytes, asyncio.get_running_loop().create_future())
         heapq.heappush(self._waiting, turn)
         self._wake()
-        await turn.is_over
+        try:
+            await turn.is_over
+        except asyncio.CancelledError:
+            self._leave(turn)
+            if is_given:
+                self.charge(size_bytes)
+            raise
+
+    def _leave(self, turn: _Turn) -> None:
+        """Forget the turn of somebody who left. The heap has no more of them than of others."""
+        turn.size_bytes = 0
+        self._left += 1
+        if self._left > len(self._waiting) / 2:
+            self._waiting = [one for one in self._waiting if not one.is_over.cancelled()]
+            heapq.heapify(self._waiting)
+            self._left = 0
 
     def change(self, bytes_per_s: int) -> None:
         """Let another rate hold from now on; 0: as many as there are."""

@@ -6,8 +6,7 @@ keys hold for STALE_S.
 """
 
 import asyncio
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -17,7 +16,7 @@ from hubferry.core.access import UserLogin
 from hubferry.core.access_values import Issuer, Issuers
 from hubferry.core.documents import parse_json
 from hubferry.core.exchange import Send
-from hubferry.core.issuers import ALGORITHMS, CheckedClaims, NotAccepted, issuers_of, login_of
+from hubferry.core.issuers import ALGORITHMS, CheckedClaims, KeysMissing, NotAccepted, is_token, issuers_of, login_of
 from hubferry.core.no_proxy import NoProxy
 from hubferry.core.settings import UpstreamSettings
 from hubferry.ports.shell import Clock
@@ -36,12 +35,16 @@ DISCOVERY = "/.well-known/openid-configuration"
 
 @dataclass
 class _Keys:
-    """The keys of one issuer, when they were fetched, and when they were last asked for; monotonic seconds."""
+    """The keys of one issuer, when they were fetched, and when they were last asked for; monotonic seconds.
 
+    `fetching` is one task for all who wait: who leaves does not end it.
+    """
+
+    issuer: Issuer
     found: KeySet | None = None
     fetched_at_s: float = float("-inf")
     asked_at_s: float = float("-inf")
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    fetching: asyncio.Task[None] | None = None
 
 
 class OidcTokens:
@@ -57,55 +60,85 @@ class OidcTokens:
             for one in issuers.rows
         }
         self._transport = SocketTransport(places, clock, no_proxy=no_proxy)
-        self._keys = {one.name: _Keys() for one in issuers.rows}
-        self._told_at_s = float("-inf")
+        self._keys: dict[tuple[object, ...], _Keys] = {}
+        for one in issuers.rows:  # several tables of one issuer have the same keys
+            self._keys.setdefault(_source_of_keys(one), _Keys(one))
+        self._told_at_s: dict[str, float] = {}
+
+    def is_of_issuer(self, token: str) -> bool:
+        try:
+            return is_token(token) and bool(issuers_of(token, self._issuers))
+        except NotAccepted:
+            return False
 
     async def check(self, token: str) -> UserLogin | None:
-        problems = []
         try:
-            for issuer in issuers_of(token, self._issuers):
-                try:
-                    return login_of(issuer, await self._verify(token, issuer), self._clock.time())
-                except NotAccepted as error:
-                    problems.append(f"{issuer.name}: {error}")
+            candidates = issuers_of(token, self._issuers)
         except NotAccepted as error:
-            problems.append(str(error))
-        if time.monotonic() - self._told_at_s >= TELL_S:  # anybody can send any number of them
-            self._told_at_s = time.monotonic()
-            logger().warning("token_refused", problem="; ".join(problems))
+            self._tell("", str(error))
+            return None
+        problems = []
+        for issuer in candidates:
+            try:
+                return login_of(issuer, await self._verify(token, issuer), self._clock.time())
+            except NotAccepted as error:
+                problems.append(f"{issuer.name}: {error}")
+        self._tell(candidates[0].name, "; ".join(problems))
         return None
 
+    def _tell(self, issuer: str, problem: str) -> None:
+        """Log why a token was refused, for each issuer at most every TELL_S: anybody can send any number of them."""
+        now_s = self._clock.monotonic()
+        if now_s - self._told_at_s.get(issuer, float("-inf")) >= TELL_S:
+            self._told_at_s[issuer] = now_s
+            logger().warning("token_refused", problem=problem)
+
     async def close(self) -> None:
-        """Close idle connections."""
+        """Stop fetching keys, and close idle connections."""
+        fetching = [keys.fetching for keys in self._keys.values() if keys.fetching is not None]
+        for task in fetching:
+            task.cancel()
+        if fetching:
+            await asyncio.wait(fetching)
         await self._transport.close()
 
     async def _verify(self, token: str, issuer: Issuer) -> CheckedClaims:
-        """Check the signature of a token. Raises NotAccepted."""
-        keys = await self._keys_of(issuer, may_be_old=True)
+        """Check the signature of a token. Raises NotAccepted, KeysMissing."""
         try:
-            return _decode(token, keys)
+            return _decode(token, await self._keys_of(issuer))
         except _UnknownKey:
-            keys = await self._keys_of(issuer, may_be_old=False)
+            keys = await self._keys_of(issuer, must_be_new=True)
         try:
             return _decode(token, keys)
         except _UnknownKey:
             raise NotAccepted("its key is none of the issuer's") from None
 
-    async def _keys_of(self, issuer: Issuer, *, may_be_old: bool) -> KeySet:
-        """Return the keys of an issuer; unless they `may_be_old` they are fetched again. Raises NotAccepted."""
-        keys = self._keys[issuer.name]
-        async with keys.lock:
-            now_s = self._clock.monotonic()
-            is_fresh = keys.found is not None and now_s < keys.fetched_at_s + KEYS_S
-            if (not is_fresh or not may_be_old) and now_s >= keys.asked_at_s + AGAIN_S:
-                keys.asked_at_s = now_s
-                try:
-                    keys.found, keys.fetched_at_s = await self._fetch(issuer), now_s
-                except (UpstreamFailure, TooLarge, ValueError, KeyError, TypeError, JoseError) as error:
-                    logger().warning("issuer_failed", issuer=issuer.name, problem=str(error) or repr(error))
-            if keys.found is None or now_s >= keys.fetched_at_s + STALE_S:
-                raise NotAccepted("the keys of the issuer cannot be fetched")
-            return keys.found
+    async def _keys_of(self, issuer: Issuer, *, must_be_new: bool = False) -> KeySet:
+        """Return the keys of an issuer, fetched again if they are old or `must_be_new`. Raises KeysMissing.
+
+        Old ones are returned at once while they still hold: nobody waits for an issuer that is slow.
+        """
+        keys = self._keys[_source_of_keys(issuer)]
+        now_s = self._clock.monotonic()
+        is_old = now_s >= keys.fetched_at_s + KEYS_S
+        if (is_old or must_be_new) and keys.fetching is None and now_s >= keys.asked_at_s + AGAIN_S:
+            keys.asked_at_s = now_s
+            keys.fetching = asyncio.create_task(self._refresh(keys))
+        holds = keys.found is not None and now_s < keys.fetched_at_s + STALE_S
+        if keys.fetching is not None and (must_be_new or not holds):
+            await asyncio.shield(keys.fetching)
+        if keys.found is None or self._clock.monotonic() >= keys.fetched_at_s + STALE_S:
+            raise KeysMissing(f"the keys of the issuer {issuer.name} cannot be fetched")
+        return keys.found
+
+    async def _refresh(self, keys: _Keys) -> None:
+        """Fetch the keys of an issuer. What goes wrong is logged, and the last ones stay."""
+        try:
+            keys.found, keys.fetched_at_s = await self._fetch(keys.issuer), self._clock.monotonic()
+        except (UpstreamFailure, TooLarge, ValueError, KeyError, TypeError, JoseError, OSError) as error:
+            logger().warning("issuer_failed", issuer=keys.issuer.name, problem=str(error) or repr(error))
+        finally:
+            keys.fetching = None
 
     async def _fetch(self, issuer: Issuer) -> KeySet:
         url = issuer.jwks_url
@@ -129,6 +162,10 @@ class OidcTokens:
         if not isinstance(found, dict):
             raise ValueError(f"{url} was answered {response.status}, and not with a JSON object")
         return found
+
+
+def _source_of_keys(issuer: Issuer) -> tuple[object, ...]:
+    return issuer.issuer, issuer.jwks_url, issuer.ca_file, issuer.allow_private_addresses
 
 
 class _UnknownKey(Exception):

@@ -85,6 +85,7 @@ class Usage:
         self._downloads: Counter[str] = Counter()
         self._total, self._upstream = FairRate(self.look), FairRate(self.look)
         self._settle_bytes = 0
+        self._has_rates = True
         self._look_again_s = float("-inf")
 
     def visit(self, peer: str) -> "ClientVisit":
@@ -111,6 +112,7 @@ class Usage:
         self._total.change(math.ceil(rates.total_rate.bytes_per_s / self._workers))
         self._upstream.change(math.ceil(rates.upstream_rate.bytes_per_s / self._workers))
         slowest = min((rate for rate in (self._own_rate, self._total.bytes_per_s) if rate), default=0)
+        self._has_rates = bool(slowest)
         self._settle_bytes = min(SETTLE_BYTES, slowest // SETTLINGS) if slowest else WITHOUT_LIMIT
 
     def count_request(self, client: str, use: ClientUse) -> bool:
@@ -138,7 +140,7 @@ class Usage:
 
         Most requests of a fleet are of this kind, so rates are settled for many of them together.
         """
-        unsettled_bytes = use.unsettled_bytes + size_bytes
+        unsettled_bytes = use.unsettled_bytes + size_bytes if self._has_rates else 0
         if use.requests_left > 0 and use.day_left_bytes > size_bytes and unsettled_bytes < self._settle_bytes:
             use.requests_left -= 1
             use.day_left_bytes -= size_bytes
@@ -168,19 +170,24 @@ class Usage:
         """Return whether a client would have to wait for anything that is sent to it now."""
         return self._own_wait_s(use) > 0 or self._total.is_owed
 
-    async def pay(self, client: str, use: ClientUse, size_bytes: int) -> None:
-        """Count bytes that a client is given, and wait until it may have them, or more."""
+    @property
+    def has_rates(self) -> bool:
+        """Return whether a client may have to wait."""
+        return self._has_rates
+
+    async def pay(self, client: str, use: ClientUse, size_bytes: int, *, is_sent: bool) -> None:
+        """Count bytes that a client is given, and wait until it may have them, or more if `is_sent`."""
         self.look()
         self._charge_day(client, use, size_bytes)
         rated_bytes = self._charge_own(use, size_bytes)
         if wait_s := self._own_wait_s(use):
             await asyncio.sleep(wait_s)
-        await self._total.pay(client, rated_bytes)
+        await self._total.pay(client, rated_bytes, is_given=is_sent)
 
     async def pay_upstream(self, size_bytes: int) -> None:
         """Count bytes that an upstream gave, and wait until there may be more."""
         self.look()
-        await self._upstream.pay(for_client.get(), size_bytes)
+        await self._upstream.pay(for_client.get(), size_bytes, is_given=True)
 
     def charge_upstream(self, size_bytes: int) -> None:
         """Count bytes that an upstream gave, without waiting."""
@@ -259,13 +266,17 @@ class ClientVisit:
         return self._usage.may_repeat(self.client, self._use, size_bytes)
 
     @property
-    def is_owed(self) -> bool:
-        """Return whether the client has to wait before it is sent anything."""
-        return self._usage.is_owed(self._use)
+    def may_wait(self) -> bool:
+        """Return whether the client may have to wait before it is sent anything."""
+        return self._usage.has_rates
 
     async def pay(self, size_bytes: int) -> None:
-        """Count bytes of the answer's body, and wait until the client may have more."""
-        await self._usage.pay(self.client, self._use, size_bytes)
+        """Count bytes of the answer's body that were sent, and wait until the client may have more."""
+        await self._usage.pay(self.client, self._use, size_bytes, is_sent=True)
+
+    async def pay_before(self, size_bytes: int) -> None:
+        """Count an answer that is sent as a whole, and wait until the client may have it."""
+        await self._usage.pay(self.client, self._use, size_bytes, is_sent=False)
 
     def close(self) -> None:
         """Note that the request is over. May be called more than once."""
