@@ -198,8 +198,8 @@ def test_requests_are_counted_over_the_burst() -> None:
     async def scene() -> None:
         counted = usage_of(requests="10/s", burst="10s")
         here, elsewhere = counted.use_of(HERE), counted.use_of(ELSEWHERE)
-        assert [counted.count_request(HERE, here) for _ in range(101)] == [True] * 100 + [False]
-        assert counted.count_request(ELSEWHERE, elsewhere)
+        assert [counted.count_request(here) for _ in range(101)] == [True] * 100 + [False]
+        assert counted.count_request(elsewhere)
 
     play(scene())
 

@@ -11,10 +11,9 @@ import pytest
 from hubferry.core.settings import AccessSettings
 from hubferry.core.users import Directory, StoredSecret, digest_of
 from hubferry.core.values import ConfigError
-from hubferry.server import user_files
+from hubferry.server import user_files, watched_users
 from hubferry.server.passwords import BcryptPasswords, make_hash
 from hubferry.server.user_files import (
-    UserFiles,
     edit_secrets,
     edit_users,
     open_to_others,
@@ -23,6 +22,7 @@ from hubferry.server.user_files import (
     read_users,
     replace_text,
 )
+from hubferry.server.watched_users import WatchedUsers
 from tests.support.scenes import run_scene
 from tests.support.waiting import until
 
@@ -143,11 +143,11 @@ def test_files_that_others_can_read_are_named(access: AccessSettings, tmp_path: 
 def test_changes_count_once_the_file_stays_as_it_is(
     access: AccessSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(user_files, "LOOK_S", 0.001)
+    monkeypatch.setattr(watched_users, "LOOK_S", 0.001)
     path = tmp_path / "users"
 
     async def scene() -> None:
-        files = UserFiles(access)
+        files = WatchedUsers(access)
         files.start()
         try:
             assert files.revision() == 0
@@ -170,7 +170,7 @@ def test_changes_count_once_the_file_stays_as_it_is(
 def test_whatever_fails_changes_are_noticed_later(
     access: AccessSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(user_files, "LOOK_S", 0.001)
+    monkeypatch.setattr(watched_users, "LOOK_S", 0.001)
     failing: list[Exception] = [PermissionError(13, "denied"), RuntimeError("full")]
     read = user_files.read_directory
 
@@ -180,8 +180,8 @@ def test_whatever_fails_changes_are_noticed_later(
         return read(settings)
 
     async def scene() -> None:
-        files = UserFiles(access)
-        monkeypatch.setattr(user_files, "read_directory", sometimes)
+        files = WatchedUsers(access)
+        monkeypatch.setattr(watched_users, "read_directory", sometimes)
         files.start()
         try:
             (tmp_path / "users").write_text("bob:!\n")

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import click
 
-from hubferry.cli.load import Misuse, config_option, load_or_misuse
+from hubferry.cli.load import as_misuse, config_option, load_or_misuse
 from hubferry.core.image import parse_image
 from hubferry.core.rules import AccessPolicy, Requester, unknown_names
 from hubferry.core.settings import Settings
 from hubferry.core.users import User
-from hubferry.core.values import ConfigError
 from hubferry.server.user_files import read_directory
 
 
@@ -80,10 +79,8 @@ def check(config_file: Path | None) -> None:
     settings, policy = _load(config_file)
     problems = list(policy.problems(settings.upstreams))
     if settings.access.login == "users":
-        try:
+        with as_misuse():
             problems += unknown_names(settings.access, read_directory(settings.access))
-        except ConfigError as error:
-            raise Misuse(str(error)) from None
     for problem in problems:
         click.echo(problem)
     if problems:

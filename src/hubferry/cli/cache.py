@@ -10,28 +10,16 @@ from pathlib import Path
 import click
 
 from hubferry.cli.human import human_size, short_digest
-from hubferry.cli.load import DurationText, config_option, fail, load_settings
+from hubferry.cli.load import DURATION, SIZE, config_option, fail, load_settings
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.settings import Settings
-from hubferry.core.values import ConfigError, Duration, Size, parse_size
+from hubferry.core.values import ConfigError, Duration, Size
 from hubferry.ports.content import StoreFailure
 from hubferry.store.catalogue import Catalogue, KeptImage
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import CacheLimits, Ledger, Removed
 from hubferry.store.verify import check, kept_files
-
-
-class SizeText(click.ParamType[Size]):
-    """Reads a size such as `20GiB` from the command line."""
-
-    name = "size"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Size:
-        try:
-            return parse_size(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 class Complaints:
@@ -149,8 +137,8 @@ def rm(config_file: Path | None, images: tuple[str, ...]) -> None:
 
 
 @cache.command()
-@click.option("--unused", type=DurationText(), help="Also remove what nobody wanted for so long, e.g. 30d.")
-@click.option("--to", "to_size", type=SizeText(), help="Also remove the longest unwanted until so much is left.")
+@click.option("--unused", type=DURATION, help="Also remove what nobody wanted for so long, e.g. 30d.")
+@click.option("--to", "to_size", type=SIZE, help="Also remove the longest unwanted until so much is left.")
 @config_option
 def prune(config_file: Path | None, unused: Duration | None, to_size: Size | None) -> None:
     """Remove downloads that nobody continues, and what `verify` put aside."""

@@ -1,19 +1,21 @@
 """Settings from their sources: a TOML file, the environment, the command line; the only place that reads them."""
 
+import contextlib
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from hubferry.core.no_proxy import no_proxy_of
 from hubferry.core.settings import BUILT_IN, SECTIONS, AccessSettings, Settings
 from hubferry.core.settings_sources import SettingsSource, from_environment, resolve
-from hubferry.core.values import ConfigError, Duration, parse_duration
+from hubferry.core.values import ConfigError, parse_duration, parse_size
 
+T = TypeVar("T")
 MAX_BYTES = 2**18
 MAX_LINE_BYTES = 4096  # tomllib takes time by the square of how long a dotted key is
 MAX_DEPTH = 16
@@ -24,22 +26,37 @@ config_option = click.option(
 )
 
 
-class DurationText(click.ParamType[Duration]):
-    """Reads a duration such as `30d` from the command line."""
+class ParsedText(click.ParamType[T]):
+    """Reads a value of the command line as the settings read it."""
 
-    name = "duration"
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        self.name = name
+        self._parse = parse
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> T:
         try:
-            return parse_duration(value)
+            return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+DURATION = ParsedText("duration", parse_duration)
+SIZE = ParsedText("size", parse_size)
 
 
 class Misuse(click.ClickException):
     """The command or the configuration is wrong: nothing was begun, and the exit status is 2."""
 
     exit_code = 2
+
+
+@contextlib.contextmanager
+def as_misuse() -> Iterator[None]:
+    """Let a ValueError, such as a ConfigError, end the command as Misuse with its text."""
+    try:
+        yield
+    except ValueError as error:
+        raise Misuse(str(error)) from None
 
 
 def load_or_misuse(config: Path | None) -> Settings:

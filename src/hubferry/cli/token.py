@@ -7,12 +7,20 @@ from pathlib import Path
 
 import click
 
-from hubferry.cli.load import DurationText, Misuse, check_users, config_option, load_or_misuse, user_settings
+from hubferry.cli.load import (
+    DURATION,
+    Misuse,
+    as_misuse,
+    check_users,
+    config_option,
+    load_or_misuse,
+    user_settings,
+)
 from hubferry.core.access_values import check_name
 from hubferry.core.masking import SECRET_BEGINNING
 from hubferry.core.settings import Settings
 from hubferry.core.users import SECRET_BYTES, StoredSecret, digest_of
-from hubferry.core.values import ConfigError, Duration
+from hubferry.core.values import Duration
 from hubferry.server.user_files import edit_secrets, read_secrets, read_users
 
 ID_BYTES = 4
@@ -29,7 +37,7 @@ def token() -> None:
 @token.command()
 @click.argument("user", required=False)
 @click.option("--mirror", "client", metavar="NAME", help="A secret for the client NAME, in the URL of a mirror.")
-@click.option("--expires", type=DurationText(), help="After this long it does not count any more, e.g. 90d.")
+@click.option("--expires", type=DURATION, help="After this long it does not count any more, e.g. 90d.")
 @config_option
 def create(config_file: Path | None, user: str | None, client: str | None, expires: Duration | None) -> None:
     """Make an access token for USER, who shows it instead of a password; or a client's secret, with --mirror.
@@ -46,7 +54,7 @@ def create(config_file: Path | None, user: str | None, client: str | None, expir
     now = int(time.time())
     ends_at = None if expires is None else now + int(expires.seconds)
     row = StoredSecret(secrets.token_hex(ID_BYTES), name, digest_of(secret), client is not None, now, ends_at)
-    try:
+    with as_misuse():
         check_name(name)
         is_user = name in read_users(access)
         if client is None and not is_user:
@@ -54,8 +62,6 @@ def create(config_file: Path | None, user: str | None, client: str | None, expir
         if client is not None and is_user:
             raise Misuse(f"{name} is a user already: take another name for the client")
         edit_secrets(access, lambda rows: [*rows, row])
-    except ValueError as error:
-        raise Misuse(str(error)) from None
     click.echo(mirror_url(settings, secret) if client is not None else secret)
     what = f"the mirror of {name}" if client is not None else f"an access token of {name}"
     until = "" if ends_at is None else f", until {_date(ends_at)}"
@@ -67,10 +73,8 @@ def create(config_file: Path | None, user: str | None, client: str | None, expir
 def list_(config_file: Path | None) -> None:
     """List access tokens and client secrets: their id, whose they are, what they are, from when until when."""
     access = user_settings(config_file)
-    try:
+    with as_misuse():
         rows = read_secrets(access)
-    except ConfigError as error:
-        raise Misuse(str(error)) from None
     for row in rows:
         kind = "mirror" if row.is_client else "access token"
         until = "no end" if row.ends_at is None else f"until {_date(row.ends_at)}"
@@ -90,10 +94,8 @@ def revoke(config_file: Path | None, ids: tuple[str, ...]) -> None:
             raise ValueError(f"has nothing with the id {', '.join(unknown)}: hubferry token ls lists them")
         return [row for row in rows if row.id not in ids]
 
-    try:
+    with as_misuse():
         edit_secrets(access, without)
-    except ConfigError as error:
-        raise Misuse(str(error)) from None
     click.echo(f"revoked: {', '.join(ids)}")
 
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 
-from hubferry.cli.load import Misuse, config_option, user_settings
+from hubferry.cli.load import Misuse, as_misuse, config_option, user_settings
 from hubferry.core.access_values import check_name
 from hubferry.core.settings import AccessSettings
 from hubferry.core.users import NO_PASSWORD, with_user, without_user
-from hubferry.core.values import ConfigError
 from hubferry.server.passwords import make_hash
 from hubferry.server.user_files import edit_secrets, edit_users, read_secrets, read_users
 
@@ -39,7 +38,7 @@ def user() -> None:
 def add(config_file: Path | None, name: str, password_stdin: bool, no_password: bool, cost: int) -> None:
     """Add the user NAME, and ask for a password."""
     access = user_settings(config_file)
-    try:
+    with as_misuse():
         check_name(name)
         if name in read_users(access):
             raise Misuse(f"there is a user {name} already: change the password with hubferry user passwd {name}")
@@ -47,8 +46,6 @@ def add(config_file: Path | None, name: str, password_stdin: bool, no_password: 
             raise Misuse("there are access tokens or secrets of that name (hubferry token ls): revoke them first")
         hashed = NO_PASSWORD if no_password else _ask_hash(name, from_stdin=password_stdin, cost=cost)
         edit_users(access, lambda text: with_user(text, name, hashed))
-    except ValueError as error:
-        raise Misuse(str(error)) from None
     click.echo(f"{name} was added to {access.users_file}")
 
 
@@ -60,12 +57,10 @@ def add(config_file: Path | None, name: str, password_stdin: bool, no_password: 
 def passwd(config_file: Path | None, name: str, password_stdin: bool, cost: int) -> None:
     """Change the password of the user NAME. Whoever is logged in with the old one is logged out."""
     access = user_settings(config_file)
-    try:
+    with as_misuse():
         _check_known(access, name)
         hashed = _ask_hash(name, from_stdin=password_stdin, cost=cost)
         edit_users(access, lambda text: with_user(text, name, hashed))
-    except ValueError as error:
-        raise Misuse(str(error)) from None
     click.echo(f"the password of {name} was changed")
 
 
@@ -75,14 +70,12 @@ def passwd(config_file: Path | None, name: str, password_stdin: bool, cost: int)
 def remove(config_file: Path | None, name: str) -> None:
     """Remove the user NAME and its access tokens."""
     access = user_settings(config_file)
-    try:
+    with as_misuse():
         _check_known(access, name)
         edit_users(access, lambda text: without_user(text, name))
         # somebody of the same name must not find them
         if not access.secrets and any(not row.is_client and row.user == name for row in read_secrets(access)):
             edit_secrets(access, lambda rows: [row for row in rows if row.is_client or row.user != name])
-    except ConfigError as error:
-        raise Misuse(str(error)) from None
     click.echo(f"{name} was removed")
 
 
@@ -91,10 +84,8 @@ def remove(config_file: Path | None, name: str) -> None:
 def list_(config_file: Path | None) -> None:
     """List the users: their name, how they log in, their groups."""
     access = user_settings(config_file)
-    try:
+    with as_misuse():
         users, rows = read_users(access), read_secrets(access)
-    except ConfigError as error:
-        raise Misuse(str(error)) from None
     for name, hashed in users.items():
         tokens = sum(1 for row in rows if not row.is_client and row.user == name)
         by = "no password" if hashed == NO_PASSWORD else "password"

@@ -1,4 +1,4 @@
-"""The tables of `[access]`: rules (who may pull which images) and groups; parse, check and format them.
+"""The tables of `[access]`: rules (who may pull which images), issuers and groups; parse, check and format them.
 
 Pure. A value that is refused raises ValueError, whose text says what to write instead. Not here: what the rules decide
 (rules.py).
@@ -12,7 +12,15 @@ from ipaddress import ip_network
 from typing import Any
 
 from hubferry.core.masking import shown
-from hubferry.core.values import ParsedValue, check_image_patterns, check_url, format_toml, texts, toml_key
+from hubferry.core.values import (
+    ParsedValue,
+    check_image_patterns,
+    check_url,
+    format_toml,
+    parse_tables,
+    texts,
+    toml_key,
+)
 
 ANYONE = "anyone"
 USERS = "users"
@@ -49,20 +57,7 @@ class AccessRules(ParsedValue):
 
     @classmethod
     def parse(cls, raw: Any) -> "AccessRules":
-        """Convert a TOML array of tables, or the same as JSON from the environment."""
-        if isinstance(raw, str):
-            raw = _json(raw or "[]", "expected a JSON list of rules")
-        if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw):
-            raise ValueError("expected tables such as [[access.rules]]")
-        if len(raw) > MAX_RULES:
-            raise ValueError(f"expected at most {MAX_RULES} rules")
-        rows = []
-        for number, table in enumerate(raw, 1):
-            try:
-                rows.append(_parse_rule(table))
-            except ValueError as error:
-                raise ValueError(f"number {number}: {error}") from None
-        return cls(tuple(rows))
+        return cls(parse_tables(raw, "access.rules", MAX_RULES, _parse_rule, things="rules"))
 
     def to_toml(self) -> str:
         return "[" + ", ".join(_format_rule(rule) for rule in self.rows) + "]"
@@ -78,7 +73,10 @@ class Groups(ParsedValue):
     def parse(cls, raw: Any) -> "Groups":
         """Convert a TOML table of lists, or the same as JSON from the environment."""
         if isinstance(raw, str):
-            raw = _json(raw or "{}", "expected a JSON object of groups")
+            try:
+                raw = json.loads(raw or "{}")
+            except (ValueError, RecursionError):
+                raise ValueError("expected a JSON object of groups") from None
         if not isinstance(raw, Mapping):
             raise ValueError('expected a table of groups and their members, such as admins = ["alice", "bob"]')
         rows = []
@@ -120,18 +118,7 @@ class Issuers(ParsedValue):
 
     @classmethod
     def parse(cls, raw: Any) -> "Issuers":
-        """Convert a TOML array of tables, or the same as JSON from the environment."""
-        if isinstance(raw, str):
-            raw = _json(raw or "[]", "expected a JSON list of issuers")
-        if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw) or len(raw) > MAX_ISSUERS:
-            raise ValueError(f"expected tables such as [[access.issuers]], at most {MAX_ISSUERS}")
-        rows = []
-        for number, table in enumerate(raw, 1):
-            try:
-                rows.append(_parse_issuer(table))
-            except ValueError as error:
-                raise ValueError(f"number {number}: {error}") from None
-        return cls(tuple(rows))
+        return cls(parse_tables(raw, "access.issuers", MAX_ISSUERS, _parse_issuer, things="issuers"))
 
     def to_toml(self) -> str:
         return "[" + ", ".join(map(_format_issuer, self.rows)) + "]"
@@ -147,13 +134,6 @@ def check_name(text: str) -> str:
     if not is_name(text):
         raise ValueError(f"{shown(text)} is no name: write {NAME_RULE}")
     return text
-
-
-def _json(text: str, problem: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(problem) from None
 
 
 def _names(raw: Any) -> tuple[str, ...]:

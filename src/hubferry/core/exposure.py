@@ -80,7 +80,7 @@ def _what_is_pulled(settings: Settings) -> Iterator[str]:
         opening = [
             f"rule {number} lets {_whom(rule)} pull {', '.join(rule.what)}"
             for number, rule in enumerate(access.rules.rows, 1)
-            if rule.allow and any(one != USERS and not one.startswith((USER, GROUP)) for one in rule.who)
+            if rule.allow and _strangers(rule)
         ]
         if opening:
             yield f"Without a login: {'; '.join(opening)}."
@@ -109,8 +109,13 @@ def _and_rules(settings: Settings) -> str:
     return ", as far as access.rules allow it" if settings.access.rules.rows else ""
 
 
+def _strangers(rule: AccessRule) -> list[str]:
+    """Return whom of those that a rule is for need no login: anyone, and networks."""
+    return [one for one in rule.who if one != USERS and not one.startswith((USER, GROUP))]
+
+
 def _whom(rule: AccessRule) -> str:
-    strangers = [one for one in rule.who if one != USERS and not one.startswith((USER, GROUP))]
+    strangers = _strangers(rule)
     return "everybody" if ANYONE in strangers else f"clients in {', '.join(strangers)}"
 
 

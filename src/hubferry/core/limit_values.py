@@ -3,14 +3,13 @@
 Pure. A value that is refused raises ValueError, whose text says what to write instead.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hubferry.core.masking import shown
-from hubferry.core.values import ParsedValue, format_toml, parse_size
+from hubferry.core.values import ParsedValue, format_toml, parse_size, parse_tables
 
 _SPANS_S = {"s": 1, "m": 60, "h": 3600}
 DAY_MINUTES = 24 * 60
@@ -100,22 +99,7 @@ class RateSchedule(ParsedValue):
 
     @classmethod
     def parse(cls, raw: Any) -> "RateSchedule":
-        if isinstance(raw, str):
-            try:
-                raw = json.loads(raw or "[]")
-            except (ValueError, RecursionError):
-                raise ValueError("expected a JSON list of tables with from and to") from None
-        if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw):
-            raise ValueError("expected tables such as [[limits.schedule]]")
-        if len(raw) > MAX_ROWS:
-            raise ValueError(f"expected at most {MAX_ROWS} tables")
-        rows = []
-        for number, table in enumerate(raw, 1):
-            try:
-                rows.append(_parse_row(table))
-            except ValueError as error:
-                raise ValueError(f"number {number}: {error}") from None
-        return cls(tuple(rows))
+        return cls(parse_tables(raw, "limits.schedule", MAX_ROWS, _parse_row))
 
     def to_toml(self) -> str:
         return "[" + ", ".join(map(_format_row, self.rows)) + "]"

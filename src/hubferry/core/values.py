@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass
 from ipaddress import ip_network
-from typing import Any, Self, get_args, get_origin
+from typing import Any, Self, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 from hubferry.core import reference
@@ -67,6 +67,35 @@ class ParsedValue(ABC):
     @abstractmethod
     def to_toml(self) -> str:
         """Return the value in one line of TOML."""
+
+
+T = TypeVar("T")
+
+
+def parse_tables(
+    raw: Any, name: str, most: int, parse: Callable[[Mapping[str, Any]], T], *, things: str = "tables"
+) -> tuple[T, ...]:
+    """Return what `parse` makes of each table of a TOML array, or of the same as JSON from the environment.
+
+    `name` is that of the setting, such as access.rules, and `things` what its tables are. Raises ValueError with the
+    number of a table that is refused.
+    """
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw or "[]")
+        except (ValueError, RecursionError):
+            raise ValueError(f"expected a JSON list of {things}") from None
+    if not isinstance(raw, list) or not all(isinstance(one, Mapping) for one in raw):
+        raise ValueError(f"expected tables such as [[{name}]]")
+    if len(raw) > most:
+        raise ValueError(f"expected at most {most} {things}")
+    rows = []
+    for number, table in enumerate(raw, 1):
+        try:
+            rows.append(parse(table))
+        except ValueError as error:
+            raise ValueError(f"number {number}: {error}") from None
+    return tuple(rows)
 
 
 @dataclass(frozen=True)
@@ -307,7 +336,7 @@ def _check_listen(values: tuple[str, ...]) -> None:
 
 
 def check_url(value: str) -> None:
-    """Raise ValueError for a text that is no base URL; an empty one is none, and is fine."""
+    """Raise ValueError for a text that is no base URL, such as an empty one."""
     try:
         parts = urlsplit(value)
         fine = parts.scheme in ("http", "https") and reference.is_host(parts.netloc) and parts.port != 0

@@ -21,7 +21,7 @@ TELL_S = 10.0  # a failure is logged at most once in this time
 
 
 class AuditLog:
-    """Appends to the file."""
+    """Writes a line for each request that was given content, or denied it, to the end of the file."""
 
     def __init__(self, path: str) -> None:
         """Raises ConfigError when the file cannot be written."""
@@ -58,7 +58,7 @@ class AuditLog:
             self._failed(line)
 
     def close(self) -> None:
-        """Close the file."""
+        """Let go of the file; nothing is written after that."""
         self._file.close()
 
     def _failed(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - the handler gives it

@@ -35,10 +35,9 @@ from hubferry.server.audit import AuditLog
 from hubferry.server.clients import ClientLimits
 from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
-from hubferry.server.oidc import OidcTokens
 from hubferry.server.passwords import BcryptPasswords
 from hubferry.server.seal import JweSealer
-from hubferry.server.user_files import UserFiles
+from hubferry.server.watched_users import WatchedUsers
 from hubferry.store.blobs import FileBlobs
 from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import Housekeeping
@@ -58,13 +57,13 @@ MAX_SECRETS = 2**20  # bytes in a file with a password or with accounts
 class Parts:
     """A gateway with everything that it needs.
 
-    `users` are the gateway's own, None without any; they can be watched. `usage` counts what
-    clients use; None: nothing is limited. `count_fills` returns how many blobs it is
-    fetching at the moment. `close` stops everything and releases it.
+    `users` are the gateway's own, None without any; they can be watched. `usage` counts what clients use; None: nothing
+    is limited. `count_fills` returns how many blobs it is fetching at the moment. `close` stops everything and releases
+    it.
     """
 
     gateway: Gateway
-    users: UserFiles | None
+    users: WatchedUsers | None
     usage: "Usage | None"
     count_fills: Callable[[], int]
     close: Callable[[], Awaitable[None]]
@@ -150,11 +149,13 @@ def build_parts(
     `evicted` is told what was removed from the cache to make room. Raises ConfigError for a file that cannot be read.
     """
     clock = SystemClock()
-    users = UserFiles(settings.access) if settings.access.login == "users" else None
+    users = WatchedUsers(settings.access) if settings.access.login == "users" else None
     usage = build_usage(settings)
     tokens = None
     if settings.access.issuers.rows:
         check_issuers(settings)
+        from hubferry.server.oidc import OidcTokens  # noqa: PLC0415 - nobody else waits for it at the start
+
         tokens = OidcTokens(settings.access.issuers, clock, settings.no_proxy)
     transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy, usage)
     cache, index, housekeeping, blobs, fills = None, None, None, None, None

@@ -57,9 +57,10 @@ def window_of(rate: RequestRate, burst_s: float) -> tuple[int, int]:
 class ClientUse:
     """What one client may still have without the library being asked, and its own rate.
 
-    `unsettled_bytes` were given to it, and no rate has been charged for them yet.
+    `client` is its user, or its address. `unsettled_bytes` were given to it, and no rate has been charged for them yet.
     """
 
+    client: str
     requests_left: int
     day_left_bytes: int
     bucket: Bucket
@@ -98,7 +99,7 @@ class Usage:
         use = self._clients.get(client)
         if use is None:
             requests_left = 0 if self._settings.requests.count else WITHOUT_LIMIT
-            use = ClientUse(requests_left, 0 if self._day_bytes else WITHOUT_LIMIT, Bucket())
+            use = ClientUse(client, requests_left, 0 if self._day_bytes else WITHOUT_LIMIT, Bucket())
             self._clients.put(client, use)
         return use
 
@@ -115,27 +116,27 @@ class Usage:
         self._has_rates = bool(slowest)
         self._settle_bytes = min(SETTLE_BYTES, slowest // SETTLINGS) if slowest else WITHOUT_LIMIT
 
-    def count_request(self, client: str, use: ClientUse) -> bool:
+    def count_request(self, use: ClientUse) -> bool:
         """Count a request. Return whether the client may send it."""
         if use.requests_left < 1:
             leases = (self._lease, 1)
-            use.requests_left = next((n for n in leases if self._sliding.hit(self._requests, client, cost=n)), 0)
+            use.requests_left = next((n for n in leases if self._sliding.hit(self._requests, use.client, cost=n)), 0)
             if not use.requests_left:
                 return False
         use.requests_left -= 1
         return True
 
-    def day_wait_s(self, client: str, use: ClientUse) -> int:
+    def day_wait_s(self, use: ClientUse) -> int:
         """Return how many seconds are left of a client's day when it has had all of it; 0: it has not."""
         if use.day_left_bytes > 0:
             return 0
-        if self._days.get(client) >= self._day_bytes:
-            return max(1, math.ceil(self._days.get_expiry(client) - time.monotonic()))
-        self._days.incr(client, DAY_S, self._day_lease_bytes)
+        if self._days.get(use.client) >= self._day_bytes:
+            return max(1, math.ceil(self._days.get_expiry(use.client) - time.monotonic()))
+        self._days.incr(use.client, DAY_S, self._day_lease_bytes)
         use.day_left_bytes += self._day_lease_bytes
         return 0
 
-    def may_repeat(self, client: str, use: ClientUse, size_bytes: int) -> bool:
+    def may_repeat(self, use: ClientUse, size_bytes: int) -> bool:
         """Count a request that is answered from memory, if its client may have it now without waiting.
 
         Most requests of a fleet are of this kind, so rates are settled for many of them together.
@@ -146,9 +147,9 @@ class Usage:
             use.day_left_bytes -= size_bytes
             use.unsettled_bytes = unsettled_bytes
             return True
-        if self.is_owed(use) or self.day_wait_s(client, use) or not self.count_request(client, use):
+        if self.is_owed(use) or self.day_wait_s(use) or not self.count_request(use):
             return False
-        self._charge_day(client, use, size_bytes)
+        self._charge_day(use, size_bytes)
         rated_bytes = self._charge_own(use, size_bytes)
         self._total.charge(rated_bytes)
         return True
@@ -175,14 +176,14 @@ class Usage:
         """Return whether a client may have to wait."""
         return self._has_rates
 
-    async def pay(self, client: str, use: ClientUse, size_bytes: int, *, is_sent: bool) -> None:
+    async def pay(self, use: ClientUse, size_bytes: int, *, is_sent: bool) -> None:
         """Count bytes that a client is given, and wait until it may have them, or more if `is_sent`."""
         self.look()
-        self._charge_day(client, use, size_bytes)
+        self._charge_day(use, size_bytes)
         rated_bytes = self._charge_own(use, size_bytes)
         if wait_s := self._own_wait_s(use):
             await asyncio.sleep(wait_s)
-        await self._total.pay(client, rated_bytes, is_given=is_sent)
+        await self._total.pay(use.client, rated_bytes, is_given=is_sent)
 
     async def pay_upstream(self, size_bytes: int) -> None:
         """Count bytes that an upstream gave, and wait until there may be more."""
@@ -193,10 +194,10 @@ class Usage:
         """Count bytes that an upstream gave, without waiting."""
         self._upstream.charge(size_bytes)
 
-    def _charge_day(self, client: str, use: ClientUse, size_bytes: int) -> None:
+    def _charge_day(self, use: ClientUse, size_bytes: int) -> None:
         use.day_left_bytes -= size_bytes
         if use.day_left_bytes < 0:
-            self._days.incr(client, DAY_S, -use.day_left_bytes)
+            self._days.incr(use.client, DAY_S, -use.day_left_bytes)
             use.day_left_bytes = 0
 
     def _charge_own(self, use: ClientUse, size_bytes: int) -> int:
@@ -241,9 +242,13 @@ class ClientVisit:
         self._is_of(address_group(peer))
 
     def _is_of(self, client: str) -> None:
-        self.client = client
         self._use = self._usage.use_of(client)
         for_client.set(client)
+
+    @property
+    def client(self) -> str:
+        """Return who the request is counted for: a user, or an address."""
+        return self._use.client
 
     def admit(self, requester: Requester, *, is_download: bool = False) -> None:
         if self._is_admitted:  # its answer is made once more (app.py)
@@ -252,9 +257,9 @@ class ClientVisit:
         usage = self._usage
         if requester.user is not None:
             self._is_of(f"user {requester.user.name}")
-        if not usage.count_request(self.client, self._use):
+        if not usage.count_request(self._use):
             raise usage.too_many_requests(self.client)
-        if wait_s := usage.day_wait_s(self.client, self._use):
+        if wait_s := usage.day_wait_s(self._use):
             raise usage.day_is_used(self.client, wait_s)
         if is_download:
             if not usage.begin_download(self.client):
@@ -263,7 +268,7 @@ class ClientVisit:
 
     def may_repeat(self, size_bytes: int) -> bool:
         """Count a request that is answered as this one was. Return whether it may be, without waiting."""
-        return self._usage.may_repeat(self.client, self._use, size_bytes)
+        return self._usage.may_repeat(self._use, size_bytes)
 
     @property
     def may_wait(self) -> bool:
@@ -272,11 +277,11 @@ class ClientVisit:
 
     async def pay(self, size_bytes: int) -> None:
         """Count bytes of the answer's body that were sent, and wait until the client may have more."""
-        await self._usage.pay(self.client, self._use, size_bytes, is_sent=True)
+        await self._usage.pay(self._use, size_bytes, is_sent=True)
 
     async def pay_before(self, size_bytes: int) -> None:
         """Count an answer that is sent as a whole, and wait until the client may have it."""
-        await self._usage.pay(self.client, self._use, size_bytes, is_sent=False)
+        await self._usage.pay(self._use, size_bytes, is_sent=False)
 
     def close(self) -> None:
         """Note that the request is over. May be called more than once."""

@@ -1,10 +1,8 @@
-"""The files with the gateway's own users and their secrets: read, watched for changes, and written by the command line.
+"""The files with the gateway's own users and their secrets: read by the server, and changed by the command line.
 
-Every LOOK_S it is looked whether they changed. A changed file is read when it looks the same twice, because htpasswd
-writes in place. One that cannot be read any more changes nothing but the log.
+Not here: noticing that they changed (watched_users.py).
 """
 
-import asyncio
 import contextlib
 import errno
 import fcntl
@@ -18,13 +16,10 @@ from typing import TypeVar
 from hubferry.core.settings import AccessSettings
 from hubferry.core.users import Directory, StoredSecret, format_secrets, parse_secrets, parse_users
 from hubferry.core.values import ConfigError
-from hubferry.server.log import logger
 from hubferry.store.private import FOR_OTHERS
 
-LOOK_S = 1.0
 MAX_BYTES = 64 * 2**20
 
-Signature = tuple[tuple[int, ...] | None, ...]
 Parsed = TypeVar("Parsed")
 
 
@@ -94,85 +89,15 @@ def read_text(path: Path) -> str:
         raise ValueError("it is not UTF-8") from None
 
 
-class UserFiles:
-    """The `UserSource` port over the two files."""
-
-    def __init__(self, access: AccessSettings) -> None:
-        """Reads both. Raises ConfigError."""
-        self._access = access
-        self._read_from = self._seen = self._look()
-        self._directory = read_directory(access)
-        self._revision = 0
-        self._problem = ""
-        self._watching: asyncio.Task[None] | None = None
-
-    def current(self) -> Directory:
-        return self._directory
-
-    def revision(self) -> int:
-        return self._revision
-
-    def start(self) -> None:
-        """Begin to look for changes."""
-        self._watching = asyncio.create_task(self._watch())
-
-    async def close(self) -> None:
-        """End looking for changes."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self._reread_if_changed()
-            except Exception as error:  # noqa: BLE001 - whatever fails: what is revoked later must still be noticed
-                self._tell(repr(error))
-
-    async def _reread_if_changed(self) -> None:
-        before, self._seen = self._seen, await asyncio.to_thread(self._look)
-        if self._seen != before or self._seen == self._read_from:
-            return
-        try:
-            found = await asyncio.to_thread(read_directory, self._access)
-        except ConfigError as error:
-            self._tell(str(error))
-            return
-        self._read_from, self._directory, self._problem = self._seen, found, ""
-        self._revision += 1
-        with contextlib.suppress(OSError):  # a full disk
-            logger().info("users_reread", users_file=self._access.users_file)
-
-    def _tell(self, problem: str) -> None:
-        """Log a problem, once as long as it stays the same. It is tried again."""
-        if problem != self._problem:
-            self._problem = problem
-            with contextlib.suppress(OSError):
-                logger().warning("users_not_reread", problem=problem)
-
-    def _look(self) -> Signature:
-        return tuple(_signature(path) for path in _paths(self._access))
-
-
-def _paths(access: AccessSettings) -> list[Path]:
+def paths_of(access: AccessSettings) -> list[Path]:
+    """Return the paths of the files that there are, of users and of secrets."""
     return [path for path in (users_path(access), secrets_path(access)) if path is not None]
-
-
-def _signature(path: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file does, also when it is a symbolic link that points elsewhere now."""
-    try:
-        seen = path.stat()
-    except OSError:
-        return None
-    return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size
 
 
 def open_to_others(access: AccessSettings) -> list[str]:
     """Return the files that other users of this machine can read, in sentences."""
     problems = []
-    for path in _paths(access):
+    for path in paths_of(access):
         with contextlib.suppress(OSError):
             mode = path.stat().st_mode
             if mode & FOR_OTHERS:

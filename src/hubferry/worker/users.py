@@ -8,7 +8,7 @@ from hubferry.core.users import Directory, parse_secrets, parse_users
 
 
 class VariableUsers:
-    """The `UserSource` port."""
+    """Knows the users of a Worker's variables (the `UserSource` port)."""
 
     def __init__(self, access: AccessSettings) -> None:
         secrets = parse_secrets(access.secrets) if access.secrets else []
@@ -22,7 +22,7 @@ class VariableUsers:
 
 
 class NoPasswords:
-    """The `PasswordChecker` port."""
+    """Finds every password wrong, because a Worker checks none (the `PasswordChecker` port)."""
 
     def remembers(self, password: str, hashed: str) -> bool:  # noqa: ARG002 - the port's
         return False
