@@ -122,7 +122,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], list[str]]] = {
         "Only this machine can connect (127.0.0.1:5000), and whom a proxy on it passes on.",
         "Only clients in 10.0.0.0/8 are answered.",
         "Clients in 10.1.0.0/16 are not answered.",
-        "Behind a proxy every client has the proxy's address, unless trusted_proxies names it.",
+        "Behind a proxy every client has the proxy's address, unless trusted_proxies or proxy_protocol names it.",
         "Without a login: rule 2 lets clients in 10.2.0.0/16 pull docker.io/**; rule 3 lets everybody pull ghcr.io/o.",
         "That includes the private images that the gateway's own accounts of docker.io may pull.",
     ]),

@@ -10,7 +10,8 @@ import pytest
 from tests.docs.markdown import page
 from tests.support.gateway import upstream
 from tests.support.images import build_index
-from tests.support.processes import Process, find_program, free_port, tcp_answers
+from tests.support.processes import free_port
+from tests.support.reverse_proxies import nginx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,16 +63,7 @@ def tls_port(tmp_path: Path, authority: Authority, registry: Registry, start_gat
         (f"/etc/ssl/{DOMAIN}/fullchain.pem", str(certificate.cert_file)),
         (f"/etc/ssl/{DOMAIN}/privkey.pem", str(certificate.key_file)),
     )
-    folders = "".join(
-        f"{kind}_temp_path {tmp_path}/nginx-{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = tmp_path / "nginx.conf"
-    config.write_text(
-        f"daemon off;\npid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/nginx-error.log;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{folders}{site}}}\n"
-    )
-    with Process([find_program("nginx"), "-c", config], log=tmp_path / "nginx.log") as nginx:
-        nginx.wait_ready(lambda: tcp_answers(port), what="nginx")
+    with nginx(tmp_path, port, site):
         yield port
 
 

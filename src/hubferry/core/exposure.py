@@ -69,8 +69,8 @@ def _who_connects(settings: Settings) -> Iterator[str]:
         yield f"Only clients in {', '.join(access.networks)} are answered."
     if access.deny_networks:
         yield f"Clients in {', '.join(access.deny_networks)} are not answered."
-    if (access.networks or access.deny_networks) and not server.trusted_proxies and not beyond:
-        yield "Behind a proxy every client has the proxy's address, unless trusted_proxies names it."
+    if (access.networks or access.deny_networks) and not (server.trusted_proxies or server.proxy_protocol or beyond):
+        yield "Behind a proxy every client has the proxy's address, unless trusted_proxies or proxy_protocol names it."
 
 
 def _what_is_pulled(settings: Settings) -> Iterator[str]:
@@ -139,8 +139,9 @@ def _what_else(settings: Settings) -> Iterator[str]:
     is_encrypted = bool(server.tls_cert) or server.public_url.startswith("https://")
     if settings.access.login != "open" and not is_encrypted and not all(map(is_loopback, server.listen)):
         yield "Passwords and tokens travel unencrypted: set tls_cert, or public_url to the https URL of a proxy."
-    if any(map(_is_everybody, server.trusted_proxies)):
-        yield "Everybody can say which address it has (trusted_proxies)."
+    for option, believed in (("trusted_proxies", server.trusted_proxies), ("proxy_protocol", server.proxy_protocol)):
+        if any(map(_is_everybody, believed)):
+            yield f"Everybody can say which address it has ({option})."
     if any(map(_is_everybody, server.metrics_from)):
         yield "Everybody who can connect can read the metrics (metrics_from)."
     inside = [name for name, up in settings.upstreams.items() if up.allow_private_addresses]

@@ -53,6 +53,11 @@ class ServerSettings:
         "networks of proxies whose X-Forwarded-For, -Proto and -Host are trusted, e.g. 127.0.0.1/32",
         check="networks",
     )
+    proxy_protocol: tuple[str, ...] = option(
+        (),
+        "networks of load balancers whose connections begin with a PROXY protocol header, version 1 or 2",
+        check="networks",
+    )
     metrics_from: tuple[str, ...] = option(
         (), "networks whose clients may read /metrics, e.g. 127.0.0.1/32; empty: nobody", check="networks"
     )

@@ -85,6 +85,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._tcp: asyncio.Transport | None = None
         self._flow: Flow | None = None  # set as soon as HTTP may begin, which with TLS is after the handshake
         self._peer = ""
+        self.said_client: tuple[str, int] | None = None  # address and port that a load balancer named (proxy_header.py)
         self._handshake: asyncio.Task[None] | None = None
         self._unparsed = b""
         self._is_parsing = False
@@ -108,7 +109,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count the connection for its address. Then refuse it, start TLS, or wait for a request head."""
         self._tcp = transport
-        address = get_remote_addr(transport)
+        address = self.said_client or get_remote_addr(transport)
         self._peer = address[0] if address else ""
         if not self._clients.admit(self, self._peer):
             self._refuse_connection(transport)
@@ -150,6 +151,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _connected(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        self.client = self.said_client or self.client
         self.flow = self._flow = Flow(transport)
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_timed_out)
         self._parse()  # bytes that came while the handshake ended

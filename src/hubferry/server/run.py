@@ -33,9 +33,10 @@ from hubferry.gateway.answer import NOSNIFF
 from hubferry.server import log
 from hubferry.server.audit import AuditLog
 from hubferry.server.clients import Clients
-from hubferry.server.compose import Keys, build_app, build_client_limits, build_upstreams, load_tls
+from hubferry.server.compose import Keys, build_app, build_client_limits, build_upstreams, load_tls, networks
 from hubferry.server.key import KeyProblem, load_or_create_key
 from hubferry.server.protocol import BoundedHttpProtocol, check_server
+from hubferry.server.proxy_header import ProxyHeaders
 from hubferry.server.user_files import open_to_others, read_directory
 from hubferry.store.private import close_to_others
 
@@ -240,7 +241,10 @@ def work(
     )
     config.load()
     # uvicorn only needs a callable here. The protocol does TLS itself, so that it knows of a connection from its start
-    config.http_protocol_class = partial(BoundedHttpProtocol, clients=clients, tls=tls)  # type: ignore[assignment]
+    make_protocol = partial(BoundedHttpProtocol, clients=clients, tls=tls)
+    balancers = networks(settings.server.proxy_protocol)
+    protocols = ProxyHeaders(make_protocol, balancers) if balancers else make_protocol
+    config.http_protocol_class = protocols  # type: ignore[assignment]
     collect_only_what_comes()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         server = Server(config, app.count_fills, clients)
