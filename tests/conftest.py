@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 import pytest
 
+from tests.support import preloaded
 from tests.support.clients import CLIENTS, Containerd, Docker, Podman, Skopeo
 from tests.support.gateway import Gateway
 from tests.support.hub import Hub
@@ -57,6 +58,7 @@ def _nothing_left() -> Iterator[None]:
     """Set up before every other fixture and torn down after them."""
     threads = set(threading.enumerate())
     yield
+    preloaded.close()
     left = [thread.name for thread in threading.enumerate() if thread not in threads]
     left = [name for name in left if name != "parsing_0"]  # one of a process, from its first large document to its end
     assert not left, f"threads left behind: {left}"

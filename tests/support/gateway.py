@@ -5,19 +5,21 @@ Nothing of src/ is imported: tests see what a user sees. Not here: requests (htt
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.support.preloaded import PreloadedProcess
 from tests.support.processes import Process, free_port, url_answers
 from tests.support.shell import RunningShell
 from tests.support.toml import format_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["HUBFERRY", "Gateway", "upstream"]
+__all__ = ["HUBFERRY", "Gateway", "begun_as_by_users", "upstream"]
 
 HUBFERRY = Path(sys.executable).parent / "hubferry"
 
@@ -27,10 +29,19 @@ def upstream(url: str, **settings: Any) -> dict[str, Any]:
     return {"url": url, "allow_private_addresses": True, **settings}
 
 
+@contextlib.contextmanager
+def begun_as_by_users() -> Iterator[None]:
+    """Meanwhile gateways begin as a user begins them, and not as forks (preloaded.py)."""
+    Gateway.is_forked = False
+    yield
+    Gateway.is_forked = True
+
+
 class Gateway(RunningShell):
     """A running gateway."""
 
     NAME = "hubferry"
+    is_forked: ClassVar = True
 
     def __init__(self, process: Process, port: int, state: Path, config_file: Path) -> None:
         super().__init__(process, port, state)
@@ -63,7 +74,8 @@ class Gateway(RunningShell):
             addresses = [f"{address}:{port}" for address in listen]
             server = {"listen": addresses if len(addresses) > 1 else addresses[0], **config.get("server", {})}
             config_file.write_text(format_toml({**config, "server": server}))
-        process = Process(
+        kind = PreloadedProcess if Gateway.is_forked else Process
+        process = kind(
             [HUBFERRY, "serve", "--config", config_file, *args],
             log=state / "stdout.log",
             stderr_log=state / "stderr.log",

@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 import psutil
 import pytest
@@ -138,6 +138,20 @@ def url_answers(url: str, status: int = 200) -> bool:
         return False
 
 
+class Child(Protocol):
+    """What a Process needs of its child: the part of subprocess.Popen with this name."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def terminate(self) -> None: ...
+
+
 class Process:
     """One running child and everything it started; use `stop()`, or the class as a context manager."""
 
@@ -157,16 +171,19 @@ class Process:
         self.left_behind: list[psutil.Process] = []
         with contextlib.ExitStack() as files:
             out = files.enter_context(log.open("wb"))
-            err = files.enter_context(stderr_log.open("wb")) if stderr_log else subprocess.STDOUT
-            self._child = subprocess.Popen(
-                [*_die_with_parent(), *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=dict(env) if env is not None else None,
-                cwd=cwd,
-                start_new_session=True,
-            )
+            err: IO[bytes] | int = files.enter_context(stderr_log.open("wb")) if stderr_log else subprocess.STDOUT
+            self._child = self._start(out, err, env, cwd)
+
+    def _start(self, out: IO[bytes], err: IO[bytes] | int, env: Mapping[str, str] | None, cwd: Path | None) -> Child:
+        return subprocess.Popen(
+            [*_die_with_parent(), *self.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=dict(env) if env is not None else None,
+            cwd=cwd,
+            start_new_session=True,
+        )
 
     def __enter__(self) -> Process:
         return self
