@@ -129,3 +129,16 @@ def _tables(text: str) -> list[list[list[str]]]:
             tables.append([row for row in rows if not all(set(cell) <= {"-"} and cell for cell in row)])
             rows = []
     return tables
+
+
+def example(document: str, kind: str, containing: str) -> str:
+    """The first block of a document that is of that kind and contains the text."""
+    return next(f.body for f in page(document).fences if f.info == kind and containing in f.body)
+
+
+def replaced(text: str, *pairs: tuple[str, str]) -> str:
+    """`text` with each first one of a pair, which must be there, as the second."""
+    for old, new in pairs:
+        assert old in text, f"{old!r} stands no longer in the example"
+        text = text.replace(old, new)
+    return text

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.docs.markdown import page
-from tests.docs.test_real_examples import replaced
+from tests.docs.markdown import page, replaced
 from tests.support.clients import ClientError
 from tests.support.gateway import HUBFERRY
 from tests.support.http import fetch

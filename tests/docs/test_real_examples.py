@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.markdown import page
+from tests.docs.markdown import example, replaced
 from tests.support.gateway import upstream
 from tests.support.images import build_index
 from tests.support.processes import free_port
@@ -25,20 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
+CLIENTS = "docs/clients.md"
 DOMAIN = "hub.example.com"
-
-
-def example(kind: str, containing: str) -> str:
-    """The first block of docs/clients.md of that kind that contains the text."""
-    return next(f.body for f in page("docs/clients.md").fences if f.info == kind and containing in f.body)
-
-
-def replaced(text: str, *pairs: tuple[str, str]) -> str:
-    """`text` with each first one of a pair, which must be there, as the second."""
-    for old, new in pairs:
-        assert old in text, f"{old!r} stands no longer in the example"
-        text = text.replace(old, new)
-    return text
 
 
 @pytest.fixture
@@ -47,7 +35,7 @@ def tls_port(tmp_path: Path, authority: Authority, registry: Registry, start_gat
     port = free_port()
     gateway = start_gateway(
         replaced(
-            example("toml hubferry", "trusted_proxies"),
+            example(CLIENTS, "toml hubferry", "trusted_proxies"),
             ("127.0.0.1:5000", "127.0.0.1:{port}"),
             (f"https://{DOMAIN}", f"https://localhost:{port}"),
         )
@@ -55,7 +43,7 @@ def tls_port(tmp_path: Path, authority: Authority, registry: Registry, start_gat
     )
     certificate = authority.issue()
     site = replaced(
-        example("nginx", "proxy_pass"),
+        example(CLIENTS, "nginx", "proxy_pass"),
         ("127.0.0.1:5000", gateway.host),
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         ("    listen [::]:443 ssl;\n", ""),
@@ -97,7 +85,7 @@ def test_containerd_hosts_toml(tmp_path: Path, plain: Gateway, registry: Registr
     folder = tmp_path / "certs.d" / "_default"
     folder.mkdir(parents=True)
     # Debian's containerd is older than 2.2; the newer one's file is tried in tests/matrix/test_hosts_toml.py
-    text = replaced(example("toml", '["pull", "resolve"]'), (f"https://{DOMAIN}", plain.url))
+    text = replaced(example(CLIENTS, "toml", '["pull", "resolve"]'), (f"https://{DOMAIN}", plain.url))
     (folder / "hosts.toml").write_text(text)
     pulled = containerd.pull("docker.io/library/hosts-toml:1", hosts_dir=folder.parent)
     assert pulled.digest == index.digest
@@ -107,7 +95,7 @@ def test_skopeo_registries_conf(tmp_path: Path, plain: Gateway, registry: Regist
     index = build_index("registries.conf")
     registry.push("library/registries-conf", "1", index)
     config = tmp_path / "registries.conf"
-    text = replaced(example("toml", "[[registry.mirror]]"), (DOMAIN, plain.host))
+    text = replaced(example(CLIENTS, "toml", "[[registry.mirror]]"), (DOMAIN, plain.host))
     config.write_text(text.replace("[[registry.mirror]]", "[[registry.mirror]]\ninsecure = true"))
     target = tmp_path / "copy"
     source = "docker://docker.io/library/registries-conf:1"
