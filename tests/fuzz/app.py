@@ -1,7 +1,8 @@
 """The target `app`: an input is a request, and what the upstream answers to whatever it is asked then.
 
 The application is the server's own, with a cache folder, in front of a server on loopback that says what the input
-says. Requests are handed to it as uvicorn would; uvicorn's parser of requests has tests of its own.
+says: once open to everybody, and once with users, secrets, rules and limits. Requests are handed to it as uvicorn
+would; uvicorn's parser of requests has tests of its own.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Any
 import atheris
 
 from hubferry.core.settings_sources import SettingsSource, resolve
+from hubferry.core.users import StoredSecret, digest_of, format_secrets
 from hubferry.server import log
 from hubferry.server.app import App
 from hubferry.server.compose import Keys, build_app
@@ -50,8 +52,29 @@ BODIES = (
 )  # fmt: skip
 
 
+SECRET = "hubferry_" + "0123456789abcdef" * 2 + "01234567"
+USERS = "a:$2b$04$NNWURlINowT.9HW6Zc/jYOJBldDGAQdybsRQK7vIe0Fcpy2yautxO\n"  # of the password b
+ROWS = (
+    StoredSecret("1", "node", digest_of(SECRET), is_client=True, created_at=0),
+    StoredSecret("2", "a", digest_of(SECRET[:-1] + "8"), is_client=False, created_at=0),
+)
+GUARDED = {
+    "access": {
+        "login": "users",
+        "users": USERS,
+        "secrets": format_secrets(ROWS),
+        "groups": {"all": ["a", "node"]},
+        "rules": [
+            {"who": ["group:all"], "what": ["up.test/a/*"], "allow": True},
+            {"who": ["anyone"], "what": ["up.test/a"], "allow": True, "message": "take another one"},
+        ],
+    },
+    "limits": {"requests": "1000000/s", "rate": "1GiB/s", "downloads": 1000, "bytes_per_day": "1TiB"},
+}
+
+
 class _World:
-    """One application and its upstream, for all inputs."""
+    """Two applications and their upstream, for all inputs."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -60,9 +83,9 @@ class _World:
         folder = tempfile.mkdtemp(prefix="hubferry-fuzz-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         log.configure("json", "warning")
-        self.app = self.loop.run_until_complete(self._begin(folder))
+        self.apps = self.loop.run_until_complete(self._begin(folder))
 
-    async def _begin(self, folder: str) -> App:
+    async def _begin(self, folder: str) -> list[App]:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         upstream = {
@@ -73,13 +96,16 @@ class _World:
             "read_timeout": "1s",
             "search_url": f"http://127.0.0.1:{port}/search",
         }
-        settings = {
-            "upstreams": {"only": True, "up.test": upstream},
-            "cache": {"dir": folder, "patience": "10ms", "max_size": "64MiB", "min_free": "0B"},
-            "access": {"login": "open"},
-            "server": {"log_level": "warning"},
-        }
-        return build_app(resolve([SettingsSource("fuzz", settings)]), Keys(bytes(32), bytes(32)))
+        apps = []
+        for name, guards in (("open", {"access": {"login": "open"}}), ("guarded", GUARDED)):
+            settings = {
+                "upstreams": {"only": True, "up.test": upstream},
+                "cache": {"dir": f"{folder}/{name}", "patience": "10ms", "max_size": "64MiB", "min_free": "0B"},
+                "server": {"log_level": "warning"},
+                **guards,
+            }
+            apps.append(build_app(resolve([SettingsSource("fuzz", settings)]), Keys(bytes(32), bytes(32))))
+        return apps
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Say to each request what is next; when nothing is, that it is unknown."""
@@ -93,7 +119,7 @@ class _World:
                     break
         writer.close()
 
-    async def ask(self, scope: dict[str, Any], body: bytes) -> int:
+    async def ask(self, app: App, scope: dict[str, Any], body: bytes) -> int:
         """The status of the answer to a request; 0: there was none."""
         statuses = [0]
         messages = [{"type": "http.request", "body": body, "more_body": False}]
@@ -110,7 +136,7 @@ class _World:
                     assert not set(b"\r\n\0") & set(name + value), f"a header in a header: {value!r}"
 
         async with asyncio.timeout(WHOLE_S):
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
         return statuses[-1]
 
 
@@ -140,11 +166,16 @@ def _lines(data: Any, names: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
     return [(data.PickValueInList(list(names)).encode(), _value(data)) for _ in range(count)]
 
 
+def _basic(user: str, password: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
+
+
 VALUES = (
     b"", b"application/json", b"2", b"chunked", b'Bearer realm="/token",service="a",scope="b"', b"Basic YTpi", b"/v2/a",
     b'</v2/a/tags/list?last=a>; rel="next"', b"bytes 0-1/2", b"bytes=0-", b"100;w=60", b"1", DIGEST.encode(), b"*/*",
     b"application/vnd.oci.image.index.v1+json", b"a.test", b"identity", b"application/vnd.oci.image.manifest.v1+json",
-    b"application/vnd.docker.distribution.manifest.v1+prettyjws", b"text/html", b"gzip",
+    b"application/vnd.docker.distribution.manifest.v1+prettyjws", b"text/html", b"gzip", b"Bearer a.b.c",
+    _basic("a", SECRET[:-1] + "8"), _basic("a", SECRET[:-1] + "8:c"), _basic("a", "eyJhIjoiYiJ9.e30.YQ"),
 )  # fmt: skip
 
 
@@ -183,10 +214,14 @@ def run(raw: bytes) -> None:
         "scheme": "http",
         "client": ("127.0.0.1", 1),
     }
+    app = world.apps[data.ConsumeBool()]
+    if _is_one_in(data, 4):
+        scope["path"] = f"/{SECRET}{path}"
+        scope["raw_path"] = scope["path"].encode("utf-8", "surrogatepass")
     world.answers.clear()
     world.answers.extend(_answer(data) for _ in range(data.ConsumeIntInRange(0, 4)))
     with in_time():
-        status = world.loop.run_until_complete(world.ask(scope, _bytes(data, 200)))
+        status = world.loop.run_until_complete(world.ask(app, scope, _bytes(data, 200)))
     assert status != 500, f"500 for {scope}"
     world.stays.check(len(asyncio.all_tasks(world.loop)))
 

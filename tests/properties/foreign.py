@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from hubferry.core import headers as head
+from hubferry.core.access import Credential
+from hubferry.core.access_values import AccessRules, Groups, Issuer
 from hubferry.core.challenge import parse_challenges
 from hubferry.core.client import behind_proxy, check_request
 from hubferry.core.descriptors import parse_contents
@@ -22,19 +24,25 @@ from hubferry.core.errors import Asked, OciError, relay_error
 from hubferry.core.exchange import Send, choose
 from hubferry.core.http import Request
 from hubferry.core.image import parse_image
+from hubferry.core.issuers import CheckedClaims, is_token, issuers_of, login_of
+from hubferry.core.limit_values import ByteRate, RateSchedule, RequestRate
 from hubferry.core.manifest import SCHEMA1_SIGNED, ManifestProblem, decide_media_type, parts_of, signed_payload
+from hubferry.core.masking import mask_secrets
 from hubferry.core.platforms import choose as choose_platforms
 from hubferry.core.platforms import parse_platform
+from hubferry.core.proxy_protocol import parse_proxy_header
 from hubferry.core.quota import block_s, parse_quota
 from hubferry.core.ranges import parse_content_range, parse_range
 from hubferry.core.redirect import Trust, decide_hop, decide_realm
 from hubferry.core.reference import check_reference, check_repository, normal_host
 from hubferry.core.referrers import subject_of
 from hubferry.core.routing import parse_endpoint
+from hubferry.core.rules import parse_pattern
 from hubferry.core.scope import narrow_upstream_scope, parse_scopes
 from hubferry.core.settings import UpstreamSettings
 from hubferry.core.tags import Page, decide_page, next_last, parse_page, parse_tags
 from hubferry.core.token_request import from_form, parse_basic
+from hubferry.core.users import parse_secrets, parse_users, split_password, take_secret_from_path
 from hubferry.remote.tokens import parse_token
 from hubferry.server.seal import BEGINNING, JweSealer
 from hubferry.store.partial import expected_bytes
@@ -48,6 +56,8 @@ REFUSALS = (ValueError, OciError, ManifestProblem)
 _ASKED = Asked("a.test", "b", "c")
 _SEALER = JweSealer(bytes(32))
 _PROXIES = [ip_network("127.0.0.0/8")]
+_SECRET = "hubferry_" + "0" * 40
+_ISSUER = Issuer("a", "b", "c", (("sub", "*"),))
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,25 @@ def _tokens(header: str) -> None:
         narrow_upstream_scope(found.param("scope"), "a/b")
 
 
+def _claims(body: bytes) -> None:
+    claims = parse_json(body)
+    if isinstance(claims, dict):
+        login_of(_ISSUER, CheckedClaims(claims), 0.0)
+
+
+def _match(text: str) -> None:
+    upstreams = {"a.test": UpstreamSettings(url="https://a.test")}
+    pattern = parse_pattern(text, upstreams)
+    for image in (["a.test", "a"], ["a.test", "a", "b"], ["a.test", *"abababab"]):
+        pattern.matches(image, "latest", without_tag=True)
+
+
+def _password(text: str) -> None:
+    split_password(Credential("a", text))
+    if is_token(text):
+        issuers_of(text, (_ISSUER,))
+
+
 def _domain(host: str) -> str | None:
     return host
 
@@ -109,6 +138,10 @@ DOCUMENTS = {
     "schema 1": Parser(lambda body: decide_media_type(SCHEMA1_SIGNED, body)),
     "tags": Parser(_page),
     "token": Parser(lambda body: parse_token("a.test", body)),
+    "users": Parser(lambda body: parse_users(body.decode("utf-8", "replace"))),
+    "secrets": Parser(lambda body: parse_secrets(body.decode("utf-8", "replace"))),
+    "claims": Parser(_claims),
+    "PROXY header": Parser(parse_proxy_header),
 }
 
 TEXTS = {
@@ -154,6 +187,22 @@ TEXTS = {
     "reference": Parser(check_reference, beginnings=("", "sha256:")),
     "tag of referrers": Parser(subject_of, beginnings=("", "sha256-")),
     "Basic": Parser(parse_basic, beginnings=("", "Basic ")),
+    "password": Parser(_password, limit=16 * 1024, beginnings=("", _SECRET, f"{_SECRET}:", "eyJ", "eyJhIjoiYiJ9.e30.")),
+    "secret in the path": Parser(
+        lambda text: take_secret_from_path(Request("GET", text, "", (), "http", "a.test", "127.0.0.1")),
+        beginnings=("", "/hubferry_", f"/{_SECRET}", f"/{_SECRET}/v2/"),
+    ),
+    "masking": Parser(mask_secrets, beginnings=("", "hubferry_", _SECRET)),
+    "rate of requests": Parser(RequestRate.parse, limit=1024, beginnings=("", "1/", "10/s")),
+    "rate of bytes": Parser(ByteRate.parse, limit=1024, beginnings=("", "1MiB/", "1MiB/s")),
+    "schedule": Parser(
+        lambda text: RateSchedule.parse([{"from": text, "to": text, "total_rate": "1MiB/s"}]),
+        limit=1024,
+        beginnings=("", "12:", "12:00"),
+    ),
+    "rules": Parser(AccessRules.parse, limit=4096, beginnings=("", "[", '[{"who":["', '[{"what":["*"],"allow":true}')),
+    "groups": Parser(Groups.parse, limit=4096, beginnings=("", "{", '{"a":["b')),
+    "pattern": Parser(_match, limit=1024, beginnings=("", "a.test/", "a.test/**/", "a.test/*:")),
     "form": Parser(
         lambda text: from_form(text.encode(), None),
         limit=16 * 1024,
