@@ -110,6 +110,7 @@ class SwitchedUpstream:
             return Reply(status, (("Content-Type", "application/json"), *headers), Blob(body))
         headers = tuple((name, value) for name, value in request.headers if name.lower() in _HANDED_ON)
         answer = fetch(self._registry_url, request.method, headers, body=request.body, target=request.target)
+        assert answer.ended == "complete", answer  # part of a body must not be handed on as a whole one
         if referrers and answer.status == 200:
             return self._with_artifact_types(answer.json(), request.path.rpartition("/referrers/")[0])
         kept = tuple((name, value) for name, value in answer.headers if name.lower() not in _NOT_HANDED_BACK)

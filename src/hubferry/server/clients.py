@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hubferry.core.client import Network, address_group, is_in, plain_address
+from hubferry.server.kernel_memory import KernelMemory
 from hubferry.server.log import logger
 
 LOOK_S = 1.0  # the longest time between two checks of what clients take
@@ -49,6 +50,7 @@ class Clients:
 
     def __init__(self, limits: ClientLimits) -> None:
         self.limits = limits
+        self.kernel_memory = KernelMemory()
         self._of_address: dict[str, dict[Connection, None]] = {}
         self._looked_at_s = time.monotonic()
         self._lingering = 0

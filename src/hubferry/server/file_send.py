@@ -20,6 +20,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from hubferry.server.bodies import ZERO_COPY_SEND, ClientGone, CutShort, Message, Receive, Send
+from hubferry.server.kernel_memory import KernelMemory
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
@@ -44,8 +45,12 @@ class SentBytes:
 class FileSend:
     """The ASGI `send` of one request. Messages that are no part of a file are passed to uvicorn's own `send`."""
 
-    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop, sent: SentBytes) -> None:
+    def __init__(
+        self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop, sent: SentBytes, memory: KernelMemory
+    ) -> None:
         self._cycle = cycle
+        self._memory = memory
+        self._is_large = False
         self._loop = loop
         self._sent = sent
         self._socket = -1
@@ -101,12 +106,17 @@ class FileSend:
             offset += sent
             count -= sent
             self._sent.size_bytes += sent
+            if not self._is_large:
+                self._is_large = self._memory.enlarge(self._client(), self._sent.size_bytes)
+
+    def _client(self) -> socket.socket:
+        return self._cycle.transport.get_extra_info("socket")  # type: ignore[no-any-return]
 
     def _cork(self, is_corked: bool) -> None:
         if is_corked == self._is_corked or _CORK is None or self._cycle.transport.is_closing():
             return
         with contextlib.suppress(OSError):  # the client is gone: the next send will notice
-            self._cycle.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _CORK, int(is_corked))
+            self._client().setsockopt(socket.IPPROTO_TCP, _CORK, int(is_corked))
             self._is_corked = is_corked
 
     async def _writable(self) -> None:
@@ -125,12 +135,21 @@ class FileSend:
         if used >= 0:
             self._cork(False)
             os.close(used)
+            if self._is_large:
+                self._is_large = False
+                self._memory.give_back(None if self._cycle.transport.is_closing() else self._client())
             if not self._cycle.transport.is_closing():
                 self._cycle.transport.set_write_buffer_limits()
 
 
 def with_file_send(
-    cycle: RequestResponseCycle, app: Asgi, loop: asyncio.AbstractEventLoop, sent: SentBytes, *, is_plain: bool
+    cycle: RequestResponseCycle,
+    app: Asgi,
+    loop: asyncio.AbstractEventLoop,
+    sent: SentBytes,
+    memory: KernelMemory,
+    *,
+    is_plain: bool,
 ) -> Asgi:
     """Return the application for one request, with a `send` that can send parts of files and counts into `sent`.
 
@@ -140,7 +159,7 @@ def with_file_send(
     async def extended(scope: Any, receive: Receive, _: Send) -> None:
         if is_plain:
             scope["extensions"] = EXTENSIONS
-        send = FileSend(cycle, loop, sent)
+        send = FileSend(cycle, loop, sent, memory)
         try:
             await app(scope, receive, send)
         finally:

@@ -435,7 +435,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        app = with_file_send(cycle, app, self.loop, self._sent, is_plain=self.scheme == "http")
+        memory = self._clients.kernel_memory
+        app = with_file_send(cycle, app, self.loop, self._sent, memory, is_plain=self.scheme == "http")
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)

@@ -34,6 +34,7 @@ from hubferry.server import log
 from hubferry.server.audit import AuditLog
 from hubferry.server.clients import Clients
 from hubferry.server.compose import Keys, build_app, build_client_limits, build_upstreams, load_tls, networks
+from hubferry.server.kernel_memory import KERNEL_BYTES, limit_unsent
 from hubferry.server.key import KeyProblem, load_or_create_key
 from hubferry.server.protocol import BoundedHttpProtocol, check_server
 from hubferry.server.proxy_header import ProxyHeaders
@@ -158,6 +159,7 @@ def bind(address: str) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family is socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+        limit_unsent(bound, KERNEL_BYTES)  # every connection that it accepts begins with this
         bound.bind((host, port))
         bound.listen(BACKLOG)
     except OSError as error:
