@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEED = int(os.environ.get("HUBFERRY_SEED") or random.SystemRandom().randrange(10**6))
-PULLS = 300
+PULLS = 200
 CLIENTS = 4
 SLOWER = 10  # times, the slowest hundredth of the kept manifests while it is attacked
 LEAST_QUIET_S = 0.04  # below that the machine is measured and not the gateway

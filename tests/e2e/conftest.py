@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.clients import Docker, Podman, Skopeo, write_hosts_toml
-from tests.support.gateway import Gateway, begun_as_by_users, upstream
+from tests.support.gateway import Gateway, upstream
 from tests.support.hub import Hub
 from tests.support.images import DOCKER, OCI, build_index
 from tests.support.processes import free_port
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from tests.support.registry import Registry
 
 ALICE = ("alice", "wonder land/7")
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _as_by_users() -> Iterator[None]:
-    with begun_as_by_users():
-        yield
 
 
 BOB = ("bob", "builder")

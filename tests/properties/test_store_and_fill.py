@@ -436,4 +436,4 @@ class StoreAndFillOverSeveral(StoreAndFill):
 TestStoreAndFill = StoreAndFill.TestCase
 TestStoreAndFillOverSeveral = StoreAndFillOverSeveral.TestCase
 for case in (TestStoreAndFill, TestStoreAndFillOverSeveral):
-    case.settings = settings(max_examples=settings().max_examples // 4, stateful_step_count=25)
+    case.settings = settings(max_examples=settings().max_examples // 8, stateful_step_count=25)

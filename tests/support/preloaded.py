@@ -5,7 +5,7 @@
         '-- becomes parent of --'-> the child: the environment, folder and output it was given, then `hubferry ARGV`
 
 A child is a process of the tests' own, with its own id, session and exit status; only its command line, as `ps` shows
-it, is another. tests/e2e and tests/docs start what a user starts, interpreter and imports included (Gateway.is_forked).
+it, is another. tests/docs starts what a user starts, interpreter and imports included (Gateway.is_forked).
 """
 
 from __future__ import annotations
