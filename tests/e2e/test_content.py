@@ -12,7 +12,7 @@ from tests.support.images import build_artifact, build_image
 from tests.support.registry_client import RegistryClient
 
 if TYPE_CHECKING:
-    from tests.support.clients import Docker, Skopeo
+    from tests.support.clients import Docker, Podman, Skopeo
     from tests.support.images import Image
 
 pytestmark = pytest.mark.real
@@ -94,6 +94,8 @@ def test_tags_are_listed(lab: Lab, skopeo: Skopeo, source: str) -> None:
     assert skopeo.list_tags(lab.reference(source, "path", "library/tags")) == ["a", "b", "c"]
 
 
-def test_docker_search(lab: Lab, docker: Docker) -> None:
+def test_search(lab: Lab, docker: Docker, podman: Podman) -> None:
     lab.publish("docker.io", "library/seashell", "1", build_image("seashell"))
-    assert docker.search(f"{lab.gateways['docker.io'].host}/seash") == ["seashell"]
+    host = lab.gateways["docker.io"].host
+    assert docker.search(f"{host}/seash") == ["seashell"]
+    assert podman.search(f"{host}/seash") == [f"{host}/seashell"]

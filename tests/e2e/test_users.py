@@ -51,10 +51,11 @@ def stage(lab: Lab, state_dir: Path) -> Iterator[Stage]:
     book.add(*USER)
     secrets = book.token(USER[0]), book.mirror("a-node")
     index = lab.publish_index("docker.io", *IMAGE.split(":"))
+    search = {"search_url": f"{lab.stand_in.url}/v1/search"}
     config = {
         "access": book.access,
         "cache": {"dir": str(state / "data")},
-        "upstreams": {"only": True, "docker.io": upstream(lab.stand_in.url, default=True, library=True)},
+        "upstreams": {"only": True, "docker.io": upstream(lab.stand_in.url, default=True, library=True, **search)},
     }
     with Gateway.start(state, config) as gateway:
         yield Stage(gateway, index, *secrets)
@@ -78,6 +79,27 @@ def test_docker_login(stage: Stage, docker: Docker, user: tuple[str, str]) -> No
     docker.remove(stage.reference)
     with pytest.raises(ClientError, match=REFUSED):
         docker.pull(stage.reference)
+
+
+def test_docker_searches_once_it_is_logged_in(stage: Stage, docker: Docker, user: tuple[str, str]) -> None:
+    term = f"{stage.gateway.host}/for-us"
+    with pytest.raises(ClientError, match=REFUSED):
+        docker.search(term)
+    docker.login(stage.gateway.host, *user)
+    try:
+        assert docker.search(term) == ["for-users"]
+    finally:
+        docker.logout(stage.gateway.host)
+
+
+def test_podman_shows_no_login_when_it_searches(stage: Stage, podman: Podman) -> None:
+    """What docs/clients.md says of it. It then asks for a catalogue of everything, which there is none of."""
+    podman.login(stage.gateway.host, *USER)
+    try:
+        with pytest.raises(ClientError, match=r"(?i)couldn't search|404"):
+            podman.search(f"{stage.gateway.host}/for-us")
+    finally:
+        podman.run("logout", stage.gateway.host)
 
 
 def test_containerd_with_user(stage: Stage, containerd: Containerd, user: tuple[str, str]) -> None:

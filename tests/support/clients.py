@@ -255,6 +255,10 @@ class Podman:
         found = json.loads(self.run("image", "inspect", reference))[0]
         return Pulled(found["Digest"], found["Architecture"], tuple(found["RootFS"]["Layers"]))
 
+    def search(self, term: str) -> list[str]:
+        """The names that `podman search` lists."""
+        return self.run("search", "--tls-verify=false", "--format", "{{.Name}}", term).split()
+
     def login(self, registry: str, user: str, password: str) -> str:
         return self.run("login", "--tls-verify=false", "--username", user, "--password-stdin", registry, stdin=password)
 
