@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.attacks.fronts import FRONTS, Front
 from tests.attacks.strangers import is_held_up, pour, slowest_s, strangers, wait_answered
-from tests.docs.markdown import example, replaced
 from tests.faults.conftest import REPOSITORY, config
 from tests.faults.kept import is_whole, wait_kept
 from tests.support.content import MIB, Blob
@@ -21,53 +21,16 @@ from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import build_image
-from tests.support.processes import free_port
-from tests.support.reverse_proxies import caddy, nginx
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
     from pathlib import Path
-
-    Front = Callable[[Path, Gateway], AbstractContextManager[str]]
 
 ADDRESSES = [f"127.0.1.{number}" for number in range(1, 9)]
 EACH = 250
 HALF_A_HEAD = b"GET /v2/ HTTP/1.1\r\nHost: a\r\nA: "
 DESCRIPTORS = 20_000  # of this process, and of those that it starts
-
-
-@contextlib.contextmanager
-def directly(_: Path, gateway: Gateway) -> Iterator[str]:
-    yield gateway.url
-
-
-@contextlib.contextmanager
-def behind_nginx(folder: Path, gateway: Gateway) -> Iterator[str]:
-    port = free_port()
-    site = replaced(
-        example("docs/clients.md", "nginx", "proxy_pass"),
-        ("127.0.0.1:5000", gateway.host),
-        ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
-        ("    listen [::]:443 ssl;\n", ""),
-        ("    ssl_certificate     /etc/ssl/hub.example.com/fullchain.pem;\n", ""),
-        ("    ssl_certificate_key /etc/ssl/hub.example.com/privkey.pem;\n", ""),
-    )
-    with nginx(folder, port, site, connections=16_384):
-        yield f"http://127.0.0.1:{port}"
-
-
-@contextlib.contextmanager
-def behind_caddy(folder: Path, gateway: Gateway) -> Iterator[str]:
-    port = free_port()
-    caddyfile = replaced(
-        example("docs/internet.md", "text", "reverse_proxy"),
-        ("127.0.0.1:5000", gateway.host),
-        ("hub.example.com", f"http://127.0.0.1:{port}"),
-    )
-    with caddy(folder, port, caddyfile):
-        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -97,7 +60,7 @@ def crowd(url: str) -> Iterator[list[socket.socket]]:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("front", [directly, behind_nginx, behind_caddy])
+@pytest.mark.parametrize("front", FRONTS)
 def test_crowds_keep_nobody_from_what_is_kept(tmp_path: Path, gateway: tuple[Gateway, Blob], front: Front) -> None:
     running, blob = gateway
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

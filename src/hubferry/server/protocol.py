@@ -290,6 +290,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         is_chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
         # the parser refuses several lengths, and a length together with chunks
         self._body_left = None if is_chunked else int(lengths[0]) if lengths else 0
+        if self._body_left != 0 and self.parser.should_upgrade():
+            # the parser would skip the body, and take what is in it for the next request
+            raise ValueError("an upgrade with a body")
         super().on_headers_complete()
         if is_chunked:  # the end of a chunked body is not known in advance, so nothing behind it is parsed
             self._is_last = True
