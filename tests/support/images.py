@@ -116,9 +116,13 @@ def build_image(
     architecture: str = "amd64",
     layer_sizes: tuple[int, ...] = (30_000, 5_000),
     annotations: dict[str, str] | None = None,
+    base: Image | None = None,
 ) -> Image:
-    """An image that real clients unpack; a layer is a tar of one random file, and about as large as asked."""
-    layers, diff_ids = [], []
+    """An image that real clients unpack; a layer is a tar of one random file, and about as large as asked.
+
+    The layers of `base` come first, as those of the image that a Dockerfile begins from.
+    """
+    layers, diff_ids = (list(base.layers), list(base.diff_ids)) if base else ([], [])
     for number, size in enumerate(layer_sizes):
         layer, diff_id = _build_layer(f"{seed}/{architecture}/{number}", size, flavour.layer)
         layers.append(layer)
