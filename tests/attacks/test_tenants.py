@@ -241,6 +241,15 @@ class World:
             self.rights.age()
         self.start()
 
+    def wait_long(self, draw: random.Random) -> None:
+        """Let rights become old, and then what they were for is changed, or cannot be asked for any more."""
+        self.restart(is_long_away=True)
+        if draw.random() < 0.5:
+            for _ in range(4):
+                self.grant(draw)
+        if not self.rights.is_away:
+            self.go_away()
+
     def go_away(self) -> None:
         """Take the main upstream away, or give it back; then the node forgets that it has to wait for it."""
         hub = self.rights.hubs[MAIN]
@@ -383,7 +392,7 @@ def test_nobody_is_given_what_is_not_theirs(tmp_path: Path, tenants: Any) -> Non
             lambda: world.push(*draw.choice(CHANGING), draw.randrange(10**9)),
             world.go_away,
             world.restart,
-            lambda: world.restart(is_long_away=True),
+            lambda: world.wait_long(draw),
         ]
         drawn: list[Callable[[], None]] = []
         with contextlib.closing(world):
