@@ -43,6 +43,7 @@ def test_no_secret_is_anywhere(tmp_path: Path, level: str) -> None:
     accounts = tmp_path / "accounts"
     accounts.write_text(f"other:{ACCOUNTS}\n")
     audit = tmp_path / "audit.json"
+    logins = [("alice", USER), ("alice", access), ("me", f"{access}:{UPSTREAM}"), ("x", USER + "x")]
     said: list[str] = []
     with Hub() as hub:
         hub.state.users.update({"me": PASSWORD, "other": ACCOUNTS})
@@ -62,14 +63,14 @@ def test_no_secret_is_anywhere(tmp_path: Path, level: str) -> None:
             def ask(target: str, *login: str, method: str = "GET", body: bytes = b"") -> bytes:
                 headers = [ACCEPT_MANIFESTS, *([basic(*login)] if login else [])]
                 answer = fetch(root, method, headers, target=target, body=body)
-                # a token is what a client asks for, and its own words come back to it in a refusal or a link
-                is_theirs = answer.status == 200 and "token" in target
-                is_theirs |= any(secret in target for secret in (access, mirror, mirror[:-1]))
-                said.append("" if is_theirs else f"{answer.headers} {answer.body!r}")
+                text = f"{answer.headers} {answer.body!r}"
+                for own in (access, mirror):  # its own words come back to a client in a refusal or a link
+                    text = text.replace(own, "") if own in target else text
+                said.append(text)
                 return answer.body
 
             scope = "service=a&scope=repository:app:pull"
-            for name, secret in [("alice", USER), ("alice", access), ("me", f"{access}:{UPSTREAM}"), ("x", USER + "x")]:
+            for name, secret in logins:
                 ask(f"/token?{scope}", name, secret)
                 ask("/v2/", name, secret)
                 ask("/v2/app/manifests/1", name, secret)
@@ -104,10 +105,9 @@ def test_no_secret_is_anywhere(tmp_path: Path, level: str) -> None:
         said.append(audit.read_text())
         hub.clear()
     secrets = [PASSWORD, ACCOUNTS, PROXY, USER, UPSTREAM, KEY, access, mirror]
-    secrets += [
-        base64.b64encode(f"{name}:{secret}".encode()).decode() for name, secret in [("alice", USER), ("me", PASSWORD)]
-    ]
+    shown_pairs = [*logins, ("me", PASSWORD), ("other", ACCOUNTS), ("u", PROXY), ("me", UPSTREAM)]
+    secrets += [base64.b64encode(f"{name}:{secret}".encode()).decode() for name, secret in shown_pairs]
     found = {secret: text for secret in secrets for text in said if secret in text}
     assert not found
-    assert "gateway" in said[-3] or "docker.io" in said[-3], "there was something to look through"
-    assert "alice" in audit.read_text()
+    assert "manifests/1" in said[-2], "there was something to look through"
+    assert "alice" in said[-1]

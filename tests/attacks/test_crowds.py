@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import socket
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.attacks.fronts import FRONTS, Front
-from tests.attacks.strangers import is_held_up, pour, slowest_s, strangers, wait_answered
+from tests.attacks.strangers import is_cut, is_held_up, pour, slowest_s, strangers, wait_answered
 from tests.faults.conftest import REPOSITORY, config
 from tests.faults.kept import is_whole, wait_kept
 from tests.support.content import MIB, Blob
@@ -23,7 +25,6 @@ from tests.support.hub import Hub
 from tests.support.images import build_image
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -73,9 +74,12 @@ def test_crowds_keep_nobody_from_what_is_kept(tmp_path: Path, gateway: tuple[Gat
                 pour(unfinished, HALF_A_HEAD)
                 others_s = [slowest_s(manifest)]
                 assert is_whole(fetch(blob_url), blob)
+                assert not any(map(is_cut, unfinished)), "they were there meanwhile"
             with crowd(url) as silent:
                 pour(silent, b"GET /v2/app/blobs/%b HTTP/1.1\r\nHost: a\r\n\r\n" % blob.digest.encode())
                 wait_answered(silent, 60)
+                beginnings = Counter(one.recv(12, socket.MSG_PEEK) for one in silent)
+                assert beginnings == {b"HTTP/1.1 200": len(ADDRESSES) * EACH}
                 answer = fetch(blob_url)
                 assert is_whole(answer, blob)
                 others_s.append(slowest_s(manifest))

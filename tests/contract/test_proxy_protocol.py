@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.core.test_proxy_protocol import binary
+from tests.docs.markdown import example, replaced
 from tests.faults.kept import events, wait_event
+from tests.support import faults
+from tests.support.content import Blob
 from tests.support.gateway import upstream
 from tests.support.http import send_raw
 from tests.support.images import build_image
@@ -120,6 +125,26 @@ def test_before_tls(hub: Hub, start_gateway: StartGateway, authority: Authority)
         assert at_once.recv(5)[:1] == b"\x16", "the server's part of the handshake, though all came in one piece"
 
 
+def test_a_header_that_comes_while_the_server_ends_is_too_late(hub: Hub, start_gateway: StartGateway) -> None:
+    blob = Blob.generated(4 * 2**20, 3)
+    hub.add_blob("library/app", blob)
+    hub.script(faults.stall(2**20), role="cdn", times=None)
+    gateway = started(start_gateway, config(hub, ["192.0.2.0/24"]))
+    address = ("127.0.0.1", gateway.port)
+    with socket.create_connection(address, timeout=30) as pull, socket.create_connection(address, timeout=30) as late:
+        pull.sendall(LINE + b"GET /v2/app/blobs/%b HTTP/1.1\r\nHost: a\r\n\r\n" % blob.digest.encode())
+        assert pull.recv(100).startswith(b"HTTP/1.1 200")
+        late.sendall(LINE[:10])
+        gateway.process.signal(signal.SIGTERM)
+        wait_event(gateway, "stopping")
+        late.sendall(LINE[10:] + ASK)
+        with contextlib.suppress(ConnectionError):
+            assert late.recv(100) == b""
+    assert gateway.process.wait(30) == 0, "it waits for nobody when the pull has ended"
+    gateway.stopped = True
+    hub.clear()
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn"])
 def test_haproxy(hub: Hub, start_gateway: StartGateway, tmp_path: Path, authority: Authority, version: str) -> None:
@@ -128,16 +153,13 @@ def test_haproxy(hub: Hub, start_gateway: StartGateway, tmp_path: Path, authorit
     tls = {"tls_cert": str(certificate.cert_file), "tls_key": str(certificate.key_file)}
     gateway = started(start_gateway, config(hub, ["127.0.0.9/32"], **tls), scheme="https")
     port = free_port()
-    text = f"""
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-listen gateway
-    bind 127.0.0.1:{port}
-    server one 127.0.0.1:{gateway.port} {version} check check-send-proxy inter 50ms
-"""
+    text = replaced(
+        example("docs/clients.md", "text", "check-send-proxy"),
+        ("bind :443", f"bind 127.0.0.1:{port}"),
+        ("10.0.0.10:443", f"127.0.0.1:{gateway.port}"),
+        ("send-proxy-v2 ", f"{version} "),
+        ("inter 2s", "inter 50ms"),
+    )
     context = ssl.create_default_context(cafile=authority.ca_file)
     with haproxy(tmp_path, port, text):
         for client, expected in (("127.0.0.9", 200), ("127.0.0.1", 403)):

@@ -25,6 +25,8 @@ WHOLE: dict[str, tuple[bytes, Client]] = {
     "a line of a check that says more": (b"PROXY UNKNOWN ffff:: ffff:: 1 2\r\n", None),
     "binary, IPv4": (binary("192.0.2.1", "198.51.100.1"), ("192.0.2.1", 5555)),
     "binary, IPv6": (binary("2001:db8::1", "2001:db8::2", kind=0x21), ("2001:db8::1", 5555)),
+    "binary, IPv4 as IPv6": (binary("::ffff:192.0.2.1", "::ffff:192.0.2.2", kind=0x21), ("192.0.2.1", 5555)),
+    "a line, IPv4 as IPv6": (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 5555 443\r\n", ("192.0.2.1", 5555)),
     "binary, with more": (binary("192.0.2.1", "198.51.100.1", further=b"\x04\x00\x02ab"), ("192.0.2.1", 5555)),
     "binary, as large as allowed": (binary("192.0.2.1", "1.1.1.1", further=bytes(MAX_REST - 12)), ("192.0.2.1", 5555)),
     "binary, of a check": (SIGNATURE + b"\x20\x00\x00\x00", None),

@@ -32,9 +32,11 @@ def upstream(url: str, **settings: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def begun_as_by_users() -> Iterator[None]:
     """Meanwhile gateways begin as a user begins them, and not as forks (preloaded.py)."""
-    Gateway.is_forked = False
-    yield
-    Gateway.is_forked = True
+    before, Gateway.is_forked = Gateway.is_forked, False
+    try:
+        yield
+    finally:
+        Gateway.is_forked = before
 
 
 class Gateway(RunningShell):

@@ -37,6 +37,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 MAX_REQUEST = 64 * 1024
 ANSWER_BYTES = 8
+PATIENCE_S = 60
 
 
 class PreloadedProcess(Process):
@@ -67,8 +68,10 @@ class _Child:
     def wait(self, timeout: float | None = None) -> int:
         if self.poll() is None:
             descriptor = os.pidfd_open(self.pid)
+            ended = select.poll()
+            ended.register(descriptor, select.POLLIN)
             try:
-                select.select([descriptor], [], [], timeout)
+                ended.poll(None if timeout is None else timeout * 1000)
             finally:
                 os.close(descriptor)
         if self.poll() is None:
@@ -89,6 +92,7 @@ class _Parent:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(PATIENCE_S)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.preloaded", str(theirs.fileno())],
@@ -166,9 +170,14 @@ def main() -> None:
 
 def become_child(parent: int, env: dict[str, str], cwd: str, descriptors: list[int]) -> None:
     """Take on what subprocess.Popen gives to a child, and end when `parent`, the process of the tests, ends."""
-    while os.getppid() != parent:
-        time.sleep(0.0005)  # until the process between has ended
+    deadline = time.monotonic() + PATIENCE_S
+    while os.getppid() != parent:  # until the process between has ended
+        if time.monotonic() > deadline:
+            os._exit(1)  # or the tests have
+        time.sleep(0.0005)
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
     os.setsid()
     for number, descriptor in enumerate(descriptors, start=1):
         os.dup2(descriptor, number)

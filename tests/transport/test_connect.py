@@ -113,6 +113,27 @@ def test_a_name_that_is_none_or_leads_inside_is_not_dialled(addresses: tuple[str
     run(scene)
 
 
+def test_a_name_that_was_fine_and_then_leads_inside_is_checked_again() -> None:
+    """DNS rebinding: what is dialled is what was checked, each time."""
+    dialled: list[list[str]] = []
+
+    async def refuse(addresses: list[str], _port: int) -> None:
+        dialled.append(list(addresses))
+        raise ConnectionRefusedError
+
+    async def scene() -> None:
+        made, place = connector(), Destination(HOST, "http", HOST, 1)
+        with mock.patch("hubferry.transport.connect.dial", refuse):
+            for addresses, cause in (("8.8.8.8",), Cause.TCP), ((SOMEBODY,), Cause.ADDRESS):
+                async with resolving(*addresses):
+                    with pytest.raises(UpstreamFailure) as raised:
+                        await made.connect(place)
+                    assert raised.value.cause is cause
+
+    run(scene)
+    assert dialled == [["8.8.8.8"]]
+
+
 def test_a_resolver_that_never_answers_is_a_timeout_that_names_its_limit() -> None:
     async def scene() -> None:
         async with resolving(SOMEBODY) as resolver:

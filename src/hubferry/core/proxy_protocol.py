@@ -71,7 +71,13 @@ def _address(text: str, family: str) -> str:
         address = None
     if address is None or "%" in text:
         raise ValueError(f"an address of the header is not one of {family}")
-    return str(address)
+    return _plain(address)
+
+
+def _plain(address: IPv4Address | IPv6Address) -> str:
+    """Return the text of an address; of an IPv4 address that is written as IPv6, the IPv4 address."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _port(text: str) -> int:
@@ -98,5 +104,5 @@ def _parse_binary(data: bytes) -> ProxyHeader | None:
     if kind == TCP_IPV4 and rest_size >= SIZE_IPV4:
         return ProxyHeader(size, (str(IPv4Address(rest[:4])), int.from_bytes(rest[8:10], "big")))
     if kind == TCP_IPV6 and rest_size >= SIZE_IPV6:
-        return ProxyHeader(size, (str(IPv6Address(rest[:16])), int.from_bytes(rest[32:34], "big")))
+        return ProxyHeader(size, (_plain(IPv6Address(rest[:16])), int.from_bytes(rest[32:34], "big")))
     raise ValueError("the header is too short for the addresses that it says to have")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hubferry.core.client import Network, address_group, is_in, plain_address
-from hubferry.server.kernel_memory import KernelMemory
+from hubferry.core.pace import LargePieces
+from hubferry.server.kernel_memory import MOST_LARGE
 from hubferry.server.log import logger
 
 LOOK_S = 1.0  # the longest time between two checks of what clients take
@@ -50,7 +51,8 @@ class Clients:
 
     def __init__(self, limits: ClientLimits) -> None:
         self.limits = limits
-        self.kernel_memory = KernelMemory()
+        self.large_buffers = LargePieces(MOST_LARGE)
+        self.is_stopping = False  # then nobody new is served
         self._of_address: dict[str, dict[Connection, None]] = {}
         self._looked_at_s = time.monotonic()
         self._lingering = 0

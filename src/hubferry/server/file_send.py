@@ -13,14 +13,16 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from hubferry.core.pace import LargePieces
 from hubferry.server.bodies import ZERO_COPY_SEND, ClientGone, CutShort, Message, Receive, Send
-from hubferry.server.kernel_memory import KernelMemory
+from hubferry.server.kernel_memory import KernelBuffer
 
 Asgi = Callable[[Any, Receive, Send], Awaitable[None]]
 
@@ -46,11 +48,10 @@ class FileSend:
     """The ASGI `send` of one request. Messages that are no part of a file are passed to uvicorn's own `send`."""
 
     def __init__(
-        self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop, sent: SentBytes, memory: KernelMemory
+        self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop, sent: SentBytes, large: LargePieces
     ) -> None:
         self._cycle = cycle
-        self._memory = memory
-        self._is_large = False
+        self._buffer = KernelBuffer(large, cycle.transport.get_extra_info("socket"))
         self._loop = loop
         self._sent = sent
         self._socket = -1
@@ -106,25 +107,22 @@ class FileSend:
             offset += sent
             count -= sent
             self._sent.size_bytes += sent
-            if not self._is_large:
-                self._is_large = self._memory.enlarge(self._client(), self._sent.size_bytes)
-
-    def _client(self) -> socket.socket:
-        return self._cycle.transport.get_extra_info("socket")  # type: ignore[no-any-return]
+            self._buffer.took(sent)
 
     def _cork(self, is_corked: bool) -> None:
         if is_corked == self._is_corked or _CORK is None or self._cycle.transport.is_closing():
             return
         with contextlib.suppress(OSError):  # the client is gone: the next send will notice
-            self._client().setsockopt(socket.IPPROTO_TCP, _CORK, int(is_corked))
+            self._cycle.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _CORK, int(is_corked))
             self._is_corked = is_corked
 
     async def _writable(self) -> None:
-        ready = self._loop.create_future()
+        ready, since_s = self._loop.create_future(), time.monotonic()
         self._loop.add_writer(self._socket, _wake, ready)
         self._sent.is_blocked = True
         try:
             await ready
+            self._buffer.waited(since_s)
         finally:
             self._sent.is_blocked = False
             self._loop.remove_writer(self._socket)
@@ -135,9 +133,7 @@ class FileSend:
         if used >= 0:
             self._cork(False)
             os.close(used)
-            if self._is_large:
-                self._is_large = False
-                self._memory.give_back(None if self._cycle.transport.is_closing() else self._client())
+            self._buffer.give_back()
             if not self._cycle.transport.is_closing():
                 self._cycle.transport.set_write_buffer_limits()
 
@@ -147,19 +143,20 @@ def with_file_send(
     app: Asgi,
     loop: asyncio.AbstractEventLoop,
     sent: SentBytes,
-    memory: KernelMemory,
+    large: LargePieces,
     *,
     is_plain: bool,
 ) -> Asgi:
     """Return the application for one request, with a `send` that can send parts of files and counts into `sent`.
 
-    The application is offered the extension only if `is_plain`, that is, without TLS.
+    The application is offered the extension only if `is_plain`, that is, without TLS. `large` are the large buffers of
+    the kernel that clients share.
     """
 
     async def extended(scope: Any, receive: Receive, _: Send) -> None:
         if is_plain:
             scope["extensions"] = EXTENSIONS
-        send = FileSend(cycle, loop, sent, memory)
+        send = FileSend(cycle, loop, sent, large)
         try:
             await app(scope, receive, send)
         finally:

@@ -43,6 +43,7 @@ MAX_BODY_BYTES = 4 * MAX_FORM  # as sent, including the sizes, extensions and tr
 MAX_UNPARSED_BYTES = 64 * 1024  # of what follows the request that waits
 UNSENT_BYTES = 64 * 1024  # when more is unsent, writers have to wait; the event loop's own limit with TLS is 512 KiB
 LINGER_S = 1.0  # how long a refused connection stays open; what the client still sends is dropped
+EARLY_BYTES = 16 * 1024
 END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -136,8 +137,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         early, self._unparsed = self._unparsed, b""
         if early and transport.get_protocol() is not self:
             encrypted_input = cast("asyncio.BufferedProtocol", transport.get_protocol())
-            memoryview(encrypted_input.get_buffer(len(early)))[: len(early)] = early
-            encrypted_input.buffer_updated(len(early))
+            for at in range(0, len(early), EARLY_BYTES):  # its buffer has a size of its own
+                piece = early[at : at + EARLY_BYTES]
+                memoryview(encrypted_input.get_buffer(len(piece)))[: len(piece)] = piece
+                encrypted_input.buffer_updated(len(piece))
         try:
             encrypted = await starting
         except OSError:  # includes ssl.SSLError and the time-out: the client does not speak TLS, or left
@@ -150,6 +153,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._connected(encrypted)
 
     def _connected(self, transport: asyncio.Transport) -> None:
+        if self._clients.is_stopping:  # uvicorn has told all others that it ends, and would wait for this one
+            transport.abort()
+            return
         super().connection_made(transport)
         self.client = self.said_client or self.client
         self.flow = self._flow = Flow(transport)
@@ -438,8 +444,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        memory = self._clients.kernel_memory
-        app = with_file_send(cycle, app, self.loop, self._sent, memory, is_plain=self.scheme == "http")
+        large = self._clients.large_buffers
+        app = with_file_send(cycle, app, self.loop, self._sent, large, is_plain=self.scheme == "http")
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)

@@ -33,8 +33,8 @@ class ProxyHeaders:
         return _Beginning(self, lambda: self._make(**arguments))
 
     def come_first_from(self, peer: str) -> bool:
-        """Return whether a connection from the address `peer` begins with a header."""
-        return is_in(plain_address(peer), self._balancers)
+        """Return whether a connection from the address `peer` begins with a header; empty: the address is not known."""
+        return not peer or is_in(plain_address(peer), self._balancers)
 
     def tell(self, peer: str, problem: str) -> None:
         """Log that a connection from `peer` was closed because of its header."""
@@ -62,7 +62,7 @@ class _Beginning(asyncio.Protocol):
         address = get_remote_addr(transport)
         self._peer = address[0] if address else ""
         if self._headers.come_first_from(self._peer):
-            self._timer = asyncio.get_running_loop().call_later(HEAD_TIMEOUT_S, transport.abort)
+            self._timer = asyncio.get_running_loop().call_later(HEAD_TIMEOUT_S, self._refuse, "no header came in time")
         else:
             self._hand_on(transport, None, b"")
 
@@ -75,8 +75,7 @@ class _Beginning(asyncio.Protocol):
         try:
             header = parse_proxy_header(self._received)
         except ValueError as error:
-            self._headers.tell(self._peer, str(error))
-            transport.abort()
+            self._refuse(str(error))
             return
         if header is not None:
             self._stop_timer()
@@ -85,6 +84,11 @@ class _Beginning(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nothing depends on why
         """Forget the timer. A balancer that only looks whether somebody listens ends its connection like this."""
         self._stop_timer()
+
+    def _refuse(self, problem: str) -> None:
+        self._headers.tell(self._peer, problem)
+        if self._transport is not None:
+            self._transport.abort()
 
     def _hand_on(self, transport: asyncio.Transport, header: ProxyHeader | None, rest: bytes) -> None:
         protocol = self._make()

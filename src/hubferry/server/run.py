@@ -195,6 +195,7 @@ class Server(uvicorn.Server):
 
         uvicorn cancels this when the grace is over.
         """
+        self._clients.is_stopping = True
         log.logger().info("stopping", **self._under_way(), grace_s=self.config.timeout_graceful_shutdown)
         try:
             await super()._wait_tasks_to_complete()
