@@ -13,9 +13,10 @@ test: install install-node
 	scripts/clients --if-able
 	$(if $(ARGS),$(PY) -m pytest $(ARGS),scripts/test)
 
-# Every client, whoever pulled before, whatever becomes of the upstream: make test takes a covering part of it.
+# Every client, whoever pulled before, whatever becomes of the upstream; and tenants who ask 110,000 times for what is
+# theirs and what is not. make test takes a part of both.
 matrix: install install-debian clients
-	HUBFERRY_MATRIX=whole $(PY) -m pytest tests/matrix/test_matrix.py $(ARGS)
+	HUBFERRY_MATRIX=whole $(PY) -m pytest tests/matrix/test_matrix.py tests/attacks/test_tenants.py $(ARGS)
 
 # Ever new inputs for parsers and application, each for FUZZ_S seconds and beginning where the last hunt ended; then the
 # properties with many more and ever new examples. Stop it when you like.

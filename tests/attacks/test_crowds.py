@@ -1,4 +1,4 @@
-"""Two thousand connections that never finish their head, and as many that never read: others pull what is kept.
+"""Two thousand connections that never finish a head, a form, or reading an answer: others pull what is kept.
 
 They come from eight addresses, so that no limit for one address refuses them: directly, behind nginx, and behind Caddy,
 with the configurations that the documents print.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ADDRESSES = [f"127.0.1.{number}" for number in range(1, 9)]
 EACH = 250
 HALF_A_HEAD = b"GET /v2/ HTTP/1.1\r\nHost: a\r\nA: "
+HALF_A_FORM = b"POST /token HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nscope="
 DESCRIPTORS = 20_000  # of this process, and of those that it starts
 
 
@@ -70,11 +71,13 @@ def test_crowds_keep_nobody_from_what_is_kept(tmp_path: Path, gateway: tuple[Gat
         with front(tmp_path, running) as url:
             manifest, blob_url = f"{url}/v2/app/manifests/latest", f"{url}/v2/app/blobs/{blob.digest}"
             quiet_s, quiet_blob_s = slowest_s(manifest), fetch(blob_url).seconds
-            with crowd(url) as unfinished:
-                pour(unfinished, HALF_A_HEAD)
-                others_s = [slowest_s(manifest)]
-                assert is_whole(fetch(blob_url), blob)
-                assert not any(map(is_cut, unfinished)), "they were there meanwhile"
+            others_s = []
+            for beginning in (HALF_A_HEAD, HALF_A_FORM):
+                with crowd(url) as unfinished:
+                    pour(unfinished, beginning)
+                    others_s.append(slowest_s(manifest))
+                    assert is_whole(fetch(blob_url), blob)
+                    assert not any(map(is_cut, unfinished)), "they were there meanwhile"
             with crowd(url) as silent:
                 pour(silent, b"GET /v2/app/blobs/%b HTTP/1.1\r\nHost: a\r\n\r\n" % blob.digest.encode())
                 wait_answered(silent, 60)

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from tests.support.faults import Script
 
 SEED = int(os.environ.get("HUBFERRY_SEED") or random.SystemRandom().randrange(10**6))
-QUESTIONS = 55_000 if os.environ.get("HUBFERRY_MATRIX") == "whole" else 1_200
-PER_ROUND = 100
+QUESTIONS, PER_ROUND = (55_000, 500) if os.environ.get("HUBFERRY_MATRIX") == "whole" else (1_200, 100)
 AWAY = faults.answer(429, headers=(("Retry-After", "60"),))  # as much a failure as a 5xx, and not tried again
 AGED_S = 4_000  # older than the right of a login (5 min) and than that of everybody (cache.public_ttl)
 EVERYBODY = ""
