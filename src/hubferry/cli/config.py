@@ -1,13 +1,19 @@
 """`hubferry config`: look at the configuration without starting anything."""
 
+import getpass
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from hubferry.cli.human import human_size
 from hubferry.cli.load import fail, load_settings
 from hubferry.core.exposure import describe_exposure, problem_of_openness
-from hubferry.core.settings import describe
+from hubferry.core.settings import CacheSettings, describe
 from hubferry.core.values import ConfigError
+from hubferry.core.workable import find_unworkable
 
 
 @click.group()
@@ -16,15 +22,20 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--config", "-c", "config_file", type=click.Path(path_type=Path), help="The same as FILE.")
+def check(file: Path | None, config_file: Path | None) -> None:
     """Say whether FILE (with the environment) can be served, or what is wrong with it.
 
-    Also says what a stranger could do with such a gateway.
+    Without FILE it is what `hubferry serve` does without one: the defaults, and the environment. Also says what a
+    stranger could do with such a gateway.
     """
     from hubferry.server.compose import build_upstreams, check_issuers, load_tls  # noqa: PLC0415 - `config show` needs no server
     from hubferry.server.user_files import read_directory  # noqa: PLC0415
 
+    if file is not None and config_file is not None:
+        raise click.UsageError("FILE and --config are the same: give one of them")
+    file = file or config_file
     try:
         settings = load_settings(file)
         build_upstreams(settings)
@@ -34,11 +45,34 @@ def check(file: Path) -> None:
             read_directory(settings.access)
     except ConfigError as error:
         raise fail(error, file) from None
+    problems = [*find_unworkable(settings), *_folder_problems(settings.cache)]
     if problem := problem_of_openness(settings):
-        raise fail(ConfigError("server.listen", problem), file)
-    click.echo(f"{file}: fine")
+        problems.append(ConfigError("server.listen", problem))
+    for one in problems:
+        fail(one, file).show()
+    if problems:
+        raise SystemExit(1)
+    click.echo(f"{file or 'defaults and environment'}: fine")
     for sentence in describe_exposure(settings):
         click.echo(f"  {sentence}")
+
+
+def _folder_problems(cache: CacheSettings) -> Iterator[ConfigError]:
+    """Return what keeps the cache folder from keeping anything, as far as it can be seen now."""
+    if not cache.enabled:
+        return
+    folder = Path(cache.dir).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        yield ConfigError("cache.dir", f"{there} is a file: name a folder")
+    elif not os.access(there, os.W_OK | os.X_OK):
+        user = getpass.getuser()
+        yield ConfigError(
+            "cache.dir", f"{there} cannot be written by {user}: check as the user that the gateway runs as"
+        )
+    elif (total := shutil.disk_usage(there).total) < cache.min_free.size_bytes:
+        problem = f"{cache.min_free} are to stay free, and the disk of {there} has {human_size(total)}: nothing is kept"
+        yield ConfigError("cache.min_free", f"{problem}; lower it")
 
 
 @config.command()

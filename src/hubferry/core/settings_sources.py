@@ -59,7 +59,7 @@ def resolve(layers: list[SettingsSource]) -> Settings:
             elif section in SECTIONS:
                 merged[section].update(_checked(SECTIONS[section], section, table, layer.source, origins))
             else:
-                raise ConfigError(section, _unknown(section, [*SECTIONS, "upstreams"]), layer.source)
+                raise ConfigError(section, _unknown_section(section), layer.source)
     built = {name: _build(UpstreamSettings, values) for name, values in upstreams.items()}
     built = {name: _with_url(name, upstream) for name, upstream in built.items()}
     settings = Settings(
@@ -93,6 +93,9 @@ def _merge_upstreams(
         key = f"upstreams.{toml_key(mask_userinfo(name))}"
         if not reference.is_host(name) or reference.normal_host(name) != name:
             raise ConfigError(key, "expected a table named by a registry host such as docker.io", source)
+        if isinstance(values, Mapping) and (whole := _unquoted(name, values)) != name:
+            problem = f'the name of an upstream needs quotes, because of its dots: [upstreams."{mask_userinfo(whole)}"]'
+            raise ConfigError(key, problem, source)
         known = upstreams.setdefault(name, {})
         checked = _checked(UpstreamSettings, key, values, source, origins)
         if "url" in checked and checked["url"] != known.get("url"):
@@ -133,6 +136,22 @@ def _with_url(name: str, upstream: UpstreamSettings) -> UpstreamSettings:
         return upstream
     values = {f.name: getattr(upstream, f.name) for f in fields(UpstreamSettings)}
     return UpstreamSettings(**{**values, "url": f"https://{name}"})
+
+
+def _unknown_section(name: str) -> str:
+    """Return what is wrong with a name at the top level of a source: usually its table is missing above it."""
+    owners = [section for section, cls in SECTIONS.items() if name in {f.name for f in fields(cls)}]
+    if owners:
+        return f"it belongs to a table: write it below [{'] or ['.join(owners)}]"
+    return _unknown(name, [*SECTIONS, "upstreams"])
+
+
+def _unquoted(name: str, values: Mapping[str, Any]) -> str:
+    """Return the name of an upstream that was written without quotes, so that TOML took its dots for tables."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            return _unquoted(f"{name}.{key}", value)
+    return name
 
 
 def _unknown(name: str, known: list[str]) -> str:

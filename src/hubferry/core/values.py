@@ -359,6 +359,9 @@ def _check_hosts(values: tuple[str, ...]) -> None:
     for value in values:
         if not reference.is_host(value):
             raise ValueError(f"{shown(value)} is no host name: write names such as hub.example.com, without https://")
+    names = [value.lower() for value in values]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ValueError(f"{shown(twice)} is there twice: write each name once")
 
 
 def _check_realm_hosts(values: tuple[str, ...]) -> None:
