@@ -18,8 +18,9 @@ def test_an_upstream_that_cannot_be_reached_is_503_with_who_why_and_what_to_do(c
     assert error.message.startswith("ghcr.io cannot be reached from this gateway: cdn.example: ")
     assert f"{cause.value}: the detail; " in error.message
     assert error.detail == {"upstream": "ghcr.io", "cause": cause.name.lower()}
-    advice = "check the proxy that is set" if cause is Cause.PROXY else "set a mirror or, on a server, a proxy"
-    assert advice in error.message
+    others = {Cause.PROXY: "check the proxy that is set", Cause.ADDRESS: "set allow_private_addresses"}
+    advice = others.get(cause, "set a mirror or, on a server, a proxy")
+    assert error.message.partition("the detail; ")[2].count(advice) == 1
 
 
 def test_an_upstream_that_gave_wrong_bytes_was_reached_and_is_502() -> None:

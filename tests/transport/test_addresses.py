@@ -70,13 +70,11 @@ INSIDE: dict[str, tuple[str, tuple[str, ...], int]] = {
 
 
 @pytest.mark.parametrize(("host", "addresses", "looked_up"), INSIDE.values(), ids=INSIDE.keys())
-def test_what_leads_inside_is_refused_and_the_setting_that_allows_it_is_named(
-    host: str, addresses: tuple[str, ...], looked_up: int
-) -> None:
+def test_what_leads_inside_is_refused(host: str, addresses: tuple[str, ...], looked_up: int) -> None:
     failure, asked = asyncio.run(refused(host, *addresses))
     assert (failure.cause, failure.host, asked) == (Cause.ADDRESS, host, looked_up)
     if addresses and looked_up:
-        assert failure.detail.endswith("; allow_private_addresses = true allows it for this upstream")
+        assert "special address" in failure.detail
 
 
 @pytest.mark.parametrize(("host", "addresses"), [(HOST, (PRIVATE,)), ("localhost", ("127.0.0.1",)), (PRIVATE, ())])

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,12 @@ def opened(config_file: Path | None) -> Iterator[Opened]:
         raise fail(error, config_file) from None
     layout = Layout(Path(settings.cache.dir))
     if not layout.folder.is_dir():
-        raise click.ClickException(f"{layout.folder} is no folder: nothing was kept there yet (see cache.dir)")
+        folder = layout.folder.absolute()
+        problem = f"{folder} is no folder: nothing was kept there yet"
+        raise click.ClickException(f"{problem}, or the server has another cache.dir: name its file with --config")
+    if not os.access(layout.folder, os.R_OK | os.W_OK | os.X_OK):
+        owner = layout.folder.owner()
+        raise click.ClickException(f"{layout.folder.absolute()} belongs to {owner}: run this as {owner}, or as root")
     index = SqliteIndex(layout.folder, Complaints())
     limits = CacheLimits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
     ledger = Ledger(layout, index.transact, limits)

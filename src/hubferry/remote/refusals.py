@@ -31,6 +31,8 @@ def unreachable(upstream: str, failure: UpstreamFailure) -> OciError:
             detail=detail,
         )
     advice = "check the gateway's network, or set a mirror or, on a server, a proxy for this upstream"
+    if failure.cause is Cause.ADDRESS:
+        advice = "if this is a registry of your own, set allow_private_addresses; otherwise its name server is wrong"
     if failure.cause is Cause.PROXY:
         advice = "check the proxy that is set for this upstream, with its user name and password"
     return OciError(

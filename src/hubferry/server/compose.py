@@ -314,8 +314,9 @@ def _check_authorities(setting: str, path: str) -> None:
 
 
 def _read_accounts(name: str, path: str) -> list[Credential]:
+    text = _read(name, "accounts_file", path)
     try:
-        return [Credential(*pair) for pair in parse_accounts(_read(name, "accounts_file", path))]
+        return [Credential(*pair) for pair in parse_accounts(text)]
     except ValueError as error:
         raise ConfigError(f"upstreams.{toml_key(name)}.accounts_file", f"{path}: {error}") from None
 

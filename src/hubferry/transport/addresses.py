@@ -49,9 +49,7 @@ class Names:
             addresses = [literal]
         for address in addresses:
             if not allow_private and (problem := address_problem(address)):
-                raise UpstreamFailure(
-                    Cause.ADDRESS, host, f"{problem}; allow_private_addresses = true allows it for this upstream"
-                )
+                raise UpstreamFailure(Cause.ADDRESS, host, problem)
         return [str(address) for address in addresses]
 
     async def _resolve(self, host: str, port: int, upstream: str) -> list[Address]:

@@ -76,7 +76,12 @@ class Connector:
         allowed = await self._names.checked_addresses(
             place.host, place.port, upstream=place.upstream, allow_private=settings.allow_private_addresses
         )
-        return await dial(self._standing.order(place.host, allowed, self._clock.monotonic()), place.port)
+        try:
+            return await dial(self._standing.order(place.host, allowed, self._clock.monotonic()), place.port)
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise OSError(error.errno, f"{error.strerror or error} (port {place.port})") from None
 
     async def _open_through(self, proxy: Proxy, place: Destination, settings: UpstreamSettings) -> socket.socket:
         """Dial a proxy and have it forward the connection. Raises UpstreamFailure, ProxyFailed, TimeoutError."""

@@ -83,9 +83,7 @@ class FetchTransport:
         host = parts.netloc
         settings = self._upstreams[upstream]
         if not settings.allow_private_addresses and (problem := literal_problem(parts.hostname or "")):
-            raise UpstreamFailure(
-                Cause.ADDRESS, host, f"{problem}; allow_private_addresses = true allows it for this upstream"
-            )
+            raise UpstreamFailure(Cause.ADDRESS, host, problem)
         aborting = js.AbortController.new()
         init = js_object(
             {
