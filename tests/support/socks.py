@@ -21,16 +21,16 @@ class SocksProxy(ConnectProxy):
 
     def greet(self, client: socket.socket) -> bool:
         """The negotiation of SOCKS5; True when the client may be led on."""
-        _version, count = client.recv(2)
-        methods = client.recv(count)
+        _version, count = _exactly(client, 2)
+        methods = _exactly(client, count)
         if self._login and PASSWORD not in methods:
             client.sendall(b"\5\xff")
             return False
         if self._login:
             client.sendall(b"\5\2")
-            _version, length = client.recv(2)
-            user = client.recv(length).decode()
-            password = client.recv(client.recv(1)[0]).decode()
+            _version, length = _exactly(client, 2)
+            user = _exactly(client, length).decode()
+            password = _exactly(client, _exactly(client, 1)[0]).decode()
             self.authorizations.append(f"{user}:{password}")
             fine = (user, password) == self._login
             client.sendall(b"\1\0" if fine else b"\1\1")
@@ -38,9 +38,22 @@ class SocksProxy(ConnectProxy):
                 return False
         else:
             client.sendall(b"\5\0")
-        _version, _command, _reserved, kind = client.recv(4)
-        host = client.recv(client.recv(1)[0]).decode() if kind == NAME else socket.inet_ntoa(client.recv(4))
-        (port,) = struct.unpack("!H", client.recv(2))
+        _version, _command, _reserved, kind = _exactly(client, 4)
+        host = (
+            _exactly(client, _exactly(client, 1)[0]).decode() if kind == NAME else socket.inet_ntoa(_exactly(client, 4))
+        )
+        (port,) = struct.unpack("!H", _exactly(client, 2))
         self.asked.append(f"{host}:{port}")
         client.sendall(b"\5\0\0\1\0\0\0\0\0\0")
         return True
+
+
+def _exactly(client: socket.socket, size_bytes: int) -> bytes:
+    """So many bytes. Raises ConnectionError when the client has left before, as a gateway does that ends."""
+    data = b""
+    while len(data) < size_bytes:
+        more = client.recv(size_bytes - len(data))
+        if not more:
+            raise ConnectionError("the client has left")
+        data += more
+    return data
