@@ -22,7 +22,7 @@ from tests.fill.fakes import (
     read_all,
     read_until_cut,
 )
-from tests.support.waiting import until
+from tests.support.waiting import until, wait_until
 
 SIZE = 4 * MIB
 HUNG_AT = 2_100_000  # a leader that hangs at 2 MiB has given so much, piece by piece
@@ -153,10 +153,18 @@ def test_a_follower_knows_from_the_beginning_how_far_the_leader_is(tmp_path: Pat
     play(scene(), leader, follower)
 
 
+def written_bytes(folder: Path) -> int:
+    """How much of the blob under way is in its file."""
+    files = [path for path in (folder / "partial").glob("*") if path.suffix not in (".json", ".front")]
+    return max((path.stat().st_size for path in files), default=0)
+
+
 @pytest.mark.parametrize("offset", range(0, SIZE, SIZE // 8))
 def test_killed_anywhere_nothing_wrong_is_visible(tmp_path: Path, processes: list[Process], offset: int) -> None:
     process = start(processes, tmp_path, hang_at=offset)
     process.until("hanging")
+    # what it was given is written on a thread of its own, which may be late where the machine is busy
+    wait_until(lambda: written_bytes(tmp_path) >= offset - MIB, "what was given before is written")
     process.kill()
     stage, upstream = Stage(tmp_path), Upstream(DATA)
 
