@@ -3,8 +3,8 @@
 The kernel takes up to 4 MiB for a connection by itself. Two thousand clients that never read would then fill the memory
 that it has for all connections of the machine (net.ipv4.tcp_mem), and it ends connections of everybody. A larger buffer
 matters for those who read fast: with a small one the same bytes cost 40 % more CPU time by sendfile. With TLS it is
-about 20 % at the same speed, and the buffer stays small, as it does for what is still being fetched. What was sent and not yet acknowledged is not bounded by it; a
-client that stops acknowledging is cut after `server.write_timeout`.
+about 20 % at the same speed, and the buffer stays small, as it does for what is still being fetched. What was sent and
+not yet acknowledged is not bounded by it; a client that stops acknowledging is cut after `server.write_timeout`.
 """
 
 import contextlib
