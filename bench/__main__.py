@@ -14,6 +14,7 @@ from bench.parts import PARTS
 from bench.results import save
 from bench.run import Run, touch_memory
 from bench.table import Table, format_table
+from tests.support.gateway import begun_as_by_users
 from tests.support.processes import StartError
 
 COPIES = 4  # of a blob, at once: the upstream's, and one with each of three caches
@@ -63,4 +64,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with begun_as_by_users():
+        sys.exit(main())

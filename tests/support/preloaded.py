@@ -47,8 +47,11 @@ class PreloadedProcess(Process):
         # these mean something to an interpreter and to its libraries while they begin
         if env is None or any(name.startswith(("LD_", "PYTHON", "PROMETHEUS")) for name in env):
             return super()._start(out, err, env, cwd)
+        request = json.dumps([self.argv, dict(env), str(cwd or Path.cwd()), os.getpid()]).encode()
+        if len(request) > MAX_REQUEST:
+            return super()._start(out, err, env, cwd)
         descriptors = (out.fileno(), out.fileno() if isinstance(err, int) else err.fileno())
-        return _Child(_parent().fork(self.argv, dict(env), str(cwd or Path.cwd()), descriptors))
+        return _Child(_parent().fork(request, descriptors))
 
 
 class _Child:
@@ -101,10 +104,8 @@ class _Parent:
                 stdin=subprocess.DEVNULL,
             )
 
-    def fork(self, argv: list[str], env: dict[str, str], cwd: str, descriptors: tuple[int, int]) -> int:
-        """Return the id of a new child of this process."""
-        request = json.dumps([argv, env, cwd, os.getpid()]).encode()
-        assert len(request) <= MAX_REQUEST
+    def fork(self, request: bytes, descriptors: tuple[int, int]) -> int:
+        """Return the id of a new child of this process. The request is what `main` reads."""
         prctl(PR_SET_CHILD_SUBREAPER, 1)  # whose parent ends is then a child of this process, and not of init
         try:
             ancillary = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
