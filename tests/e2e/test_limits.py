@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import Lab, check_amd64
-from tests.support.clients import CLIENTS, Client
+from tests.support.clients import CLIENTS, Client, ClientError
 from tests.support.gateway import Gateway, upstream
+from tests.support.http import fetch
 from tests.support.images import build_index
 
 if TYPE_CHECKING:
@@ -43,3 +44,14 @@ def test_a_rate_is_waited_for(lab: Lab, clients: dict[str, Client], tmp_path: Pa
             pulled = clients[name].pull(reference, platform="linux/amd64")
             clients[name].remove(reference)
             check_amd64(pulled, index)
+
+
+@pytest.mark.parametrize("name", ["docker", "containerd"])
+def test_who_has_had_enough_is_refused(lab: Lab, clients: dict[str, Client], tmp_path: Path, name: str) -> None:
+    """At once. podman and skopeo try again for minutes, as `Retry-After` says."""
+    lab.publish("docker.io", IMAGE, "2", build_index("refused"))
+    with limited(lab, tmp_path, requests="1/h") as gateway:
+        while fetch(f"{gateway.url}/v2/").status != 429:
+            pass
+        with pytest.raises(ClientError, match=r"a limit of this gateway|429|(?i:too ?many ?requests)"):
+            clients[name].pull(f"{gateway.host}/{IMAGE}:2", platform="linux/amd64")
