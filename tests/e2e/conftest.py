@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from tests.support.registry import Registry
 
 ALICE = ("alice", "wonder land/7")
-
-
 BOB = ("bob", "builder")
 
 

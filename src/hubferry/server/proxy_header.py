@@ -17,8 +17,6 @@ from hubferry.server.protocol import HEAD_TIMEOUT_S, BoundedHttpProtocol
 
 TELL_S = 10.0  # invalid headers are logged at most once in this time
 
-Address = tuple[str, int]
-
 
 class ProxyHeaders:
     """Makes the protocol of each new connection, and reads the header of those that come from `balancers`."""
