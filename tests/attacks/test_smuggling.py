@@ -118,5 +118,7 @@ def test_what_is_in_a_body_is_no_request(tmp_path: Path, gateway: tuple[Gateway,
     assert len(asked) >= len(CORPUS), "the honest ones, at least"
     names = dict(enumerate(CORPUS, start=100))
     smuggled = [names[int(line["path"].rpartition("/")[2])] for line in asked if "/smuggled/" in line["path"]]
-    # nginx itself takes it for the end of the body, and hands on two requests of this client
-    assert smuggled == (["a bare line feed after a size"] if front is behind_nginx else [])
+    # nginx itself takes it for the end of the body, and hands on two requests of this client: of a client that is
+    # gone when the first is answered it may drop the second
+    taken_by_nginx = {"a bare line feed after a size"} if front is behind_nginx else set()
+    assert set(smuggled) <= taken_by_nginx
