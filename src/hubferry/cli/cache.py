@@ -1,10 +1,9 @@
 """`hubferry cache`: look at what is kept, take something out, check it. Works beside a running server."""
 
 import contextlib
-import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 
 from hubferry.cli.human import human_size, short_digest
 from hubferry.cli.load import DURATION, SIZE, config_option, fail, load_settings
+from hubferry.cli.output import print_json, print_table
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, Duration, Size
@@ -95,7 +95,7 @@ def list_images(config_file: Path | None, *, as_json: bool) -> None:
         images = cached.catalogue.images()
     if as_json:
         for image in images:
-            click.echo(json.dumps(_document(image)))
+            print_json(_document(image))
         return
     rows = [
         (
@@ -107,7 +107,7 @@ def list_images(config_file: Path | None, *, as_json: bool) -> None:
         )
         for image in images
     ]
-    _table(("IMAGE", "DIGEST", "SIZE", "LAST WANTED", "TAG CONFIRMED"), rows)
+    print_table(("IMAGE", "DIGEST", "SIZE", "LAST WANTED", "TAG CONFIRMED"), rows, right=("SIZE",))
 
 
 @cache.command()
@@ -194,12 +194,6 @@ def _document(image: KeptImage) -> dict[str, object]:
 
 def _report(removed: Removed) -> None:
     click.echo(f"{removed.files} files, {human_size(removed.size_bytes)} removed")
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _ago(moment: float | None) -> str:
