@@ -33,7 +33,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "remote": frozenset({"core", "ports", "remote"}),
     "pull": frozenset({"core", "ports", "remote", "pull"}),
     "gateway": frozenset({"core", "ports", "remote", "pull", "gateway"}),
-    "pages": frozenset({"core", "pages", ""}),
+    "pages": frozenset({"core", "ports", "pull", "gateway", "pages", ""}),
     "worker": frozenset({"core", "ports", "clock", "pull", "remote", "gateway", "pages", "worker", ""}),
     "server": frozenset(
         {"core", "ports", "clock", "transport", "store", "fill", "remote", "pull", "gateway", "pages", "server", ""}

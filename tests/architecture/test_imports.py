@@ -112,8 +112,8 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "transport knows pull": ("transport/a.py", "from hubferry.pull import x\n", "transport imports pull"),
     "store knows transport": ("store/a.py", "from hubferry.transport import x\n", "store imports transport"),
     "fill knows store": ("fill.py", "from hubferry.store import x\n", "fill imports store"),
-    "pages know ports": ("pages/a.py", "from hubferry.ports import x\n", "pages imports ports"),
-    "pages know pull": ("pages/a.py", "from hubferry.pull import x\n", "pages imports pull"),
+    "pages know upstreams": ("pages/a.py", "from hubferry.remote import x\n", "pages imports remote"),
+    "pages know the store": ("pages/a.py", "from hubferry.store import x\n", "pages imports store"),
     "pages know server": ("pages/a.py", "from ..server import x\n", "pages imports server"),
     "pages know worker": ("pages/a.py", "from hubferry.worker import x\n", "pages imports worker"),
     "pages know another package": (

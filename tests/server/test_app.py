@@ -47,7 +47,7 @@ class FakeServer:
 
 
 class BrokenSite:
-    def answer(self, _: Request) -> Answer:
+    async def answer(self, _: Request) -> Answer:
         raise ZeroDivisionError("the secret of the house")
 
 

@@ -7,6 +7,7 @@ podman send `Accept` as several lines.
 from dataclasses import dataclass, field
 
 Headers = tuple[tuple[str, str], ...]
+MAX_FORM_BYTES = 64 * 1024  # of the longest form that is taken: a text that is to be rewritten
 
 
 def get(headers: Headers, name: str) -> str | None:

@@ -6,10 +6,18 @@ Not here: the names in requests (routing.py).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from hubferry.core import reference
 from hubferry.core.errors import OciError
-from hubferry.core.settings import UpstreamSettings
+
+
+class NamesLibrary(Protocol):
+    """An upstream, as far as its images are named."""
+
+    @property
+    def library(self) -> bool:
+        """Whether names of one part are completed with `library/`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,7 @@ class ImageName:
         return f"{self.upstream}/{self.repository}{mark}{self.reference}"
 
 
-def parse_image(text: str, upstreams: Mapping[str, UpstreamSettings], default: str) -> ImageName:
+def parse_image(text: str, upstreams: Mapping[str, NamesLibrary], default: str) -> ImageName:
     """Parse an image name. A name without a registry means the upstream `default`.
 
     When both a tag and a digest are written, the tag is dropped, because the digest alone says which manifest is meant.

@@ -84,4 +84,10 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
             raise ValueError("who has users needs to know them")
         users = Users(parts.users, parts.passwords, clock, parts.tokens)
     callers = Callers(login, pull, admission, users=users, is_open=is_open)
-    return Gateway(settings.server, table, pull, callers, Search(fetcher, transport), admission=admission)
+
+    def is_down(upstream: str) -> bool:
+        return fetcher.is_down(by_name[upstream])
+
+    return Gateway(
+        settings.server, table, pull, callers, Search(fetcher, transport), admission=admission, is_down=is_down
+    )

@@ -48,7 +48,10 @@ class Gateway:
         search: Search,
         *,
         admission: Admission,
+        is_down: Callable[[str], bool],
     ) -> None:
+        """`is_down` says of an upstream that it cannot be reached at the moment, nor any of its mirrors."""
+        self.is_down = is_down
         self._public_url = server.public_url
         self._cors_origins = server.cors_origins
         self._table = table

@@ -1,43 +1,75 @@
-"""The home page, robots.txt, and the headers that are sent with them.
+"""The home page: texts rewritten for this gateway, and what to type so that a client uses it."""
 
-The page looks like hubferry's own, says what it is, and asks for no input; robots are kept out. A domain whose pages
-look like Docker Hub's gets flagged as a fraud (docs/design.md, "Pages").
-"""
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from jinja2 import Environment
-
-from hubferry import __version__
 from hubferry.core.client import public_base
-from hubferry.core.http import Request
-from hubferry.core.routing import RoutingTable
-from hubferry.pages.template import HOME
+from hubferry.core.errors import OciError
+from hubferry.core.gateway_names import GatewayNames, address_of
+from hubferry.core.http import MAX_FORM_BYTES, Request
+from hubferry.core.rewrite import Rewritten, rewrite
+from hubferry.core.routing import RoutingTable, resolve_host
+from hubferry.gateway.answer import Answer
+from hubferry.pages.guides import SECRET, Gateway, guides
+from hubferry.pages.page import Visit
 
-SECURITY = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-robots-tag": "noindex, nofollow",
-}
-# compiled when the module is imported: a Worker has a second of CPU time for that, but only 10 ms for a request
-_PAGE = Environment(autoescape=True).from_string(HOME)
-ROBOTS = "User-agent: *\nDisallow: /\n"
+MAX_SHOWN = 20  # of the images of a text that are linked, and of the names that are left
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that can be pulled from here. `has_problem`: it cannot be reached at the moment."""
+
+    name: str
+    has_problem: bool
 
 
 class HomePage:
     """The home page of one gateway, which differs by the host name that it is asked for at."""
 
-    def __init__(self, table: RoutingTable, public_url: str) -> None:
+    def __init__(
+        self, table: RoutingTable, public_url: str, *, has_users: bool, is_down: Callable[[str], bool]
+    ) -> None:
+        """`is_down` says of an upstream that it cannot be reached at the moment."""
         self._table = table
         self._public_url = public_url
+        self._has_users = has_users
+        self._is_down = is_down
 
-    def render(self, asked: Request) -> str:
-        """Return the HTML for a request, given as the client made it (see core.client.behind_proxy)."""
-        place = self._table.by_host(asked.host)
-        base = public_base(asked, self._public_url, host_is_listed=place is not None)
-        place = place or self._table.by_name(self._table.default)
-        return _PAGE.render(
-            base=base,
-            host=base.partition("://")[2],
-            registry=place,
-            registries=[name for name in self._table.registries if place is None or name != place.name],
-            version=__version__,
+    def gateway(self, request: Request) -> Gateway:
+        """Return the gateway as this visitor reached it. Raises OciError 404 for a host name that is not its own."""
+        host = resolve_host(request.host, self._table)
+        base_url = public_base(request, self._public_url, host_is_listed=host.upstream is not None)
+        return Gateway(base_url, GatewayNames(self._table, host, address_of(base_url)), self._has_users)
+
+    def show(self, visit: Visit) -> Answer:
+        """Return the page, with the text of its form rewritten if there is one."""
+        try:
+            gateway = self.gateway(visit.request)
+        except OciError as error:
+            return visit.problem(error.status, error.message)
+        text = visit.parameters.get("text", "").replace("\r\n", "\n")
+        result = rewrite(text, gateway.names) if text.strip() else None
+        served = gateway.names.serves()
+        return visit.page(
+            "home.html",
+            gateway=gateway,
+            guides=guides(gateway),
+            secret=SECRET,
+            text=text,
+            max_text=MAX_FORM_BYTES // 2,
+            max_shown=MAX_SHOWN,
+            result=result,
+            commands=_commands(text.strip(), result),
+            registries=[Registry(name, self._is_down(name)) for name in served],
+            only=gateway.names.host.is_exclusive and len(served) == 1,
+            home=gateway.names.home,
         )
+
+
+def _commands(text: str, result: Rewritten | None) -> list[str]:
+    """Return how to pull an image and to give it its usual name, when all of the text is one name; else nothing."""
+    if result is None or result.count != 1 or len(text.split()) != 1:
+        return []
+    here = result.text.strip()
+    return [f"docker pull {here}", f"docker tag {here} {text}"] if "@" not in text else [f"docker pull {here}", ""]

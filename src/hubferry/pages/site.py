@@ -1,56 +1,54 @@
-"""The paths outside the registry protocol: the home page, robots.txt, a health check. The same for both shells.
+"""The paths outside the registry protocol: pages, robots.txt, a health check. The same for both shells.
 
-A page is a value (status, headers, bytes), and a shell sends it like any other answer. With a web framework in the
+A page is a value (gateway.answer.Answer), and a shell sends it like any other answer. With a web framework in the
 server every page would have to be written twice: the Worker has no framework, and pays for each import at its start.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from hubferry.core.http import Headers, Request
+from hubferry.core.http import MAX_FORM_BYTES, Request
 from hubferry.core.routing import RoutingTable
-from hubferry.pages.home import ROBOTS, SECURITY, HomePage
+from hubferry.core.settings import Settings
+from hubferry.gateway.answer import Answer
+from hubferry.gateway.gateway import Gateway
+from hubferry.pages.home import HomePage
+from hubferry.pages.page import ASSETS, NO_STORE, Visit, missing, parameters_of, plain
 
-TEXT = "text/plain; charset=utf-8"
-NO_STORE: Headers = (("cache-control", "no-store"),)
+ROBOTS = "User-agent: *\nDisallow: /"
+LINKS = (("/", "home"),)
 
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A complete answer: status, headers with lower-case names, and the whole body."""
-
-    status: int
-    headers: Headers
-    body: bytes
+Show = Callable[[Visit], Answer]
 
 
-def page(status: int, content_type: str, body: bytes, headers: Headers = ()) -> Page:
-    """Return a page with this content type; its `content-length` is added."""
-    return Page(status, (("content-type", content_type), ("content-length", str(len(body))), *headers), body)
-
-
-def missing(request: Request) -> Page:
-    """Return the 404 page for a path that does not exist."""
-    return page(404, TEXT, f"nothing is at {request.path[:512]}: see /\n".encode())
+def form_limit(path: str) -> int:
+    """Return how many bytes the form that is sent to a path may have; 0: the path takes none."""
+    return MAX_FORM_BYTES if path == "/" else 0
 
 
 class Site:
     """All pages of one gateway."""
 
-    def __init__(self, table: RoutingTable, public_url: str) -> None:
-        self._home = HomePage(table, public_url)
+    def __init__(self, settings: Settings, table: RoutingTable, gateway: Gateway) -> None:
+        home = HomePage(
+            table,
+            settings.server.public_url,
+            has_users=settings.access.login == "users",
+            is_down=gateway.is_down,
+        )
+        self._pages: dict[str, Show] = {"/": home.show}
 
-    def answer(self, request: Request) -> Page:
+    async def answer(self, request: Request) -> Answer:
         """Return the page for a request, or a 404 page when there is none at its path.
 
-        The request is given as the client made it (see core.client.behind_proxy).
+        The request is given as the client made it (see core.client.behind_proxy), with the body of a form.
         """
-        if request.method not in ("GET", "HEAD"):
-            return page(405, TEXT, b"only GET and HEAD are answered here\n", (("allow", "GET, HEAD"),))
-        if request.path == "/":
-            html = self._home.render(request).encode()
-            return page(200, "text/html; charset=utf-8", html, tuple(SECURITY.items()))
+        if request.method not in ("GET", "HEAD") and not (request.method == "POST" and form_limit(request.path)):
+            return plain(405, "only GET and HEAD are answered here", (("allow", "GET, HEAD"),))
         if request.path == "/robots.txt":
-            return page(200, TEXT, ROBOTS.encode())
+            return plain(200, ROBOTS)
         if request.path == "/healthz":
-            return page(200, TEXT, b"ok\n", NO_STORE)
-        return missing(request)
+            return plain(200, "ok", NO_STORE)
+        if (asset := ASSETS.get(request.path)) is not None:
+            return asset
+        show = self._pages.get(request.path)
+        return missing(request) if show is None else show(Visit(request, parameters_of(request), LINKS))

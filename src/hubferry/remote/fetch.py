@@ -118,6 +118,10 @@ class Fetcher:
         """What is left of the upstream's limit for this caller, from 0 to 1; 1 when nothing is known."""
         return self._limits.quota_left(target.upstream.name, target.credential)
 
+    def is_down(self, upstream: Upstream) -> bool:
+        """Return whether neither an upstream nor one of its mirrors answered when it was last asked."""
+        return all(self._health(base).failures for base in upstream.bases)
+
     @contextlib.asynccontextmanager
     async def limit_wait(self, target: Target, *, is_covered: bool, slow_s: float | None = None) -> AsyncIterator[None]:
         """Limit how long the block may wait for an upstream.

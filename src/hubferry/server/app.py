@@ -20,7 +20,9 @@ from hubferry.core.token_request import MAX_FORM
 from hubferry.core.users import take_secret_from_path
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, internal_error, log_fields, log_level
 from hubferry.gateway.gateway import Gateway
-from hubferry.pages.site import NO_STORE, Site, missing, page
+from hubferry.pages.page import NO_STORE, missing
+from hubferry.pages.page import answer as page_answer
+from hubferry.pages.site import Site, form_limit
 from hubferry.ports.shell import UNLIMITED
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.server.audit import AuditLog
@@ -93,6 +95,7 @@ class App:
         """
         self._gateway = gateway
         self._body_memory = BodyMemoryQueue()
+        self._form_memory = BodyMemoryQueue()  # not that of bodies: who sends a form slowly makes no pull wait
         self.recent = RecentAnswers(gateway.revision)
         self.count_fills = count_fills
         self._site = site
@@ -132,8 +135,11 @@ class App:
         delivery = Delivery(visit=None if self._usage is None else self._usage.visit(request.peer))
         try:
             if request.method == "POST" and is_token_path(request.path):
-                request = replace(request, body=await read_form(receive))
-            await self._serve(arrived, request, client, delivery)
+                request = replace(request, body=await read_form(receive, MAX_FORM))
+            if request.method == "POST" and form_limit(request.path):
+                await self._serve_form(arrived, request, receive, client, delivery)
+            else:
+                await self._serve(arrived, request, client, delivery)
         except ClientGone:
             delivery.record, delivery.status = delivery.record.ended("gone"), 499
         except asyncio.CancelledError:  # the client hung up or was cut (protocol.py), or the shutdown grace is over
@@ -157,6 +163,18 @@ class App:
         if delivery.reusable is not None:
             may_repeat = None if delivery.visit is None else delivery.visit.may_repeat
             self.recent.keep(scope, delivery.reusable, Repeating(revision, tell, may_repeat))
+
+    async def _serve_form(
+        self, arrived: Request, request: Request, receive: Receive, client: Client, delivery: Delivery
+    ) -> None:
+        """Read the form of a page when there is room for it, and answer it. Raises OciError, ClientGone."""
+        memory = MemoryRequest(address_group(request.peer), form_limit(request.path))
+        await self._form_memory.take(memory)
+        try:
+            request = replace(request, body=await read_form(receive, memory.size_bytes))
+            await self._serve(arrived, request, client, delivery)
+        finally:
+            self._form_memory.give_back(memory)
 
     def _teller(self, request: Request, delivery: Delivery) -> Callable[[float], None]:
         """Return a function that reports the answer to the access log and the counters, given its duration in seconds.
@@ -260,10 +278,8 @@ class App:
         """
         if request.path == "/metrics" and request.method in ("GET", "HEAD") and self._read_metrics is not None:
             metrics = await self._read_metrics(arrived)
-            shown = missing(request) if metrics is None else page(200, PROMETHEUS_TEXT, metrics, NO_STORE)
-        else:
-            shown = self._site.answer(request)
-        return Answer(shown.status, shown.headers, shown.body)
+            return missing(request) if metrics is None else page_answer(200, PROMETHEUS_TEXT, metrics, NO_STORE)
+        return await self._site.answer(request)
 
 
 def _held_bytes(request: Request, answer: Answer) -> int:
@@ -299,10 +315,10 @@ def read_request(scope: Any) -> Request:
     )
 
 
-async def read_form(receive: Receive) -> bytes:
-    """Read the body of a token request.
+async def read_form(receive: Receive, most_bytes: int) -> bytes:
+    """Read the form that a client sends.
 
-    Raises OciError 408 when it does not arrive within FORM_S, OciError 413 when it is larger than MAX_FORM, and
+    Raises OciError 408 when it does not arrive within FORM_S, OciError 413 when it is larger than `most_bytes`, and
     ClientGone.
     """
     parts: list[bytes] = []
@@ -315,8 +331,8 @@ async def read_form(receive: Receive) -> bytes:
                     raise ClientGone("the client hung up within its form")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
-                if size > MAX_FORM:
-                    raise OciError(413, Code.UNSUPPORTED, f"a form of more than {MAX_FORM} bytes is not supported")
+                if size > most_bytes:
+                    raise OciError(413, Code.UNSUPPORTED, f"a form of more than {most_bytes} bytes is not supported")
                 if not message.get("more_body"):
                     return b"".join(parts)
     except TimeoutError:

@@ -2,7 +2,7 @@
 
 - A request head has to arrive within HEAD_TIMEOUT_S; the TLS handshake has the same time of its own. The head is
   refused while it is parsed, as soon as it is larger or has more headers than core/client.py allows.
-- Only token requests have bodies. Bytes beyond the largest form are dropped. When a body has not ended by the time of
+- Only forms have bodies. Bytes beyond the largest form are dropped. When a body has not ended by the time of
   the answer, or has more than MAX_BODY_BYTES, the connection is closed after the answer.
 - While one request waits behind the one that is being answered, nothing more is read.
 - When a client hangs up before its answer is complete, or takes too little of it (core/client_rate.py), the task of its
@@ -29,7 +29,7 @@ from uvicorn.protocols.utils import get_remote_addr
 from hubferry.core.client import MAX_HEADER_BYTES, MAX_HEADERS
 from hubferry.core.client_rate import ClientRate
 from hubferry.core.errors import Code, OciError
-from hubferry.core.token_request import MAX_FORM
+from hubferry.core.http import MAX_FORM_BYTES
 from hubferry.core.values import ConfigError
 from hubferry.gateway.answer import NOSNIFF
 from hubferry.server.bodies import WHY_CUT
@@ -39,7 +39,7 @@ from hubferry.server.recent import RecentAnswers
 
 HEAD_TIMEOUT_S = 10.0
 MAX_HEAD_BYTES = MAX_HEADER_BYTES + 1024  # as sent, including the method, the version and white space
-MAX_BODY_BYTES = 4 * MAX_FORM  # as sent, including the sizes, extensions and trailers of chunks
+MAX_BODY_BYTES = MAX_FORM_BYTES  # as sent, including the sizes, extensions and trailers of chunks
 MAX_UNPARSED_BYTES = 64 * 1024  # of what follows the request that waits
 UNSENT_BYTES = 64 * 1024  # when more is unsent, writers have to wait; the event loop's own limit with TLS is 512 KiB
 LINGER_S = 1.0  # how long a refused connection stays open; what the client still sends is dropped
@@ -256,7 +256,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._body_bytes > MAX_BODY_BYTES:
             self._is_deaf = True  # the connection is closed after the answer
             # whoever reads the form finds that it is too large; its content does not matter
-            super().on_body(bytes(MAX_FORM + 1))
+            super().on_body(bytes(MAX_FORM_BYTES + 1))
             return False
         return True
 
@@ -305,8 +305,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """Keep up to MAX_FORM bytes of the body, and one more byte that shows that a form is too large."""
-        left = MAX_FORM + 1 - len(self.cycle.body)
+        """Keep up to MAX_FORM_BYTES bytes of the body, and one more byte that shows that a form is too large."""
+        left = MAX_FORM_BYTES + 1 - len(self.cycle.body)
         if self._is_in_body and left > 0:
             super().on_body(body[:left])
 

@@ -17,7 +17,7 @@ from hubferry.core.token_request import MAX_FORM
 from hubferry.core.users import take_secret_from_path
 from hubferry.gateway.answer import NOSNIFF, Answer, error_answer, internal_error
 from hubferry.gateway.gateway import Gateway
-from hubferry.pages.site import Site
+from hubferry.pages.site import Site, form_limit
 from hubferry.ports.upstream import TooLarge
 from hubferry.worker.edge_cache import CurrentRequest, current_request
 from hubferry.worker.log import Events, log_request
@@ -49,29 +49,25 @@ class Shell:
 
     async def _answer(self, request: Request, js_request: Any) -> Answer:
         try:
-            if request.method == "POST" and is_token_path(request.path):
-                request = replace(request, body=await _read_form(request, js_request.body))
+            most_bytes = MAX_FORM if is_token_path(request.path) else form_limit(request.path)
+            if request.method == "POST" and most_bytes:
+                request = replace(request, body=await _read_form(request, js_request.body, most_bytes))
         except OciError as error:
             return error_answer(error)
-        return await self._gateway.handle(request) or self._page(request)
-
-    def _page(self, request: Request) -> Answer:
-        """Return the answer for a path outside the registry protocol."""
-        shown = self._site.answer(request)
-        return Answer(shown.status, shown.headers, shown.body)
+        return await self._gateway.handle(request) or await self._site.answer(request)
 
 
-async def _read_form(request: Request, stream: Any) -> bytes:
-    """Read the body of a token request.
+async def _read_form(request: Request, stream: Any, most_bytes: int) -> bytes:
+    """Read the form that a client sends.
 
-    Raises OciError 413 when it is larger than MAX_FORM, and 400 when it breaks off.
+    Raises OciError 413 when it is larger than `most_bytes`, and 400 when it breaks off.
     """
     length = request.header("content-length") or "0"
     try:
-        if length.isdecimal() and int(length) > MAX_FORM:
+        if length.isdecimal() and int(length) > most_bytes:
             raise TooLarge(length)
-        return await read_stream(stream, MAX_FORM)
+        return await read_stream(stream, most_bytes)
     except TooLarge:
-        raise OciError(413, Code.UNSUPPORTED, f"a form of more than {MAX_FORM} bytes is not supported") from None
+        raise OciError(413, Code.UNSUPPORTED, f"a form of more than {most_bytes} bytes is not supported") from None
     except JsException:
         raise OciError(400, Code.UNSUPPORTED, "the form broke off") from None

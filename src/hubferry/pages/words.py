@@ -1,0 +1,157 @@
+"""Every sentence of the pages, in English and in Simplified Chinese, by a key that templates use.
+
+Sentences are text and not HTML; `{name}` in one is filled in by the template. Both languages have the same keys.
+"""
+
+from hubferry.core.http import Request
+
+Words = dict[str, str]
+
+# key: (English, Chinese)
+_ENTRIES: dict[str, tuple[str, str]] = {
+    "language": ("en", "zh-CN"),
+    "other_language": ("zh", "en"),
+    "other_language_name": ("简体中文", "English"),
+    "skip": ("Skip to the content", "跳到正文"),
+    "home": ("Home", "首页"),
+    "search": ("Search", "搜索"),
+    "status": ("Status", "状态"),
+    "copy_it": ("Copy", "复制"),
+    "copied": ("Copied", "已复制"),
+    "not_copied": ("Not copied", "复制失败"),
+    "about": (
+        "hubferry is a private gateway to container registries. It belongs to no registry operator, and this page asks for no password.",
+        "hubferry 是自建的容器镜像网关，与各镜像仓库的运营方无关；本页不会索要密码。",
+    ),
+    # home
+    "home_title": ("Pull container images through {host}", "通过 {host} 拉取容器镜像"),
+    "paste": ("Image name, or a file with image names", "镜像名，或包含镜像名的文件"),
+    "paste_hint": (
+        "nginx, ghcr.io/owner/app:1.2, a docker pull line, a Compose file, a Kubernetes manifest or a Dockerfile",
+        "nginx、ghcr.io/owner/app:1.2、docker pull 命令、Compose 文件、Kubernetes 清单或 Dockerfile",
+    ),
+    "rewrite": ("Rewrite for this gateway", "改写"),
+    "rewritten": ("Through this gateway", "改写结果"),
+    "rewritten_count": (
+        "{count} image names rewritten; everything else is as it was.",
+        "已改写 {count} 处镜像名，其余内容保持不变。",
+    ),
+    "nothing_found": (
+        "There is no image name in this text that can be pulled here.",
+        "这段文本里没有可以经由本网关拉取的镜像名。",
+    ),
+    "not_served": (
+        "Left as they are, because they cannot be pulled here: {names}",
+        "以下镜像无法经由本网关拉取，保持原样：{names}",
+    ),
+    "see_image": ("Tags, sizes and layers of {image}", "查看 {image} 的标签、大小和镜像层"),
+    "clients": ("Set up a client", "客户端配置"),
+    "registries": ("Registries", "镜像仓库"),
+    "serves_only": (
+        "This host name leads to {registry} only.",
+        "此域名只对应 {registry}。",
+    ),
+    "no_registry_means": (
+        "An image name without a registry means {registry}.",
+        "镜像名不带仓库地址时，默认为 {registry}。",
+    ),
+    "upstream_down": (
+        "cannot be reached at the moment; what is kept can still be pulled",
+        "暂时无法连接，已缓存的镜像仍可拉取",
+    ),
+    # guides
+    "by_name": (
+        "Write the gateway in front of the image name. This works for every registry, and changes nothing on your machine.",
+        "在镜像名前加上网关地址即可。适用于所有镜像仓库，无需修改本机配置。",
+    ),
+    "as_mirror": (
+        "Image names stay as they are. After nearly any error of a mirror, docker silently asks Docker Hub itself.",
+        "镜像名保持不变。请注意：镜像加速地址一旦出错，docker 会不作提示地直接访问 Docker Hub。",
+    ),
+    "kubernetes_nodes": (
+        "To leave manifests as they are, set up containerd, CRI-O or k3s on each node instead.",
+        "如果不想改动清单，也可以在每个节点上配置 containerd、CRI-O 或 k3s。",
+    ),
+    "plain_docker": ("This gateway has no TLS. Allow that first:", "网关未启用 TLS，需要先允许明文访问："),
+    "log_in": ("Log in once, as a user of this gateway:", "先登录一次（使用本网关的账号）："),
+    "pull": ("Pull:", "拉取："),
+    "usual_name": ("Give the image its usual name, if something expects it:", "如需恢复原来的镜像名："),
+    "docker_mirror": (
+        "For Docker Hub, with every version of Docker:",
+        "适用于所有 Docker 版本，仅对 Docker Hub 生效：",
+    ),
+    "docker_29": (
+        "Docker 29 and newer with the containerd image store, without a restart:",
+        "Docker 29 及以上、使用 containerd 镜像存储时，无需重启：",
+    ),
+    "restart_docker": ("Then run systemctl restart docker.", "然后执行 systemctl restart docker。"),
+    "containerd_new": ("containerd 2.2 and newer:", "containerd 2.2 及以上："),
+    "containerd_old": ("Older versions of containerd:", "更早版本的 containerd："),
+    "containerd_config": (
+        "For Kubernetes (the CRI plugin), name that folder once; with containerd 1.x the table is called io.containerd.grpc.v1.cri:",
+        "用于 Kubernetes（CRI 插件）时，还需指定该目录；containerd 1.x 中对应的表名为 io.containerd.grpc.v1.cri：",
+    ),
+    "restart_containerd": ("Then run systemctl restart containerd.", "然后执行 systemctl restart containerd。"),
+    "podman": ("One pair of tables for each registry:", "每个镜像仓库写一组："),
+    "kubernetes": ("Write the gateway in front of the image names:", "在镜像名前加上网关地址："),
+    "kubernetes_login": ("Once in each namespace:", "每个命名空间执行一次："),
+    "k3s": ("One file on each node:", "在每个节点上写入："),
+    "restart_k3s": (
+        "Then run systemctl restart k3s (k3s-agent on agents).",
+        "然后执行 systemctl restart k3s（agent 节点为 k3s-agent）。",
+    ),
+    "buildkit": ("The file of a builder:", "构建器的配置文件："),
+    "buildkit_builder": ("Then make a builder with it:", "然后用它创建构建器："),
+    "compose": ("Write the gateway in front of the image names:", "在镜像名前加上网关地址："),
+    "paste_above": (
+        "Paste your file above: it is rewritten as a whole.",
+        "把整个文件粘贴到上面的输入框，即可全部改写。",
+    ),
+    "helm": ("Charts in OCI registries:", "存放在 OCI 仓库中的 chart："),
+    "your_secret": (
+        "{secret} stands for the secret of your machine. Whoever runs this gateway makes one with hubferry token create --mirror NAME.",
+        "{secret} 代表本机的密钥，由网关管理员用 hubferry token create --mirror NAME 生成。",
+    ),
+    # errors
+    "not_found": ("Nothing is at {path}.", "{path} 不存在。"),
+    "failed": ("That did not work", "出错了"),
+}
+ENGLISH: Words = {key: pair[0] for key, pair in _ENTRIES.items()}
+CHINESE: Words = {key: pair[1] for key, pair in _ENTRIES.items()}
+LANGUAGES = {"en": ENGLISH, "zh": CHINESE}
+COOKIE = "hubferry-language"
+MAX_LANGUAGES = 16  # of an Accept-Language header that are read
+
+
+def choose_language(request: Request, wanted: str) -> str:
+    """Return the language for a visitor: `en` or `zh`.
+
+    `wanted` is what a link of a page says, which counts first; then the visitor's cookie, then Accept-Language.
+    """
+    for said in (wanted, _cookie(request)):
+        if said in LANGUAGES:
+            return said
+    return _accepted(request.header("accept-language") or "")
+
+
+def _cookie(request: Request) -> str:
+    for pair in (request.header("cookie") or "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def _accepted(header: str) -> str:
+    """Return the language that is preferred in an Accept-Language header (RFC 9110 section 12.5.4), else English."""
+    best, best_quality = "en", 0.0
+    for part in header.lower().split(",")[:MAX_LANGUAGES]:
+        name, _, parameter = part.partition(";")
+        language = name.strip().partition("-")[0]
+        try:
+            quality = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
+        except ValueError:
+            continue
+        if language in LANGUAGES and best_quality < quality <= 1.0:
+            best, best_quality = language, quality
+    return best
