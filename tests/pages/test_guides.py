@@ -23,8 +23,8 @@ def gateway(host: str, *, scheme: str = "https", has_users: bool = False) -> Gat
     return Gateway(f"{scheme}://{host}", GatewayNames(TABLE, resolve_host(host, TABLE), host), has_users)
 
 
-def by_id(host: str, **kinds: bool) -> dict[str, Guide]:
-    return {guide.id: guide for guide in guides(gateway(host, **kinds))}
+def by_id(host: str, *, has_users: bool = False) -> dict[str, Guide]:
+    return {guide.id: guide for guide in guides(gateway(host, has_users=has_users))}
 
 
 @pytest.mark.parametrize("host", EVERY_KIND)
