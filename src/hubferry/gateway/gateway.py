@@ -19,6 +19,7 @@ from hubferry.core.token_request import parse_basic
 from hubferry.gateway.admission import Admission
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
 from hubferry.gateway.callers import Caller, Callers
+from hubferry.gateway.download import Downloads, parse_order
 from hubferry.gateway.request import RegistryRequest, resolve_request
 from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
 from hubferry.ports.shell import UNLIMITED, Visit
@@ -48,6 +49,7 @@ class Gateway:
         search: Search,
         *,
         admission: Admission,
+        downloads: Downloads,
     ) -> None:
         self._public_url = server.public_url
         self._cors_origins = server.cors_origins
@@ -56,6 +58,7 @@ class Gateway:
         self._callers = callers
         self._search = search
         self._admission = admission
+        self._downloads = downloads
 
     async def handle(self, request: Request, visit: Visit = UNLIMITED) -> Answer | None:
         """The answer to a request, or None when its path is not one of the registry protocol.
@@ -101,8 +104,7 @@ class Gateway:
                 reference = request.endpoint.reference
                 record = AccessRecord(request.route.upstream, request.route.repository, reference)
                 caller = await self._identify(request, visit)
-                if caller.requester.user is not None:
-                    record = replace(record, user=caller.requester.user.name)
+                record = _with_user(record, caller)
                 rule = self._admission.check_image(caller.requester, request, request.route)
                 record = replace(record, rule=rule)
                 return await self._of_repository(request, request.route, record, caller)
@@ -115,9 +117,21 @@ class Gateway:
             if request.endpoint.kind is EndpointKind.SEARCH:
                 record = AccessRecord(request.upstream)
                 parameters = {name: request.endpoint.param(name) for name in SEARCHED}
-                visit.admit(self._callers.requester(request, parse_basic(request.header("authorization"))))
-                caller = await self._callers.searcher(request)
+                caller = await self._identify_person(request, visit)
                 return replace(json_answer(await self._find(caller.requester, request, parameters)), record=record)
+            if request.endpoint.kind is EndpointKind.DOWNLOAD:
+                order = parse_order(request, self._table)
+                record = order.images[0].record
+                is_download = request.wants_body and order.is_fixed
+                caller = await self._identify_person(request, visit, is_download=is_download)
+                records = []
+                for image in order.images:
+                    record = _with_user(image.record, caller)
+                    reference = image.reference
+                    rule = self._admission.check_reference(caller.requester, request, image.route, reference)
+                    records.append(replace(record, rule=rule))
+                record = records[0]
+                return await self._downloads.answer(request, order, caller, records)
             if request.endpoint.kind is EndpointKind.TOKEN:
                 form = self._callers.login.read(request)
                 visit.admit(self._callers.requester(request, form.credential))
@@ -173,6 +187,15 @@ class Gateway:
         visit.admit(caller.requester, is_download=is_download)
         return caller
 
+    async def _identify_person(self, request: RegistryRequest, visit: Visit, *, is_download: bool = False) -> Caller:
+        """Return who sent a request with which people show their password, checked after `visit` has admitted it.
+
+        Raises OciError.
+        """
+        credential = parse_basic(request.header("authorization"))
+        visit.admit(self._callers.requester(request, credential), is_download=is_download)
+        return await self._callers.person(request)
+
     async def _manifest(self, request: RegistryRequest, target: Target, record: AccessRecord) -> Answer:
         found = await self._pull.manifest(target, request.manifest_query())
         if isinstance(found, Absent):
@@ -221,6 +244,11 @@ def _below(secret: str, headers: Headers) -> Headers:
     return tuple(
         (name, value.replace("</v2/", f"</{secret}/v2/", 1) if name == "link" else value) for name, value in headers
     )
+
+
+def _with_user(record: AccessRecord, caller: Caller) -> AccessRecord:
+    user = caller.requester.user
+    return record if user is None else replace(record, user=user.name)
 
 
 def _refusal(error: OciError, record: AccessRecord) -> Answer:
