@@ -151,3 +151,45 @@ def _header(name: str, size_bytes: int, kind: bytes) -> bytes:
     block = b"".join(fields)
     checksum = f"{sum(block):06o}\0 ".encode()
     return block[:148] + checksum + block[156:]
+
+
+class WrongBytes(ValueError):
+    """Bytes of a tar file are not those that it should have; the message says of what."""
+
+
+class TarCheck:
+    """Checks the bytes of a tar file while they come, from the first one on: each blob against its digest."""
+
+    def __init__(self, tar: Tar) -> None:
+        self._parts = tar.between(0, tar.size_bytes)
+        self._part: Part | None = next(self._parts, None)
+        self._at = 0  # in the part
+        self._hash = self._hash_of(self._part)
+
+    def feed(self, data: bytes) -> None:
+        """Check the next bytes. Raises WrongBytes."""
+        view = memoryview(data)
+        while view:
+            part = self._part
+            if part is None:
+                raise WrongBytes("it is longer than it should be")
+            size_bytes = len(part) if isinstance(part, bytes) else part.end
+            piece = view[: size_bytes - self._at]
+            if isinstance(part, Slice):
+                self._hash.update(piece)
+            elif part[self._at : self._at + len(piece)] != piece:
+                raise WrongBytes("its names or manifests are not those of the image")
+            self._at += len(piece)
+            view = view[len(piece) :]
+            if self._at == size_bytes:
+                self._end_part(part)
+
+    def _end_part(self, part: Part) -> None:
+        if isinstance(part, Slice) and self._hash.hexdigest() != part.content.digest.partition(":")[2]:
+            raise WrongBytes(f"{part.content.digest} has other bytes than its digest says")
+        self._part, self._at = next(self._parts, None), 0
+        self._hash = self._hash_of(self._part)
+
+    @staticmethod
+    def _hash_of(part: Part | None) -> "hashlib._Hash":
+        return hashlib.new(part.content.digest.partition(":")[0] if isinstance(part, Slice) else "sha256")

@@ -99,7 +99,7 @@ class Downloads:
         """`exporter` None: this shell cannot read blobs."""
         self._pull = pull
         self._callers = callers
-        self._exporter = exporter
+        self.exporter = exporter
 
     async def answer(
         self, request: RegistryRequest, order: DownloadOrder, caller: Caller, records: Sequence[AccessRecord]
@@ -108,14 +108,14 @@ class Downloads:
 
         `records` are what the log says, one for each image. The rules allowed all of them.
         """
-        if self._exporter is None:
+        if self.exporter is None:
             problem = "a gateway on Cloudflare Workers gives no images as files: use a gateway on a server"
             raise OciError(501, Code.UNSUPPORTED, problem)
         items = [await self._item(request, image, order, caller) for image in order.images]
         if not order.is_fixed:
-            digests = [await self._exporter.digest(item) for item in items]
+            digests = [await self.exporter.digest(item) for item in items]
             return _redirect(request, order, digests, records[0])
-        plan = await self._exporter.plan(items, request.received.peer, wants_body=request.wants_body)
+        plan = await self.exporter.plan(items, request.received.peer, wants_body=request.wants_body)
         return _file_answer(request, plan, records)
 
     async def _item(

@@ -24,6 +24,7 @@ from hubferry.gateway.request import RegistryRequest, resolve_request
 from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
 from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
+from hubferry.pull.export import Exporter
 from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent
 from hubferry.pull.warm import Warmer
@@ -92,6 +93,12 @@ class Gateway:
     def warmer(self) -> Warmer:
         """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
         return self._pull.warmer
+
+    def exporter(self) -> Exporter:
+        """What makes files of images without a request. Raises ValueError for a shell that cannot read blobs."""
+        if self._downloads.exporter is None:
+            raise ValueError("only a shell that reads blobs can write them to a file")
+        return self._downloads.exporter
 
     async def close(self) -> None:
         """End the work that goes on beside the requests (prefetching)."""

@@ -16,6 +16,7 @@ from hubferry.core import archive
 from hubferry.core.archive import MAX_MANIFEST_BYTES, ArchiveProblem, ImageParts, Manifest, PackedImage, parse_parts
 from hubferry.core.descriptors import Descriptor, parse_contents
 from hubferry.core.errors import Code, OciError
+from hubferry.core.image import ImageName
 from hubferry.core.manifest import INDEXES, ManifestProblem
 from hubferry.core.platforms import Platform, choose
 from hubferry.core.ranges import ByteRange
@@ -198,6 +199,15 @@ class Exporter:
 
     def __init__(self, pull: Pull) -> None:
         self._pull = pull
+
+    async def own_item(self, image: ImageName, tag: str, platforms: tuple[Platform, ...] | None) -> ExportItem:
+        """Return an image as the gateway's own account may have it, or everybody, for a file that no client asked for.
+
+        `tag` is the name that it gets in the file; it may be empty if the image is named by its digest.
+        """
+        account = self._pull.upstreams[image.upstream].account
+        target = await self._pull.target(image.upstream, image.repository, account)
+        return ExportItem(target, image.reference, tag, platforms)
 
     async def digest(self, item: ExportItem) -> str:
         """Return the digest that an image has now. Raises OciError."""
