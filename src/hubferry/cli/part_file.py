@@ -1,7 +1,7 @@
 """A file that is being written as FILE.part, and gets its name when all of it is there and was found right.
 
-What an earlier run left is checked again from its first byte, and continued if it is the beginning of the same file: the
-names and manifests in it come first, so another file is noticed at once. Only one process writes it at a time.
+What an earlier run left is checked again from its first byte, and continued if it is the beginning of the same file.
+Names and manifests come first in it, so another file is noticed at once. Only one process writes it at a time.
 """
 
 import contextlib

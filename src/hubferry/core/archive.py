@@ -25,6 +25,7 @@ from hubferry.core.tar import Content, Member, Tar
 
 MAX_IMAGES = 16  # in one file
 MAX_PLATFORMS = 16  # of each image
+MAX_LAYERS = 1000  # of one image; docker and containerd accept 127
 MAX_BLOBS = 2500  # in one file: 16 images of as many layers as docker accepts
 MAX_MANIFEST_BYTES = 4 * 2**20  # of all manifests in one file together: they are held in memory
 MAX_CONTENT_BYTES = 2**40  # of one blob
@@ -93,18 +94,17 @@ def parse_parts(body: bytes) -> ImageParts:
     try:
         document = parse_json(body)
         if "fsLayers" in document:
-            raise ArchiveProblem(
-                "its manifest is of Docker's schema 1, which says no sizes: push it again with a newer client"
-            )
-        config, layers = document["config"], document.get("layers") or ()
-        parts = ImageParts(_content(config), tuple(map(_content, layers)), config.get("mediaType") in IMAGE_CONFIGS)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ArchiveProblem):
-            raise
+            raise ArchiveProblem("its manifest is of Docker's schema 1, which says no sizes: push it again")
+        config, layers = document["config"], document.get("layers") or []
+        if len(layers) > MAX_LAYERS:
+            raise ArchiveProblem(f"it has more than {MAX_LAYERS} layers")
+        if any(map(_is_elsewhere, layers)):
+            raise ArchiveProblem("it has layers that only their maker distributes (Windows): no registry has all of it")
+        return ImageParts(_content(config), tuple(map(_content, layers)), config.get("mediaType") in IMAGE_CONFIGS)
+    except ArchiveProblem:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ArchiveProblem("its manifest does not say in any known way what it consists of") from None
-    if any(layer.get("urls") and any(mark in layer.get("mediaType", "") for mark in _FOREIGN) for layer in layers):
-        raise ArchiveProblem("it has layers that only their maker distributes (Windows): no registry has all of it")
-    return parts
 
 
 def pack(images: Sequence[PackedImage]) -> Tar:
@@ -130,7 +130,7 @@ def file_name(images: Sequence[PackedImage], platforms: Sequence[str] = ()) -> s
     words = [repository, first.tag or first.root.digest.partition(":")[2][:12]]
     words += [f"and-{len(images) - 1}-more"] if len(images) > 1 else []
     words += [platform.replace("/", "-") for platform in platforms[:2]]
-    return "_".join(word[-60:] for word in words) + ".tar"
+    return "_".join(word[-60:].lstrip("-._") for word in words) + ".tar"
 
 
 def _index(images: Sequence[PackedImage]) -> bytes:
@@ -162,6 +162,11 @@ def _loaded(images: Sequence[PackedImage]) -> list[dict[str, object]]:
         }
         for parts, names in found.items()
     ]
+
+
+def _is_elsewhere(descriptor: Any) -> bool:
+    """Return whether a registry need not hold a layer, because it may not be allowed to distribute it."""
+    return bool(descriptor.get("urls")) and any(mark in descriptor["mediaType"] for mark in _FOREIGN)
 
 
 def _content(descriptor: Any) -> Content:
