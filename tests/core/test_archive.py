@@ -151,7 +151,7 @@ IMPOSSIBLE: dict[str, tuple[bytes, str]] = {
     "a size beyond measure": (manifest(descriptor(size=2**41)), "any known way"),
     "a digest that leads out": (manifest(descriptor(digest="sha256:../../etc")), "any known way"),
     "a layer that is a text": (manifest("sha256:"), "any known way"),
-    "a media type that is a list": (manifest(descriptor(urls=["https://x"], mediaType=[])), "any known way"),
+    "a media type that is a number": (manifest(descriptor(urls=["https://x"], mediaType=5)), "any known way"),
     "a layer that lies elsewhere": (manifest(descriptor(urls=["https://x"], mediaType=FOREIGN)), "maker"),
     "too many layers": (manifest(*[descriptor()] * (MAX_LAYERS + 1)), "more than 1000"),
 }

@@ -109,7 +109,9 @@ class _Layers:
             raise _wrong_size(target, content.digest)
         if found.part is None and not is_whole:
             body = SlicedBody(Fetched(0, found.size_bytes, body), wanted.start, wanted.end)
-        return _OpenBlob(body, wanted.end - wanted.start, target, content.digest, partial(self._note, found.outcome))
+        note = partial(self._note, found.outcome)
+        is_sure = found.size_bytes is not None
+        return _OpenBlob(body, wanted.end - wanted.start, target, content.digest, note, ends_there=is_sure)
 
     def _note(self, outcome: Outcome) -> None:
         if _OUTCOMES.index(outcome.name) > _OUTCOMES.index(self.outcome.name):
@@ -118,19 +120,28 @@ class _Layers:
 
 @dataclass(slots=True)
 class _OpenBlob:
-    """A part of a blob that is being read, and how many of its bytes are still to come."""
+    """A part of a blob that is being read, and how many of its bytes are still to come.
+
+    `ends_there`: it is known that nothing comes after them.
+    """
 
     body: Readable
     left_bytes: int
     target: Target
     digest: str
     on_close: Callable[[], None]
+    ends_there: bool
 
     def count(self, size_bytes: int) -> None:
         """Note that bytes were read. Raises UpstreamFailure when there are more than there should be."""
         if size_bytes > self.left_bytes:
             raise _wrong_size(self.target, self.digest)
         self.left_bytes -= size_bytes
+
+    async def check_end(self) -> None:
+        """Raise UpstreamFailure when more comes of a blob of which nobody said how long it is."""
+        if not self.ends_there and await self.body.read() is not None:
+            raise _wrong_size(self.target, self.digest)
 
     async def close(self) -> None:
         """Release the blob."""
@@ -181,6 +192,7 @@ class ExportBody:
     async def _advance(self) -> bool:
         """Have something to be read: a blob of which bytes are to come, or bytes in memory. False: it is the end."""
         if self._blob is not None and not self._blob.left_bytes:
+            await self._blob.check_end()
             blob, self._blob = self._blob, None  # not before now: the last region of it had to be sent
             await blob.close()
         if self._blob is None and self._literal is None:
