@@ -2,7 +2,7 @@
 
 import pytest
 
-from hubferry.core.image import ImageName, parse_image
+from hubferry.core.image import ImageName, parse_image, split_image
 from hubferry.core.settings_sources import SettingsSource, resolve
 
 SETTINGS = resolve([SettingsSource("test", {"upstreams": {"localhost:5001": {}}})])
@@ -37,3 +37,19 @@ BAD = ["", "elsewhere.example/x", "UPPER", "nginx:", "nginx@", "nginx@sha256:sho
 def test_what_is_no_name(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no image|none of the upstreams|should follow"):
         parse_image(text, SETTINGS.upstreams, SETTINGS.default_upstream)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nginx", ("nginx", "", "")),
+        ("nginx:1.27", ("nginx", "1.27", "")),
+        (f"nginx:1.27@{DIGEST}", ("nginx", "1.27", DIGEST)),
+        (f"nginx@{DIGEST}", ("nginx", "", DIGEST)),
+        ("localhost:5001/app", ("localhost:5001/app", "", "")),
+        (f"localhost:5001/a/b:2@{DIGEST}", ("localhost:5001/a/b", "2", DIGEST)),
+        ("", ("", "", "")),
+    ],
+)
+def test_tag_and_digest_are_taken_apart(text: str, expected: tuple[str, str, str]) -> None:
+    assert split_image(text) == expected

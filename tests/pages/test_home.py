@@ -46,7 +46,7 @@ def test_nothing_pasted_is_no_problem() -> None:
     assert result(html(ask(site(HOSTS), form={"text": "  "}))).strip() == ""
 
 
-LANGUAGES = {
+LANGUAGES: dict[str, tuple[dict[str, str], str, str]] = {
     "nothing said": ({}, "/", "en"),
     "Chinese": ({"accept_language": "zh-CN,zh;q=0.9,en;q=0.8"}, "/", "zh-CN"),
     "Chinese after another": ({"accept_language": "fr, zh;q=0.5, en;q=0.1"}, "/", "zh-CN"),

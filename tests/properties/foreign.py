@@ -16,6 +16,7 @@ from typing import Any, cast
 from hubferry.core import headers as head
 from hubferry.core.access import Credential
 from hubferry.core.access_values import AccessRules, Groups, Issuer
+from hubferry.core.archive import parse_parts
 from hubferry.core.challenge import parse_challenges
 from hubferry.core.client import behind_proxy, check_request
 from hubferry.core.descriptors import parse_contents
@@ -133,6 +134,7 @@ DOCUMENTS = {
     "manifest": Parser(lambda body: decide_media_type("application/json", body)),
     "its parts": Parser(parts_of),
     "its descriptors": Parser(parse_contents),
+    "its parts, for a file": Parser(parse_parts),
     "its platforms": Parser(_choose),
     "signed manifest": Parser(signed_payload),
     "schema 1": Parser(lambda body: decide_media_type(SCHEMA1_SIGNED, body)),

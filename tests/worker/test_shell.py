@@ -267,7 +267,9 @@ def test_pages(deploy: Deploy) -> None:
     assert home.header("X-Robots-Tag") == "noindex, nofollow"
     assert fetch(worker.url + "/robots.txt").body == b"User-agent: *\nDisallow: /\n"
     assert fetch(worker.url + "/nothing").status == 404
-    assert fetch(worker.url + "/", "POST").status == 405
+    assert fetch(worker.url + "/robots.txt", "POST").status == 405
+    pasted = fetch(worker.url + "/", "POST", body=b"text=ghcr.io%2Fo%2Fapp%3A1")
+    assert f"docker pull {worker.host}/ghcr.io/o/app:1" in pasted.body.decode()
     head = fetch(worker.url + "/", "HEAD")
     assert (head.status, head.body) == (200, b"")
 

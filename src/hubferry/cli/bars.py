@@ -43,27 +43,76 @@ class NumbersColumn(ProgressColumn):
         return Text(numbers(task), no_wrap=True, overflow="ellipsis")
 
 
+def _progress(out: TextIO, is_terminal: bool, now: Callable[[], float]) -> Progress:
+    """Return bars that are drawn when asked to, and not at all where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(None),
+        NumbersColumn(Column(no_wrap=True)),
+        console=Console(file=out, force_terminal=is_terminal, highlight=False, markup=False, emoji=False),
+        auto_refresh=False,
+        transient=True,
+        expand=True,
+        speed_estimate_period=RATE_S,
+        get_time=now,
+        disable=not is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+class FileBar:
+    """How far one file is: a bar on a terminal, elsewhere a line every TELL_S."""
+
+    def __init__(self, out: TextIO, *, is_terminal: bool, now: Callable[[], float] = time.monotonic) -> None:
+        self._is_terminal = is_terminal
+        self._now = now
+        self._progress = _progress(out, is_terminal, now)
+        self._task: TaskID | None = None
+        self._drawn_s = now()
+
+    def began(self, name: str, size_bytes: int, found_bytes: int) -> None:
+        """Show a file of this size, of which so much is there."""
+        self._progress.start()
+        self._task = self._progress.add_task(name, total=size_bytes, completed=found_bytes)
+        self._drawn_s = self._now()
+
+    def grew(self, at_bytes: int) -> None:
+        """Note that the first `at_bytes` are there; they are drawn at the next tick."""
+        if self._task is not None:
+            self._progress.update(self._task, completed=at_bytes)
+
+    def tick(self) -> None:
+        """Draw the bar, or write a line when the last one is TELL_S ago."""
+        if self._task is None:
+            return
+        if self._is_terminal:
+            self._progress.advance(self._task, 0)  # so that a stall lowers the rate
+            self._progress.refresh()
+        elif self._now() - self._drawn_s >= TELL_S:
+            self._drawn_s = self._now()
+            (task,) = self._progress.tasks
+            self.say(f"{task.description}  {numbers(task)}")
+
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the bar."""
+        self._progress.console.print(text, soft_wrap=True)
+
+    def clear(self) -> None:
+        """Take the bar away, and give the terminal back as it was."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        self._progress.stop()
+
+
 class Bars:
     """The `WarmObserver` of a person in front of a terminal, and of a log."""
 
     def __init__(self, out: TextIO, *, is_terminal: bool, now: Callable[[], float] = time.monotonic) -> None:
         self._is_terminal = is_terminal
         self._now = now
-        console = Console(file=out, force_terminal=is_terminal, highlight=False, markup=False, emoji=False)
-        self._progress = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-            BarColumn(None),
-            NumbersColumn(Column(no_wrap=True)),
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            expand=True,
-            speed_estimate_period=RATE_S,
-            get_time=now,
-            disable=not is_terminal,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self._progress = _progress(out, is_terminal, now)
         self._layers: dict[str, TaskID] = {}
         self._begun: dict[str, tuple[float, int]] = {}  # when, and how much of it was there
         self._drawn_s = now()

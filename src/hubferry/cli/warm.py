@@ -7,12 +7,11 @@ Exit status: 0 every image is kept; 1 some are not; 2 the command or the configu
 import asyncio
 import contextlib
 import json
-import os
 import platform
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ import click
 
 from hubferry.cli.human import human_size, human_time
 from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
+from hubferry.cli.local import cancelled_by_signals, opened
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
 from hubferry.core.rules import GATEWAY, AccessPolicy
@@ -52,16 +52,6 @@ class Done:
     results: "list[Warmed]" = field(default_factory=list)
     stopped_by: signal.Signals | None = None
     seconds: float = 0.0
-
-
-class Complaints:
-    """Shows warnings as lines above the bars: the `EventLog` port of this command."""
-
-    def __init__(self, bars: "Bars") -> None:
-        self._bars = bars
-
-    def warning(self, event: str, fields: Mapping[str, object]) -> None:
-        self._bars.say(f"{event}: {fields.get('problem', '')}")
 
 
 @click.command()
@@ -162,47 +152,22 @@ def run(order: Order, config_file: Path | None) -> Done:
 async def work(order: Order, bars: "Bars") -> Done:
     """Warm the images on the running event loop, until SIGINT or SIGTERM. Raises ConfigError."""
     done = Done()
-    task = asyncio.current_task()
-
-    def stop(number: signal.Signals) -> None:
-        if done.stopped_by is None and task is not None:
-            done.stopped_by = number
-            task.cancel()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
+    stop = cancelled_by_signals()
     try:
-        async with opened(order.settings, bars) as warmer, ticking(bars):
+        async with opened(order.settings, bars) as parts, ticking(bars):
+            warmer = parts.gateway.warmer()
             for image in order.images:
                 bars.say(str(image))
                 done.results.append(await warmer.warm(image, order.platforms, bars))
                 tell(bars, done.results[-1])
             await look_again(warmer, done.results)
     except asyncio.CancelledError:
-        if done.stopped_by is None:
+        if stop.by is None:
             raise
+        done.stopped_by = stop.by
     finally:
         bars.clear()
     return done
-
-
-@contextlib.asynccontextmanager
-async def opened(settings: Settings, bars: "Bars") -> "AsyncIterator[Warmer]":
-    """Yield a warmer over the same cache and upstreams as the server's. Raises ConfigError."""
-    from hubferry.server.compose import build_parts  # noqa: PLC0415 - other commands start without the server
-    from hubferry.server.seal import JweSealer  # noqa: PLC0415
-
-    parts = build_parts(
-        settings,
-        JweSealer(os.urandom(32)),  # nobody is given a token here
-        Complaints(bars),
-        evicted=lambda _: None,
-    )
-    try:
-        yield parts.gateway.warmer()
-    finally:
-        await parts.close()
 
 
 @contextlib.asynccontextmanager

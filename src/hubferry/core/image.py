@@ -33,6 +33,17 @@ class ImageName:
         return f"{self.upstream}/{self.repository}{mark}{self.reference}"
 
 
+def split_image(text: str) -> tuple[str, str, str]:
+    """Return the name, the tag and the digest of an image as they are written. Tag and digest may be empty.
+
+    Nothing of it is checked. A colon in front of the last slash belongs to a port.
+    """
+    name, _, digest = text.partition("@")
+    front, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    return front + slash + last, tag, digest
+
+
 def parse_image(text: str, upstreams: Mapping[str, NamesLibrary], default: str) -> ImageName:
     """Parse an image name. A name without a registry means the upstream `default`.
 

@@ -28,6 +28,7 @@ class EndpointKind(Enum):
     TOKEN = auto()
     SEARCH = auto()
     PING = auto()
+    DOWNLOAD = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,11 @@ class Endpoint:
 
     def param(self, name: str) -> str:
         """Return the first value of a query parameter, or an empty string."""
-        return next((value for key, value in self.query if key == name), "")
+        return next(iter(self.params(name)), "")
+
+    def params(self, name: str) -> list[str]:
+        """Return every value of a query parameter, in their order."""
+        return [value for key, value in self.query if key == name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ _FIXED = {
     "/v2/auth": EndpointKind.TOKEN,
     "/v1/_ping": EndpointKind.PING,
     "/v1/search": EndpointKind.SEARCH,
+    "/download": EndpointKind.DOWNLOAD,
 }
 
 
@@ -141,7 +147,7 @@ def is_token_path(path: str) -> bool:
 
 
 READS = ("GET", "HEAD")
-MAX_QUERY = 4096
+MAX_QUERY = 8192  # sixteen images with the longest names, each with its digest, for /download
 
 
 def parse_endpoint(method: str, path: str, query: str) -> Endpoint | None:

@@ -35,6 +35,10 @@ class Admission:
         Returns what decided that it may be; empty: nothing did. Raises Denied, or TokenNeeded when a user may have it.
         """
         reference = request.endpoint.reference if request.endpoint.kind is EndpointKind.MANIFEST else ""
+        return self.check_reference(requester, request, route, reference)
+
+    def check_reference(self, requester: Requester, request: RegistryRequest, route: Route, reference: str) -> str:
+        """Refuse an image by its tag or digest, for a request that names several; otherwise as `check_image`."""
         decision = self._policy.decide(requester, route.upstream, route.repository, reference)
         if not decision.is_allowed:
             named = f"{route.named}:{reference}" if reference else route.named

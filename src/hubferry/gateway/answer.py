@@ -23,7 +23,8 @@ class AccessRecord:
     is empty, and logged as "local".
 
     For the audit log: `digest` is that of content that was given. `rule` is what decided about the image; it is empty
-    when nothing did. `is_denied` is whether the client may not have it.
+    when nothing did. `is_denied` is whether the client may not have it. `others` are the further images of a file with
+    several.
     """
 
     upstream: str = ""
@@ -34,6 +35,7 @@ class AccessRecord:
     digest: str = ""
     rule: str = ""
     is_denied: bool = False
+    others: tuple["AccessRecord", ...] = ()
 
     @property
     def outcome_name(self) -> str:

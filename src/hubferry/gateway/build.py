@@ -10,12 +10,14 @@ from hubferry.core.rules import AccessPolicy
 from hubferry.core.settings import Settings
 from hubferry.gateway.admission import Admission
 from hubferry.gateway.callers import Callers
+from hubferry.gateway.download import Downloads
 from hubferry.gateway.gateway import Gateway
 from hubferry.gateway.login import Login
 from hubferry.gateway.users import Users
 from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics, PasswordChecker, Sealer, TokenChecker, UserSource
 from hubferry.ports.upstream import Transport
 from hubferry.pull.build import Remote, build_pull
+from hubferry.pull.export import Exporter
 from hubferry.pull.services import DiskCache, EdgeCache, Instruments
 from hubferry.remote.exchanges import Exchanges
 from hubferry.remote.fetch import Fetcher, WaitLimits
@@ -34,7 +36,7 @@ class ShellParts:
 
     `cache` None: everything is streamed through. `identities` name logins in its index; None: by names that only this
     process knows. `users` and `passwords` are there with `access.login = "users"`, `tokens` with `access.issuers`.
-    `single_flight` None: one task for all who ask the same.
+    `single_flight` None: one task for all who ask the same. `reads_bodies`: the bodies that it gives can be read.
     """
 
     transport: Transport
@@ -50,6 +52,7 @@ class ShellParts:
     metrics: Metrics = UNCOUNTED
     single_flight: SingleFlight | None = None
     wait_limits: WaitLimits = WaitLimits()  # noqa: RUF009 - frozen
+    reads_bodies: bool = False
 
 
 def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[Upstream], parts: ShellParts) -> Gateway:
@@ -85,10 +88,12 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
             raise ValueError("who has users needs to know them")
         users = Users(parts.users, parts.passwords, clock, parts.tokens)
     callers = Callers(login, pull, admission, users=users, is_open=is_open)
+    downloads = Downloads(pull, callers, Exporter(pull) if parts.reads_bodies else None)
 
     def is_down(upstream: str) -> bool:
         return fetcher.is_down(by_name[upstream])
 
+    search = Search(fetcher, transport)
     return Gateway(
-        settings.server, table, pull, callers, Search(fetcher, transport), admission=admission, is_down=is_down
+        settings.server, table, pull, callers, search, admission=admission, downloads=downloads, is_down=is_down
     )

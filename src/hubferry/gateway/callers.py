@@ -95,13 +95,16 @@ class Callers:
             login = grant.login
         return Caller(self._requester(address, login), grant, credential)
 
-    async def searcher(self, request: RegistryRequest) -> Caller:
-        """Return who sends a search, for which clients show their password. Raises OciError 401, TooManyAttempts."""
+    async def person(self, request: RegistryRequest) -> Caller:
+        """Return who sends a search or a download, for which people show their password, without a token.
+
+        Raises OciError 401 and 503, TooManyAttempts.
+        """
         shown = await self.login.identify(request)
         if self._users is None or request.login is not None or not isinstance(shown, Credential):
             return await self.identify(request)
         found = await self._users.log_in(shown, request.received.peer)
-        return Caller(self._requester(request.received.peer, found.login))
+        return Caller(self._requester(request.received.peer, found.login), None, found.credential)
 
     async def token_question(self, request: RegistryRequest, asked: TokenRequest) -> TokenQuestion:
         """Return what a token request asks for, as far as the rules let it have anything.
@@ -144,7 +147,9 @@ class Callers:
             return await self.login.credential_for(caller.credential, route, request) or upstream.account
         if caller.grant is not None and caller.grant.allows(route, bool(upstream.settings.library)):
             return caller.grant.credential or upstream.account
-        if self._is_open or (caller.grant is None and caller.requester.user is not None):
+        # for a download nobody gets a token first: what everybody may pull is given without one
+        may_have_no_token = caller.requester.user is not None or request.endpoint.kind is EndpointKind.DOWNLOAD
+        if self._is_open or (caller.grant is None and may_have_no_token):
             return upstream.account
         message = f"a token for pulling {route.named} is needed: the challenge says where to get one"
         if caller.grant is not None:
@@ -161,6 +166,10 @@ class Callers:
         """Return an error with the gateway's own challenge if it is a 401 that has none; any other as it is."""
         if error.status != 401 or get(error.headers, "www-authenticate") is not None:
             return error
+        if request.endpoint.kind is EndpointKind.DOWNLOAD and self._users is not None:
+            return error.with_header(
+                ("www-authenticate", f'Basic realm="hubferry at {request.service}", charset="UTF-8"')
+            )
         if request.route is None:
             shown = (request.header("authorization") or "").lower()
             return error.with_header(self.challenge(request, "", "invalid_token" if shown[:7] == "bearer " else ""))

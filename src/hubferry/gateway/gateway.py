@@ -19,10 +19,12 @@ from hubferry.core.token_request import parse_basic
 from hubferry.gateway.admission import Admission
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
 from hubferry.gateway.callers import Caller, Callers
+from hubferry.gateway.download import Downloads, parse_order
 from hubferry.gateway.request import RegistryRequest, resolve_request
 from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
 from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
+from hubferry.pull.export import Exporter
 from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent
 from hubferry.pull.warm import Warmer
@@ -48,6 +50,7 @@ class Gateway:
         search: Search,
         *,
         admission: Admission,
+        downloads: Downloads,
         is_down: Callable[[str], bool],
     ) -> None:
         """`is_down` says of an upstream that it cannot be reached at the moment, nor any of its mirrors."""
@@ -59,6 +62,7 @@ class Gateway:
         self._callers = callers
         self._search = search
         self._admission = admission
+        self._downloads = downloads
 
     async def handle(self, request: Request, visit: Visit = UNLIMITED) -> Answer | None:
         """The answer to a request, or None when its path is not one of the registry protocol.
@@ -93,6 +97,12 @@ class Gateway:
         """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
         return self._pull.warmer
 
+    def exporter(self) -> Exporter:
+        """What makes files of images without a request. Raises ValueError for a shell that cannot read blobs."""
+        if self._downloads.exporter is None:
+            raise ValueError("only a shell that reads blobs can write them to a file")
+        return self._downloads.exporter
+
     async def close(self) -> None:
         """End the work that goes on beside the requests (prefetching)."""
         await self._pull.close()
@@ -104,8 +114,7 @@ class Gateway:
                 reference = request.endpoint.reference
                 record = AccessRecord(request.route.upstream, request.route.repository, reference)
                 caller = await self._identify(request, visit)
-                if caller.requester.user is not None:
-                    record = replace(record, user=caller.requester.user.name)
+                record = _with_user(record, caller)
                 rule = self._admission.check_image(caller.requester, request, request.route)
                 record = replace(record, rule=rule)
                 return await self._of_repository(request, request.route, record, caller)
@@ -118,9 +127,21 @@ class Gateway:
             if request.endpoint.kind is EndpointKind.SEARCH:
                 record = AccessRecord(request.upstream)
                 parameters = {name: request.endpoint.param(name) for name in SEARCHED}
-                visit.admit(self._callers.requester(request, parse_basic(request.header("authorization"))))
-                caller = await self._callers.searcher(request)
+                caller = await self._identify_person(request, visit)
                 return replace(json_answer(await self._find(caller.requester, request, parameters)), record=record)
+            if request.endpoint.kind is EndpointKind.DOWNLOAD:
+                order = parse_order(request, self._table)
+                record = order.images[0].record
+                is_download = request.wants_body and order.is_fixed
+                caller = await self._identify_person(request, visit, is_download=is_download)
+                records = []
+                for image in order.images:
+                    record = _with_user(image.record, caller)
+                    reference = image.reference
+                    rule = self._admission.check_reference(caller.requester, request, image.route, reference)
+                    records.append(replace(record, rule=rule))
+                record = records[0]
+                return await self._downloads.answer(request, order, caller, records)
             if request.endpoint.kind is EndpointKind.TOKEN:
                 form = self._callers.login.read(request)
                 visit.admit(self._callers.requester(request, form.credential))
@@ -176,6 +197,15 @@ class Gateway:
         visit.admit(caller.requester, is_download=is_download)
         return caller
 
+    async def _identify_person(self, request: RegistryRequest, visit: Visit, *, is_download: bool = False) -> Caller:
+        """Return who sent a request with which people show their password, checked after `visit` has admitted it.
+
+        Raises OciError.
+        """
+        credential = parse_basic(request.header("authorization"))
+        visit.admit(self._callers.requester(request, credential), is_download=is_download)
+        return await self._callers.person(request)
+
     async def _manifest(self, request: RegistryRequest, target: Target, record: AccessRecord) -> Answer:
         found = await self._pull.manifest(target, request.manifest_query())
         if isinstance(found, Absent):
@@ -224,6 +254,11 @@ def _below(secret: str, headers: Headers) -> Headers:
     return tuple(
         (name, value.replace("</v2/", f"</{secret}/v2/", 1) if name == "link" else value) for name, value in headers
     )
+
+
+def _with_user(record: AccessRecord, caller: Caller) -> AccessRecord:
+    user = caller.requester.user
+    return record if user is None else replace(record, user=user.name)
 
 
 def _refusal(error: OciError, record: AccessRecord) -> Answer:

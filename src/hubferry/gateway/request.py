@@ -65,7 +65,12 @@ class RegistryRequest:
 
     def blob_query(self) -> BlobQuery:
         """Return the question for the blob that the request names. Raises OciError 400 for several ranges."""
-        return BlobQuery(self.endpoint.reference, self._range(), self.wants_body, client=self.received.peer)
+        return BlobQuery(
+            self.endpoint.reference,
+            self.byte_range(self.endpoint.reference),
+            self.wants_body,
+            client=self.received.peer,
+        )
 
     def page(self) -> Page:
         """Return which page of a list is wanted (`n` and `last`). Raises OciError 400."""
@@ -78,13 +83,13 @@ class RegistryRequest:
         artifact_type = check_artifact_type(types[0]) if len(types) == 1 else ""
         return ReferrersPage(self.endpoint.reference, artifact_type, self.page())
 
-    def _range(self) -> ByteRange | None:
-        """RFC 9110 section 13.1.5: content under a digest never changes, so our ETag is the digest.
+    def byte_range(self, etag: str) -> ByteRange | None:
+        """Return which bytes are wanted of content with this entity tag, None: all of them. Raises OciError 400.
 
-        If-Range names it or means a full body.
+        RFC 9110 section 13.1.5: If-Range names the tag, or means a full body. The tag of a blob is its digest.
         """
         if_range = self.header("if-range")
-        if not self.wants_body or (if_range is not None and not head.etag_matches(if_range, self.endpoint.reference)):
+        if not self.wants_body or (if_range is not None and not head.etag_matches(if_range, etag)):
             return None
         return parse_range(self.header("range"))
 

@@ -34,7 +34,12 @@ class AuditLog:
         self._file.handleError = self._failed  # type: ignore[method-assign]
 
     def write(self, request: Request, status: int, record: AccessRecord, sent_bytes: int) -> None:
-        """Append what a request was given or denied; nothing for requests that are about no content."""
+        """Append what a request was given or denied; nothing for requests that are about no content.
+
+        Of a file with several images there is one line for each, and the first says how many bytes all of it has.
+        """
+        for other in record.others:
+            self.write(request, status, other, 0)
         if not record.digest and not record.is_denied:
             return
         fields = {

@@ -185,6 +185,7 @@ def build_parts(
         users=users,
         passwords=None if users is None else BcryptPasswords(),
         tokens=tokens,
+        reads_bodies=True,
     )
     gateway = build_gateway(settings, table_of(settings), build_upstreams(settings), brought)
 
