@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ LANGUAGES: dict[str, tuple[dict[str, str], str, str]] = {
 
 
 @pytest.mark.parametrize(("headers", "target", "language"), LANGUAGES.values(), ids=LANGUAGES.keys())
-def test_a_page_has_one_language(headers: dict[str, str], target: str, language: str) -> None:
+def test_a_page_has_one_language(headers: dict[str, Any], target: str, language: str) -> None:
     answer = ask(site(HOSTS), target, **headers)
     page = html(answer)
     assert f'<html lang="{language}">' in page

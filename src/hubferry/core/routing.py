@@ -18,7 +18,7 @@ from hubferry.core.settings import Settings
 
 
 class EndpointKind(Enum):
-    """The kinds of endpoints that the registry protocol has."""
+    """The kinds of endpoints: those of the registry protocol, and images as files. No path is parsed as a PAGE."""
 
     API_ROOT = auto()
     MANIFEST = auto()
@@ -29,6 +29,7 @@ class EndpointKind(Enum):
     SEARCH = auto()
     PING = auto()
     DOWNLOAD = auto()
+    PAGE = auto()
 
 
 @dataclass(frozen=True, slots=True)

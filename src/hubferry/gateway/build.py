@@ -14,6 +14,7 @@ from hubferry.gateway.download import Downloads
 from hubferry.gateway.gateway import Gateway
 from hubferry.gateway.login import Login
 from hubferry.gateway.users import Users
+from hubferry.gateway.visitors import Visitors
 from hubferry.ports.shell import UNCOUNTED, Clock, EventLog, Metrics, PasswordChecker, Sealer, TokenChecker, UserSource
 from hubferry.ports.upstream import Transport
 from hubferry.pull.build import Remote, build_pull
@@ -94,6 +95,16 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
         return fetcher.is_down(by_name[upstream])
 
     search = Search(fetcher, transport)
+    public_url = settings.server.public_url
+    visitors = Visitors(table, public_url, pull, callers, search, admission=admission, clock=clock)
     return Gateway(
-        settings.server, table, pull, callers, search, admission=admission, downloads=downloads, is_down=is_down
+        settings.server,
+        table,
+        pull,
+        callers,
+        search,
+        admission=admission,
+        downloads=downloads,
+        is_down=is_down,
+        visitors=visitors,
     )

@@ -22,6 +22,8 @@ from hubferry.gateway.request import RegistryRequest
 from hubferry.gateway.users import Users, unknown_secret
 from hubferry.pull.pull import Pull
 
+FOR_PEOPLE = frozenset({EndpointKind.DOWNLOAD, EndpointKind.PAGE})  # a browser or curl shows a password, or nothing
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -96,7 +98,7 @@ class Callers:
         return Caller(self._requester(address, login), grant, credential)
 
     async def person(self, request: RegistryRequest) -> Caller:
-        """Return who sends a search or a download, for which people show their password, without a token.
+        """Return who sends a search, or asks for a file or page, for which people show their password, without a token.
 
         Raises OciError 401 and 503, TooManyAttempts.
         """
@@ -147,8 +149,8 @@ class Callers:
             return await self.login.credential_for(caller.credential, route, request) or upstream.account
         if caller.grant is not None and caller.grant.allows(route, bool(upstream.settings.library)):
             return caller.grant.credential or upstream.account
-        # for a download nobody gets a token first: what everybody may pull is given without one
-        may_have_no_token = caller.requester.user is not None or request.endpoint.kind is EndpointKind.DOWNLOAD
+        # for these nobody gets a token first: what everybody may pull is given without one
+        may_have_no_token = caller.requester.user is not None or request.endpoint.kind in FOR_PEOPLE
         if self._is_open or (caller.grant is None and may_have_no_token):
             return upstream.account
         message = f"a token for pulling {route.named} is needed: the challenge says where to get one"
@@ -166,7 +168,7 @@ class Callers:
         """Return an error with the gateway's own challenge if it is a 401 that has none; any other as it is."""
         if error.status != 401 or get(error.headers, "www-authenticate") is not None:
             return error
-        if request.endpoint.kind is EndpointKind.DOWNLOAD and self._users is not None:
+        if request.endpoint.kind in FOR_PEOPLE and self._users is not None:
             return error.with_header(
                 ("www-authenticate", f'Basic realm="hubferry at {request.service}", charset="UTF-8"')
             )

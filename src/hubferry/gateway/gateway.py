@@ -22,6 +22,7 @@ from hubferry.gateway.callers import Caller, Callers
 from hubferry.gateway.download import Downloads, parse_order
 from hubferry.gateway.request import RegistryRequest, resolve_request
 from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
+from hubferry.gateway.visitors import Visitors
 from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.export import Exporter
@@ -52,9 +53,11 @@ class Gateway:
         admission: Admission,
         downloads: Downloads,
         is_down: Callable[[str], bool],
+        visitors: Visitors,
     ) -> None:
         """`is_down` says of an upstream that it cannot be reached at the moment, nor any of its mirrors."""
         self.is_down = is_down
+        self.visitors = visitors
         self._public_url = server.public_url
         self._cors_origins = server.cors_origins
         self._table = table

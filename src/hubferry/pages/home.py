@@ -11,7 +11,7 @@ from hubferry.core.rewrite import Rewritten, rewrite
 from hubferry.core.routing import RoutingTable, resolve_host
 from hubferry.gateway.answer import Answer
 from hubferry.pages.guides import SECRET, Gateway, guides
-from hubferry.pages.page import Visit
+from hubferry.pages.page import PageRequest
 
 MAX_SHOWN = 20  # of the images of a text that are linked, and of the names that are left
 
@@ -42,16 +42,16 @@ class HomePage:
         base_url = public_base(request, self._public_url, host_is_listed=host.upstream is not None)
         return Gateway(base_url, GatewayNames(self._table, host, address_of(base_url)), self._has_users)
 
-    def show(self, visit: Visit) -> Answer:
+    def show(self, asked: PageRequest) -> Answer:
         """Return the page, with the text of its form rewritten if there is one."""
         try:
-            gateway = self.gateway(visit.request)
+            gateway = self.gateway(asked.request)
         except OciError as error:
-            return visit.problem(error.status, error.message)
-        text = visit.parameters.get("text", "").replace("\r\n", "\n")
+            return asked.problem(error.status, error.message)
+        text = asked.parameters.get("text", "").replace("\r\n", "\n")
         result = rewrite(text, gateway.names) if text.strip() else None
         served = gateway.names.serves()
-        return visit.page(
+        return asked.page(
             "home.html",
             gateway=gateway,
             guides=guides(gateway),

@@ -70,7 +70,7 @@ ASSETS: Mapping[str, Answer] = dict((_STYLE, _SCRIPT, _ICON))
 
 
 @dataclass(frozen=True)
-class Visit:
+class PageRequest:
     """What a visitor asks for: the request, given as the client made it, and its parameters in their last value.
 
     `links` are the pages that the visitor is offered: their paths and the words for them.

@@ -12,12 +12,12 @@ from hubferry.core.settings import Settings
 from hubferry.gateway.answer import Answer
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.home import HomePage
-from hubferry.pages.page import ASSETS, NO_STORE, Visit, missing, parameters_of, plain
+from hubferry.pages.page import ASSETS, NO_STORE, PageRequest, missing, parameters_of, plain
 
 ROBOTS = "User-agent: *\nDisallow: /"
 LINKS = (("/", "home"),)
 
-Show = Callable[[Visit], Answer]
+Show = Callable[[PageRequest], Answer]
 
 
 def form_limit(path: str) -> int:
@@ -51,4 +51,4 @@ class Site:
         if (asset := ASSETS.get(request.path)) is not None:
             return asset
         show = self._pages.get(request.path)
-        return missing(request) if show is None else show(Visit(request, parameters_of(request), LINKS))
+        return missing(request) if show is None else show(PageRequest(request, parameters_of(request), LINKS))
