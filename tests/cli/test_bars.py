@@ -7,8 +7,8 @@ import pyte
 import pytest
 
 from hubferry.cli.bars import Bars
-from hubferry.cli.human import human_size, human_time
 from hubferry.core.descriptors import Descriptor
+from hubferry.core.human import human_size, human_time
 
 MIB = 2**20
 ONE, TWO = (Descriptor(f"sha256:{letter * 64}", 100 * MIB) for letter in "ab")

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, cast
 from urllib.parse import urlencode
 
+from hubferry.clock import SystemClock
 from hubferry.core.http import Request
 from hubferry.core.routing import table_of
 from hubferry.core.settings_sources import SettingsSource, resolve
@@ -24,11 +25,13 @@ class FakeGateway:
 
     def __init__(self, *down: str) -> None:
         self.is_down = down.__contains__
+        self.visitors = None
+        self.inspector = None
 
 
 def site(tables: dict[str, Any] | None = None, *down: str) -> Site:
     settings = resolve([SettingsSource("test", tables or {})])
-    return Site(settings, table_of(settings), cast("Any", FakeGateway(*down)))
+    return Site(settings, table_of(settings), cast("Any", FakeGateway(*down)), SystemClock())
 
 
 def ask(

@@ -137,6 +137,9 @@ class Kept:
         assert repository == NGINX
         return self.tags.get(tag)
 
+    async def repositories(self, upstream: str, words: str) -> list[str]:  # noqa: ARG002 - the port's names
+        return []
+
     async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:
         assert repository == NGINX
         return self.tags

@@ -117,10 +117,11 @@ def build_image(
     layer_sizes: tuple[int, ...] = (30_000, 5_000),
     annotations: dict[str, str] | None = None,
     base: Image | None = None,
+    commands: tuple[str, ...] = (),
 ) -> Image:
     """An image that real clients unpack; a layer is a tar of one random file, and about as large as asked.
 
-    The layers of `base` come first, as those of the image that a Dockerfile begins from.
+    The layers of `base` come first, as those of the image that a Dockerfile begins from. `commands` made the layers.
     """
     layers, diff_ids = (list(base.layers), list(base.diff_ids)) if base else ([], [])
     for number, size in enumerate(layer_sizes):
@@ -133,7 +134,10 @@ def build_image(
         "created": "2024-01-01T00:00:00Z",
         "config": {"Cmd": ["/file-0"], "Labels": {"seed": seed}},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        "history": [{"created": "2024-01-01T00:00:00Z", "created_by": seed} for _ in layers],
+        "history": [
+            {"created": "2024-01-01T00:00:00Z", "created_by": commands[number] if number < len(commands) else seed}
+            for number in range(len(layers))
+        ],
     }
     config_blob = Blob(_to_json(config), media_type=flavour.config)
     manifest: dict[str, Any] = {
@@ -153,9 +157,10 @@ def build_index(
     flavour: Flavour = OCI,
     architectures: tuple[str, ...] = ("amd64", "arm64"),
     layer_sizes: tuple[int, ...] = (30_000, 5_000),
+    commands: tuple[str, ...] = (),
 ) -> Index:
     images = tuple(
-        build_image(seed, flavour=flavour, architecture=architecture, layer_sizes=layer_sizes)
+        build_image(seed, flavour=flavour, architecture=architecture, layer_sizes=layer_sizes, commands=commands)
         for architecture in architectures
     )
     entries = [

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from hubferry.cli.human import human_size, human_time, short_digest
+from hubferry.core.human import human_size, human_time, short_digest
 
 if TYPE_CHECKING:
     from hubferry.core.descriptors import Descriptor

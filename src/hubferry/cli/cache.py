@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from hubferry.cli.human import human_size, short_digest
 from hubferry.cli.load import DURATION, SIZE, config_option, fail, load_settings
 from hubferry.cli.output import print_json, print_table
+from hubferry.core.human import human_size, short_digest
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, Duration, Size

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from hubferry.cli.human import human_size
 from hubferry.cli.load import fail, load_settings
 from hubferry.core.exposure import describe_exposure, problem_of_openness
+from hubferry.core.human import human_size
 from hubferry.core.settings import CacheSettings, describe
 from hubferry.core.values import ConfigError
 from hubferry.core.workable import find_unworkable

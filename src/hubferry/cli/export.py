@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from hubferry.cli.human import human_size, human_time
 from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
 from hubferry.cli.local import cancelled_by_signals, opened
 from hubferry.cli.output import print_json
 from hubferry.cli.part_file import PartFile
 from hubferry.core.archive import MAX_IMAGES
 from hubferry.core.errors import OciError
+from hubferry.core.human import human_size, human_time
 from hubferry.core.image import ImageName, split_image
 from hubferry.core.platforms import Platform, parse_platforms
 from hubferry.core.rules import GATEWAY, AccessPolicy

@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from hubferry.cli.human import human_size
 from hubferry.cli.load import Misuse
+from hubferry.core.human import human_size
 from hubferry.core.tar import Tar, TarCheck, WrongBytes
 
 PIECE_BYTES = 2**20

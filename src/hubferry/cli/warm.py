@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubferry.cli.human import human_size, human_time
 from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
 from hubferry.cli.local import cancelled_by_signals, opened
+from hubferry.core.human import human_size, human_time
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
 from hubferry.core.rules import GATEWAY, AccessPolicy

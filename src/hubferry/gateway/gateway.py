@@ -28,6 +28,7 @@ from hubferry.gateway.visitors import Visitors
 from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.export import Exporter
+from hubferry.pull.inspect import Inspector
 from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent
 from hubferry.pull.warm import Warmer
@@ -102,6 +103,11 @@ class Gateway:
     def warmer(self) -> Warmer:
         """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
         return self._pull.warmer
+
+    @property
+    def inspector(self) -> Inspector:
+        """What finds out what images are."""
+        return self._pull.inspector
 
     def exporter(self) -> Exporter:
         """What makes files of images without a request. Raises ValueError for a shell that cannot read blobs."""

@@ -103,6 +103,12 @@ class Visitors:
         except ValueError:
             raise unusable(Asked(upstream, "search", ""), "its result cannot be read") from None
 
+    async def kept_repositories(self, visitor: Visitor, upstream: str, words: str) -> list[str]:
+        """Return repositories of an upstream of which something is kept, and that this visitor may pull from."""
+        names = await self._pull.inspector.kept_repositories(self._pull.upstreams[upstream], words)
+        requester = visitor.caller.requester
+        return [name for name in names if self._admission.may_have(requester, Route(upstream, name, name))]
+
     async def _find(self, upstream: str, parameters: dict[str, str]) -> bytes:
         """Return what an upstream finds, at most SEARCH_S old. It asks with the gateway's own account, for anybody."""
         key = (upstream, *sorted(parameters.items()))

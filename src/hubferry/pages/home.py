@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hubferry.core.client import public_base
-from hubferry.core.errors import OciError
-from hubferry.core.gateway_names import GatewayNames, address_of
-from hubferry.core.http import MAX_FORM_BYTES, Request
+from hubferry.core.http import MAX_FORM_BYTES
 from hubferry.core.rewrite import Rewritten, rewrite
-from hubferry.core.routing import RoutingTable, resolve_host
 from hubferry.gateway.answer import Answer
-from hubferry.pages.guides import SECRET, Gateway, guides
+from hubferry.pages.guides import SECRET, guides
 from hubferry.pages.page import PageRequest
+from hubferry.pages.places import Places
+from hubferry.ports.shell import Visit
 
 MAX_SHOWN = 20  # of the images of a text that are linked, and of the names that are left
 
@@ -27,27 +25,14 @@ class Registry:
 class HomePage:
     """The home page of one gateway, which differs by the host name that it is asked for at."""
 
-    def __init__(
-        self, table: RoutingTable, public_url: str, *, has_users: bool, is_down: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, places: Places, is_down: Callable[[str], bool]) -> None:
         """`is_down` says of an upstream that it cannot be reached at the moment."""
-        self._table = table
-        self._public_url = public_url
-        self._has_users = has_users
+        self._places = places
         self._is_down = is_down
 
-    def gateway(self, request: Request) -> Gateway:
-        """Return the gateway as this visitor reached it. Raises OciError 404 for a host name that is not its own."""
-        host = resolve_host(request.host, self._table)
-        base_url = public_base(request, self._public_url, host_is_listed=host.upstream is not None)
-        return Gateway(base_url, GatewayNames(self._table, host, address_of(base_url)), self._has_users)
-
-    def show(self, asked: PageRequest) -> Answer:
-        """Return the page, with the text of its form rewritten if there is one."""
-        try:
-            gateway = self.gateway(asked.request)
-        except OciError as error:
-            return asked.problem(error.status, error.message)
+    async def show(self, asked: PageRequest, _: Visit) -> Answer:
+        """Return the page, with the text of its form rewritten if there is one. Raises OciError 404."""
+        gateway = self._places.at(asked.request)
         text = asked.parameters.get("text", "").replace("\r\n", "\n")
         result = rewrite(text, gateway.names) if text.strip() else None
         served = gateway.names.serves()
@@ -72,4 +57,4 @@ def _commands(text: str, result: Rewritten | None) -> list[str]:
     if result is None or result.count != 1 or len(text.split()) != 1:
         return []
     here = result.text.strip()
-    return [f"docker pull {here}", f"docker tag {here} {text}"] if "@" not in text else [f"docker pull {here}", ""]
+    return [f"docker pull {here}", "" if "@" in text else f"docker tag {here} {text}"]

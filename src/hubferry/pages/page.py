@@ -99,8 +99,10 @@ class PageRequest:
             script_url=_SCRIPT[0],
             icon_url=_ICON[0],
             links=self.links,
-            here=self.request.path,
+            this_path=self.request.path,
+            language=self.language,
             language_url=self._language_url(),
+            here_with=self._here_with,
             **values,
         )
         headers = (*SECURITY, *NO_STORE, ("vary", "Accept-Language, Cookie"), ("content-language", self.language))
@@ -110,6 +112,11 @@ class PageRequest:
         """Return a page that says what went wrong."""
         shown = self.page("problem.html", status, problem=text)
         return Answer(shown.status, (*shown.headers, *headers), shown.body)
+
+    def _here_with(self, **changed: object) -> str:
+        """Return the URL of this page with other values of some parameters."""
+        kept = {name: value for name, value in self.parameters.items() if name != "lang"}
+        return "?" + urlencode(kept | {name: str(value) for name, value in changed.items()})
 
     def _language_url(self) -> str:
         """Return the URL of this page in the other language. A page that came of a form begins anew."""

@@ -4,20 +4,25 @@ A page is a value (gateway.answer.Answer), and a shell sends it like any other a
 server every page would have to be written twice: the Worker has no framework, and pays for each import at its start.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from hubferry.core.errors import OciError
 from hubferry.core.http import MAX_FORM_BYTES, Request
 from hubferry.core.routing import RoutingTable
 from hubferry.core.settings import Settings
 from hubferry.gateway.answer import Answer
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.home import HomePage
+from hubferry.pages.image import ImagePage
 from hubferry.pages.page import ASSETS, NO_STORE, PageRequest, missing, parameters_of, plain
+from hubferry.pages.places import Places
+from hubferry.pages.search import SearchPage
+from hubferry.ports.shell import UNLIMITED, Clock, Visit
 
 ROBOTS = "User-agent: *\nDisallow: /"
-LINKS = (("/", "home"),)
+LINKS = (("/", "home"), ("/search", "search"))
 
-Show = Callable[[PageRequest], Answer]
+Show = Callable[[PageRequest, Visit], Awaitable[Answer]]
 
 
 def form_limit(path: str) -> int:
@@ -28,19 +33,23 @@ def form_limit(path: str) -> int:
 class Site:
     """All pages of one gateway."""
 
-    def __init__(self, settings: Settings, table: RoutingTable, gateway: Gateway) -> None:
-        home = HomePage(
-            table,
-            settings.server.public_url,
-            has_users=settings.access.login == "users",
-            is_down=gateway.is_down,
+    def __init__(self, settings: Settings, table: RoutingTable, gateway: Gateway, clock: Clock) -> None:
+        places = Places(table, settings.server.public_url, has_users=settings.access.login == "users")
+        searchable = sorted(
+            (name for name, upstream in settings.upstreams.items() if upstream.search_url),
+            key=lambda name: (name != settings.default_upstream, name),
         )
-        self._pages: dict[str, Show] = {"/": home.show}
+        self._pages: dict[str, Show] = {
+            "/": HomePage(places, gateway.is_down).show,
+            "/search": SearchPage(places, gateway.visitors, tuple(searchable)).show,
+            "/image": ImagePage(places, gateway.visitors, gateway.inspector, clock).show,
+        }
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request, visit: Visit = UNLIMITED) -> Answer:
         """Return the page for a request, or a 404 page when there is none at its path.
 
-        The request is given as the client made it (see core.client.behind_proxy), with the body of a form.
+        The request is given as the client made it (see core.client.behind_proxy), with the body of a form. `visit` is
+        told who asks for a page that costs more than itself, and may refuse that client.
         """
         if request.method not in ("GET", "HEAD") and not (request.method == "POST" and form_limit(request.path)):
             return plain(405, "only GET and HEAD are answered here", (("allow", "GET, HEAD"),))
@@ -51,4 +60,10 @@ class Site:
         if (asset := ASSETS.get(request.path)) is not None:
             return asset
         show = self._pages.get(request.path)
-        return missing(request) if show is None else show(PageRequest(request, parameters_of(request), LINKS))
+        if show is None:
+            return missing(request)
+        asked = PageRequest(request, parameters_of(request), LINKS)
+        try:
+            return await show(asked, visit)
+        except OciError as error:
+            return asked.problem(error.status, error.message, error.headers)

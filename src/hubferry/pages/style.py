@@ -56,10 +56,12 @@ footer p { margin: 0 0 4px; }
 /* controls */
 label { display: block; font-weight: 600; margin-bottom: 4px; }
 input, textarea, select, button { font: inherit; color: inherit; }
+form { margin: 0 0 16px; }
+input[type=text], input[type=search], select, button, .button { min-height: 44px; }
 input[type=text], input[type=search], textarea, select {
   width: 100%; padding: 8px 12px; border: 1px solid var(--quiet); border-radius: 6px; background: var(--card);
 }
-textarea { resize: vertical; min-height: 48px; }
+textarea { resize: vertical; min-height: 48px; margin: 0 0 8px; display: block; }
 textarea, code, pre, kbd { font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, "Noto Sans Mono CJK SC", monospace; font-size: 14px; }
 button, .button {
   display: inline-block; padding: 8px 16px; border: 1px solid var(--accent); border-radius: 6px; background: var(--accent);
@@ -67,7 +69,8 @@ button, .button {
 }
 button.plain, .button.plain { background: transparent; color: var(--accent); }
 button:disabled { opacity: .5; cursor: default; }
-.row { display: flex; flex-wrap: wrap; gap: 8px; align-items: end; }
+.row { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: end; margin: 0 0 16px; }
+.row > .quiet { align-self: center; }
 .row > .grow { flex: 1 1 12rem; }
 
 /* command: text that is copied */
@@ -77,7 +80,7 @@ button:disabled { opacity: .5; cursor: default; }
   overflow-x: auto; white-space: pre; line-height: 1.5;
 }
 .command.has-copy pre { padding-right: 92px; }
-.command button { position: absolute; top: 6px; right: 6px; padding: 2px 12px; font-size: 14px; background: var(--card); color: var(--accent); border-color: var(--line); }
+.command button { min-height: 0; position: absolute; top: 6px; right: 6px; padding: 2px 12px; font-size: 14px; background: var(--card); color: var(--accent); border-color: var(--line); }
 .file { font-size: 14px; color: var(--quiet); margin: 0 0 2px; }
 
 /* card, details */

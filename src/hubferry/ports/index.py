@@ -121,6 +121,12 @@ class BlobIndex(Index, Protocol):
     async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:
         """Return every tag of a repository of which something is known, up to a bound, with what it pointed to."""
 
+    async def repositories(self, upstream: str, words: str) -> list[str]:
+        """Return the repositories of an upstream of which a tag is known and whose name contains a text, up to a bound.
+
+        Whoever is shown them has to have a right to each.
+        """
+
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         """Return whether a kept list of referrers in this repository contains the manifest with this digest."""
 

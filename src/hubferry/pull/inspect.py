@@ -68,7 +68,7 @@ from hubferry.pull.rights import Rights, repository_of
 from hubferry.remote.lists import ListQuery, referrers_query, tags_query
 from hubferry.remote.parsing import parsed
 from hubferry.remote.refusals import unreachable, unusable
-from hubferry.remote.target import Target
+from hubferry.remote.target import Target, Upstream
 
 T = TypeVar("T")
 MAX_TAGS = 50_000
@@ -201,6 +201,14 @@ class Inspector:
         kept = {tag: _kept_tag(entry) for tag, entry in known.items() if tag in tags}
         ordered = await _sorted(list(tags))
         return TagList(tuple(ordered[:MAX_TAGS]), kept, is_cut, is_stale, problems[0] if problems else "")
+
+    async def kept_repositories(self, upstream: Upstream, words: str) -> list[str]:
+        """Return kept repositories whose name contains a text, as far as they are open to everybody."""
+        names = await self._kept.repositories(upstream.name, words)
+        return sorted([name for name in names if await self._is_open(Target(upstream, name, upstream.account))])
+
+    async def _is_open(self, target: Target) -> bool:
+        return self._rights is not None and (await self._rights.of(target)).covers
 
     async def referrers(self, target: Target, digest: str) -> list[Referrer]:
         """Return what refers to a manifest: signatures, attestations, SBOMs. Raises OciError when nobody can say."""

@@ -28,6 +28,9 @@ class KeptContent(Protocol):
     async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:
         """Return every tag of a repository of which something is known, as far as the cache can list them."""
 
+    async def repositories(self, upstream: str, words: str) -> list[str]:
+        """Return repositories of an upstream of which something is kept and whose name contains a text."""
+
 
 class OnDisk:
     """What is kept in a folder, and known to be a repository's."""
@@ -51,6 +54,9 @@ class OnDisk:
 
     async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:
         return await self._cache.index.tags_of(repository)
+
+    async def repositories(self, upstream: str, words: str) -> list[str]:
+        return await self._cache.index.repositories(upstream, words)
 
 
 class AtEdge:
@@ -79,6 +85,9 @@ class AtEdge:
     async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:  # noqa: ARG002 - the port's name
         return {}
 
+    async def repositories(self, upstream: str, words: str) -> list[str]:  # noqa: ARG002 - likewise
+        return []
+
 
 class NothingKept:
     """A gateway without a cache."""
@@ -94,3 +103,6 @@ class NothingKept:
 
     async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:  # noqa: ARG002 - likewise
         return {}
+
+    async def repositories(self, upstream: str, words: str) -> list[str]:  # noqa: ARG002 - likewise
+        return []

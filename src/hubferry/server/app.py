@@ -23,7 +23,7 @@ from hubferry.gateway.gateway import Gateway
 from hubferry.pages.page import NO_STORE, missing
 from hubferry.pages.page import answer as page_answer
 from hubferry.pages.site import Site, form_limit
-from hubferry.ports.shell import UNLIMITED
+from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.server.audit import AuditLog
 from hubferry.server.bodies import (
@@ -199,7 +199,9 @@ class App:
     async def _serve(self, arrived: Request, request: Request, client: Client, delivery: Delivery) -> None:
         answer = await self._answer(request, delivery)
         if answer is None:
-            await self._deliver(request, await self._page(arrived, request), client, delivery)
+            await self._deliver(
+                request, await self._page(arrived, request, delivery.visit or UNLIMITED), client, delivery
+            )
             return
         held_bytes = _held_bytes(request, answer)
         if delivery.visit is not None and held_bytes:
@@ -270,7 +272,7 @@ class App:
             client = replace(client, pay=delivery.visit.pay)
         await send_body(body, int(length) if length else None, start, client, delivery.progress)  # type: ignore[arg-type]
 
-    async def _page(self, arrived: Request, request: Request) -> Answer:
+    async def _page(self, arrived: Request, request: Request, visit: Visit) -> Answer:
         """Return the answer for a path outside the registry protocol.
 
         `arrived` is the request as it came in, before the headers of trusted proxies were applied. Who may read the
@@ -279,7 +281,7 @@ class App:
         if request.path == "/metrics" and request.method in ("GET", "HEAD") and self._read_metrics is not None:
             metrics = await self._read_metrics(arrived)
             return missing(request) if metrics is None else page_answer(200, PROMETHEUS_TEXT, metrics, NO_STORE)
-        return await self._site.answer(request)
+        return await self._site.answer(request, visit)
 
 
 def _held_bytes(request: Request, answer: Answer) -> int:

@@ -95,7 +95,7 @@ def build_app(settings: Settings, keys: Keys) -> App:
     trusted = networks(settings.server.trusted_proxies)
     readers = networks(settings.server.metrics_from)
     read_metrics = None if counters is None else metrics_reader(counters, trusted, readers)
-    site = Site(settings, table_of(settings), parts.gateway)
+    site = Site(settings, table_of(settings), parts.gateway, SystemClock())
     beside = [one for one in (build_schedule(settings, parts.gateway), parts.users) if one is not None]
 
     def start() -> None:

@@ -31,6 +31,7 @@ TIDY_AFTER = 256  # writes of this process, after which rows that mean nothing a
 # how many pages and filtered lists, which clients may make up, are kept of one subject or of the tags of one repository
 MAX_LISTS = 64
 MAX_TAGS = 50_000  # of one repository, that are asked for at once
+MAX_REPOSITORIES = 50  # that are looked for by a part of their name
 # what is known from a manifest's bytes takes precedence over what a HEAD said of it
 _TAGS = "tags AS t LEFT JOIN manifests AS m USING (upstream, repository, digest)"
 _TAG_COLUMNS = (
@@ -105,6 +106,11 @@ class SqliteIndex:
 
     async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:
         return await self._guarded(lambda db: _tags(db, repository)) or {}
+
+    async def repositories(self, upstream: str, words: str) -> list[str]:
+        sql = "SELECT DISTINCT repository FROM tags WHERE upstream = ? AND instr(repository, ?) LIMIT ?"
+        row = (upstream, words.lower(), MAX_REPOSITORIES)
+        return await self._guarded(lambda db: [name for (name,) in db.execute(sql, row)]) or []
 
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         sql = (

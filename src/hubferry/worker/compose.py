@@ -46,7 +46,7 @@ def build_shell(env: Any) -> Shell:
     )
     upstreams = [_upstream(name, known) for name, known in settings.upstreams.items()]
     gateway = build_gateway(settings, table, upstreams, parts)
-    return Shell(gateway, Site(settings, table, gateway), log_level=settings.server.log_level)
+    return Shell(gateway, Site(settings, table, gateway, SystemClock()), log_level=settings.server.log_level)
 
 
 def _build_cache(settings: CacheSettings) -> EdgeCache | None:

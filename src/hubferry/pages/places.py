@@ -1,0 +1,22 @@
+"""How a visitor reached the gateway: under which name, and so what can be pulled and what it is called there."""
+
+from hubferry.core.client import public_base
+from hubferry.core.gateway_names import GatewayNames, address_of
+from hubferry.core.http import Request
+from hubferry.core.routing import RoutingTable, resolve_host
+from hubferry.pages.guides import Gateway
+
+
+class Places:
+    """The places under which one gateway is reached: its own host names, and those of its upstreams."""
+
+    def __init__(self, table: RoutingTable, public_url: str, *, has_users: bool) -> None:
+        self._table = table
+        self._public_url = public_url
+        self._has_users = has_users
+
+    def at(self, request: Request) -> Gateway:
+        """Return the gateway as this visitor reached it. Raises OciError 404 for a host name that is not its own."""
+        host = resolve_host(request.host, self._table)
+        base_url = public_base(request, self._public_url, host_is_listed=host.upstream is not None)
+        return Gateway(base_url, GatewayNames(self._table, host, address_of(base_url)), self._has_users)
