@@ -14,7 +14,7 @@ from tests.docs.markdown import ROOT, Fence, Page, all_pages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KINDS = {"sh", "toml", "toml hubferry", "json", "yaml", "nginx", "python", "text"}
+KINDS = {"sh", "ini", "toml", "toml hubferry", "json", "yaml", "nginx", "python", "text"}
 PAGES = all_pages()
 
 
