@@ -115,3 +115,12 @@ def test_chinese_punctuation(english: Page, chinese: Page) -> None:
     assert not re.findall(rf"{han}[,;:!?()]|[,;:!?]{han}", text), "full-width punctuation beside Chinese"
     assert not re.findall(rf"{han}[A-Za-z0-9]|[A-Za-z0-9]{han}", text), "a space between Chinese and Latin"
     assert not re.findall(rf"{han}\n{han}", text), "a line break inside a Chinese paragraph shows as a space"
+
+
+@pytest.mark.parametrize("name", ["README.md", f"README{CHINESE}"])
+def test_who_is_blocked_is_told_so_before_the_first_pull(name: str) -> None:
+    """Where Docker Hub is blocked, the first pull of a newcomer fails, and docker does not say why."""
+    text = page(name).text
+    told = re.search(r"^\*\*[^*]*`proxy`[^*]*\*\*", text, re.MULTILINE)
+    assert told
+    assert told.end() < text.index("docker pull") < text.index("config check")

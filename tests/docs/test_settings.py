@@ -25,7 +25,7 @@ KINDS: dict[Any, str] = {
 }  # fmt: skip
 CHINESE = {
     "text": "文本", "boolean": "布尔", "number": "数值", "list": "列表", "size": "大小", "duration": "时长",
-    "table": "表", "tables": "多个表", "rate": "速率",
+    "table": "表", "tables": "表数组", "rate": "速率",
 }  # fmt: skip
 
 

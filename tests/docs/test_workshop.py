@@ -88,7 +88,7 @@ def test_the_list_to_run_with_has_all_of_that_and_nothing_of_the_developers() ->
 
 
 def test_a_mirror_of_the_package_index_is_named_by_pips_own_variable() -> None:
-    """The READMEs name PIP_INDEX_URL: nothing that `make run` gives to pip may name another index, or hide variables."""
+    """The READMEs name PIP_INDEX_URL: what `make run` runs may name no other index, and hide no variables from pip."""
     for name in ("scripts/install", "requirements.lock", "requirements-dev.lock"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"--(extra-)?index-url|--isolated|PIP_\w*INDEX_URL|pip install.* -i ", text), name
