@@ -14,7 +14,7 @@ from tests.docs.markdown import ROOT, Fence, Page, all_pages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KINDS = {"sh", "toml", "toml hubferry", "json", "yaml", "nginx", "python", "text"}
+KINDS = {"sh", "ini", "toml", "toml hubferry", "json", "yaml", "nginx", "python", "text"}
 PAGES = all_pages()
 
 
@@ -69,7 +69,8 @@ def test_links_inside_the_project_lead_somewhere(document: Page) -> None:
 
 
 @pytest.mark.parametrize("document", PAGES, ids=lambda page: page.path.name)
-def test_every_page_is_reached_from_the_readme(document: Page) -> None:
-    readme = PAGES[0]
+def test_every_page_is_reached_from_the_readme_of_its_language(document: Page) -> None:
+    english, chinese = PAGES[:2]
+    readme = chinese if document.path.name.endswith(".zh-CN.md") else english
     linked = {(readme.path.parent / link.partition("#")[0]).resolve() for link in readme.links if "://" not in link}
     assert document.path in {readme.path, *linked}

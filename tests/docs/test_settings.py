@@ -23,6 +23,10 @@ KINDS: dict[Any, str] = {
     AccessRules: "tables", Groups: "table", Issuers: "tables", RequestRate: "rate", ByteRate: "rate",
     RateSchedule: "tables",
 }  # fmt: skip
+CHINESE = {
+    "text": "文本", "boolean": "布尔", "number": "数值", "list": "列表", "size": "大小", "duration": "时长",
+    "table": "表", "tables": "表数组", "rate": "速率",
+}  # fmt: skip
 
 
 def section(title: str) -> Section:
@@ -47,6 +51,14 @@ def test_every_setting_is_documented_with_type_and_default(title: str) -> None:
         assert convert(toml_value(example), option) != option.default or name in ("url", "search_url"), name
         for choice in option.metadata.get("choices", ()):
             assert f"`{choice}`" in meaning, f"{name}: {choice}"
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_the_chinese_tables_say_the_same_of_each_setting(title: str) -> None:
+    """All cells but the meaning; the names and values in that are compared for every page (test_readmes)."""
+    translated = page("docs/configuration.zh-CN.md").section(title).rows
+    expected = [[name, CHINESE[kind], default, example] for name, kind, default, _, example in section(title).rows]
+    assert [[*row[:3], row[4]] for row in translated] == expected
 
 
 def test_no_section_is_missing() -> None:

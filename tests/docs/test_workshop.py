@@ -87,6 +87,16 @@ def test_the_list_to_run_with_has_all_of_that_and_nothing_of_the_developers() ->
     assert run == {package: dev.get(package) for package in run}, "the same versions: neither undoes the other"
 
 
+def test_a_mirror_of_the_package_index_is_named_by_pips_own_variable() -> None:
+    """The READMEs name PIP_INDEX_URL: what `make run` runs may name no other index, and hide no variables from pip."""
+    for name in ("scripts/install", "requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert not re.search(r"--(extra-)?index-url|--isolated|PIP_\w*INDEX_URL|pip install.* -i ", text), name
+    assert "--require-hashes" in (ROOT / "scripts/install").read_text(encoding="utf-8")
+    for readme in ("README.md", "README.zh-CN.md"):
+        assert any("PIP_INDEX_URL=" in fence.body for fence in page(readme).fences)
+
+
 @pytest.mark.parametrize("target", sorted(targets() - {"clients", "install-debian", "clean"}))
 def test_to_run_nothing_of_the_developers_is_installed(target: str) -> None:
     planned = subprocess.run(
