@@ -3,7 +3,7 @@ ARGS ?=
 FUZZ_S ?= 900
 PY := .venv/bin/python
 
-.PHONY: run test test-workerd matrix fuzz check format bench clients install-run install install-debian install-node lock \
+.PHONY: run test test-workerd matrix fuzz check format bench screens clients install-run install install-debian install-node lock \
 	clean
 
 run: install-run
@@ -41,6 +41,10 @@ format: install
 
 bench: install install-node
 	$(PY) -m bench $(ARGS)
+
+# Pictures of every page, in both languages, wide and narrow, light and dark: build/screens.
+screens: install install-debian
+	$(PY) -m tests.browser.screens $(ARGS)
 
 # Docker 29, containerd 2, BuildKit, helm, ...: built once with Go, into a folder that every clone uses.
 clients:

@@ -8,14 +8,21 @@ SCRIPT = """\
 (() => {
   const words = document.body.dataset;
 
+  // browsers offer the clipboard only to pages with TLS; the older way is for the others
+  const copyText = async (element) => {
+    if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
+    getSelection().selectAllChildren(element);
+    if (!document.execCommand("copy")) throw new Error("not copied");
+    getSelection().removeAllRanges();
+  };
   const addCopyButton = (command) => {
-    if (!navigator.clipboard || command.querySelector("button")) return;
+    if (command.querySelector("button")) return;
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = words.copy;
     button.addEventListener("click", async () => {
       try {
-        await navigator.clipboard.writeText(command.querySelector("pre").textContent);
+        await copyText(command.querySelector("code"));
         button.textContent = words.copied;
       } catch {
         button.textContent = words.notCopied;
