@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hubferry.core.client_mirrors import Wanted, judge_containerd, judge_docker, judge_podman
+from hubferry.core.client_mirrors import Wanted, config_paths, judge_containerd, judge_docker, judge_podman
 
 HUB = "https://hub.example.com"
 WANTED = Wanted(HUB, "docker.io")
@@ -66,7 +66,6 @@ CONTAINERD: dict[str, tuple[str, dict[str, dict[str, str]], str, str]] = {
     "nothing written": (CRI2.format(FOLDER), {FOLDER: {}}, "warning", "does not ask the gateway"),
     "another gateway": (CRI2.format(FOLDER), {FOLDER: {"_default": OTHER}}, "warning", "does not ask the gateway"),
     "docker's own": ('disabled_plugins = ["cri"]', {FOLDER: {}}, "skipped", "CRI plugin is off"),
-    "no TOML": ("[", {FOLDER: {}}, "skipped", "cannot be read"),
     "hosts.toml that is none": (CRI2.format(FOLDER), {FOLDER: {"_default": "["}}, "warning", "does not ask"),
     "nonsense": ("plugins = 1", {FOLDER: {}}, "warning", "does not ask"),
 }
@@ -74,7 +73,7 @@ CONTAINERD: dict[str, tuple[str, dict[str, dict[str, str]], str, str]] = {
 
 @pytest.mark.parametrize(("dump", "hosts", "mark", "words"), CONTAINERD.values(), ids=CONTAINERD.keys())
 def test_containerd(dump: str, hosts: dict[str, dict[str, str]], mark: str, words: str) -> None:
-    found = judge_containerd(dump, hosts, WANTED)
+    found = judge_containerd(config_paths(dump), hosts, WANTED)
     assert found.mark == mark
     assert words in found.text
 

@@ -97,8 +97,8 @@ def test_a_folder_that_cannot_be_written(hub: Hub, tmp_path: Path, dead: str) ->
     unshare = find_program("unshare")
     file = server_config(tmp_path, f"http://{dead}")
     mount = f'mount -t tmpfs -o ro none "{tmp_path}/data" && exec "$@"'
-    command = [unshare, "--mount", "--map-root-user", "sh", "-c", mount, "sh", HUBFERRY]
-    done = subprocess.run([*command, "doctor", "-c", file], capture_output=True, text=True, timeout=60, check=False)
+    command = [unshare, "--mount", "--map-root-user", "sh", "-c", mount, "sh", str(HUBFERRY), "doctor", "-c", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1, done.stderr
     assert "failed   cache folder: " in done.stdout
     assert "cannot write into" in done.stdout

@@ -24,7 +24,9 @@ from hubferry.core.values import ConfigError
 from hubferry.core.workable import find_unworkable
 
 if TYPE_CHECKING:
-    pass
+    from hubferry.core.client_mirrors import Wanted
+    from hubferry.doctor.gateway import Gateway
+
 
 HUB = "docker.io"
 SMALL = "docker.io/library/hello-world:latest"
@@ -129,8 +131,23 @@ def examine_client(gateway: str, image: str | None, ca_file: str, *, wants_pull:
         wanted = Wanted(gateway, named.upstream, needs_login=examined.needs_login)
         async for one in examine_clients(wanted, os.environ, Path("/")):
             yield one
+        if wants_pull:
+            yield await check_docker_pull(examined, wanted)
 
     return findings()
+
+
+async def check_docker_pull(gateway: "Gateway", wanted: "Wanted") -> Finding:
+    """Have dockerd pull what only a gateway has, unless this gateway does not give it to anybody."""
+    from hubferry.core.own_image import REPOSITORY, UPSTREAM, tag_for  # noqa: PLC0415 - slow to import
+    from hubferry.doctor.clients import check_docker_pull as check  # noqa: PLC0415
+    from hubferry.doctor.gateway import pull_as  # noqa: PLC0415
+
+    tried = await pull_as(gateway, ImageName(UPSTREAM, REPOSITORY, tag_for("amd64", "doctor")), None)
+    if tried.mark != "ok" and not gateway.needs_login:
+        return Finding("docker pull", "skipped", f"the gateway itself does not give {REPOSITORY}: {tried.text}")
+    found = await asyncio.to_thread(check, wanted, os.environ)
+    return found or Finding("docker pull", "skipped", "no dockerd answers here")
 
 
 def _client_image(text: str) -> ImageName:

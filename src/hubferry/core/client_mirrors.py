@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hubferry.core.finding import Finding
+from hubferry.core.logged import logged
 from hubferry.core.masking import has_secret, mask_secrets, mask_userinfo
 from hubferry.core.no_proxy import parse_no_proxy
+from hubferry.core.own_image import REPOSITORY
 from hubferry.core.redirect import origin
 
 HUB = "docker.io"
@@ -97,37 +99,49 @@ def _with_proxy(finding: Finding, info: Mapping[str, Any], wanted: Wanted) -> Fi
     return Finding("docker", "warning", problem, f"add {host} to no-proxy of dockerd's proxies, and restart it")
 
 
-def judge_containerd(dump: str, hosts: Mapping[str, Mapping[str, str]], wanted: Wanted) -> Finding:
-    """Judge containerd by its effective configuration (`containerd config dump`).
+def judge_docker_pull(problem: str | None, wanted: Wanted) -> Finding:
+    """Judge dockerd's pull of the image that only a gateway has; `problem` is what dockerd said, None: it has it."""
+    if problem is None:
+        return Finding("docker pull", "ok", f"dockerd pulled {REPOSITORY}, which only a gateway has: it asks a gateway")
+    said = str(logged(mask_secrets(problem), 300))
+    remedy = f"see the line above; on the server, see the log for what {wanted.gateway} answered to it"
+    return Finding("docker pull", "failed", f"dockerd could not pull what only a gateway has: {said}", remedy)
 
-    `hosts` are the texts of hosts.toml, by the folder that config_path may name, and the name of their own folder.
+
+def config_paths(dump: str) -> list[str] | None:
+    """Return the folders in which containerd's CRI plugin looks for hosts.toml, by its effective configuration.
+
+    None: the plugin is off. Raises ValueError for what is no TOML.
     """
-    try:
-        config = tomllib.loads(dump)
-    except tomllib.TOMLDecodeError:
-        return Finding("containerd", "skipped", "what `containerd config dump` prints cannot be read")
+    config = tomllib.loads(dump)
     disabled = _texts(config.get("disabled_plugins"))
     if any(name in disabled or name.rpartition(".")[2] in disabled for name in CRI_TABLES):
+        return None
+    return [path for joined in _configured(config) for path in joined.split(":") if path]
+
+
+def judge_containerd(paths: Sequence[str] | None, hosts: Mapping[str, Mapping[str, str]], wanted: Wanted) -> Finding:
+    """Judge containerd by the folders that it reads (see `config_paths`).
+
+    `hosts` are the texts of hosts.toml, by the path of a folder that may be read, and the name of their own folder.
+    """
+    if paths is None:
         return Finding("containerd", "skipped", "its CRI plugin is off: only docker, ctr or nerdctl pull with it")
-    paths = [path for path in _config_paths(config) if path]
-    for path in (one for joined in paths for one in joined.split(":")):
-        if found := _hosts_with_gateway(hosts.get(path, {}), wanted):
+    with_gateway = {path: found for path, texts in hosts.items() if (found := _hosts_with_gateway(texts, wanted))}
+    for path, found in with_gateway.items():
+        if path in paths:
             return Finding("containerd", "ok", f"it asks the gateway for {wanted.registry} ({path}/{found})")
-    written = next(
-        ((path, found) for path, texts in hosts.items() if (found := _hosts_with_gateway(texts, wanted))), None
-    )
-    if written is not None:
-        problem = f"{written[0]}/{written[1]} names the gateway, and Kubernetes' pulls do not read it"
-        remedy = f'set config_path = "{written[0]}" in config.toml, and restart containerd: docs/clients.md'
+    for path, found in with_gateway.items():
+        problem = f"{path}/{found} names the gateway, and Kubernetes' pulls do not read it"
+        remedy = f'set config_path = "{path}" in config.toml, and restart containerd: docs/clients.md'
         return Finding("containerd", "failed", problem, remedy)
     remedy = f"hubferry setup containerd --gateway {wanted.gateway}"
     return Finding("containerd", "warning", f"it does not ask the gateway for {wanted.registry}", remedy)
 
 
-def _config_paths(config: Mapping[str, Any]) -> Iterator[str]:
-    plugins = config.get("plugins")
+def _configured(config: Mapping[str, Any]) -> Iterator[str]:
     for table in CRI_TABLES:
-        at: Any = plugins
+        at: Any = config.get("plugins")
         for key in (table, "registry", "config_path"):
             at = at.get(key) if isinstance(at, dict) else None
         if isinstance(at, str):

@@ -5,22 +5,33 @@ configuration. podman reads its files at each pull. Nothing is changed.
 """
 
 import asyncio
+import contextlib
 import json
+import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hubferry.core.client_mirrors import Wanted, judge_containerd, judge_docker, judge_podman
+from hubferry.core.client_mirrors import (
+    Wanted,
+    config_paths,
+    judge_containerd,
+    judge_docker,
+    judge_docker_pull,
+    judge_podman,
+)
 from hubferry.core.finding import Finding
 from hubferry.core.logged import logged
+from hubferry.core.own_image import REPOSITORY, tag_for
+from hubferry.core.platforms import normal_platform
 from hubferry.doctor import docker_api
 
 MAX_BYTES = 256 * 1024  # of a configuration file
 MAX_FILES = 200
 DUMP_S = 20.0
-CERTS = ("etc/docker/certs.d", "etc/containerd/certs.d")
+USUAL = ("/etc/containerd/certs.d",)  # where hosts.toml is, even if containerd is not told to look there
 
 
 async def examine_clients(wanted: Wanted, environ: Mapping[str, str], root: Path) -> AsyncIterator[Finding]:
@@ -48,7 +59,27 @@ def check_docker(wanted: Wanted, environ: Mapping[str, str], root: Path) -> Find
         info = docker_api.info(socket)
     except docker_api.DockerProblem as error:
         return Finding("docker", "skipped", str(logged(str(error))))
-    return judge_docker(info, _json(root / "etc/docker/daemon.json"), _hosts(root / CERTS[0]), wanted)
+    return judge_docker(info, _json(root / "etc/docker/daemon.json"), _hosts(root / "etc/docker/certs.d"), wanted)
+
+
+def check_docker_pull(wanted: Wanted, environ: Mapping[str, str]) -> Finding | None:
+    """Have dockerd pull the image that only a gateway has, and remove it again; None without a dockerd to ask."""
+    socket = docker_api.socket_of(environ)
+    if socket is None or not socket.exists():
+        return None
+    try:
+        info = docker_api.info(socket)
+    except docker_api.DockerProblem:  # the line about docker says it
+        return None
+    architecture = normal_platform("linux", str(info.get("Architecture", ""))).architecture
+    tag = tag_for(architecture, secrets.token_hex(8))
+    try:
+        docker_api.pull(socket, REPOSITORY, tag)
+    except docker_api.DockerProblem as error:
+        return judge_docker_pull(str(error), wanted)
+    with contextlib.suppress(docker_api.DockerProblem):
+        docker_api.remove(socket, f"{REPOSITORY}:{tag}")
+    return judge_docker_pull(None, wanted)
 
 
 def check_containerd(wanted: Wanted, environ: Mapping[str, str], root: Path) -> Finding | None:
@@ -64,9 +95,12 @@ def check_containerd(wanted: Wanted, environ: Mapping[str, str], root: Path) -> 
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         return Finding("containerd", "skipped", f"`containerd config dump` fails ({type(error).__name__})")
-    dump = dumped.stdout[:MAX_BYTES].decode(errors="replace")
-    folders = {f"/{name}": _hosts(root / name) for name in CERTS[1:]}
-    return judge_containerd(dump, folders, wanted)
+    try:
+        paths = config_paths(dumped.stdout[:MAX_BYTES].decode(errors="replace"))
+    except ValueError:
+        return Finding("containerd", "skipped", "what `containerd config dump` prints cannot be read")
+    folders = dict.fromkeys([*(paths or ()), *USUAL])
+    return judge_containerd(paths, {path: _hosts(root / path.lstrip("/")) for path in folders}, wanted)
 
 
 def check_podman(wanted: Wanted, environ: Mapping[str, str], root: Path) -> Finding | None:

@@ -36,19 +36,20 @@ LOG_IN = "it wants a login"
 class Gateway:
     """A gateway that is examined: its URL, its CA file (empty: the system's), the login to show (None: none).
 
-    `needs_login` becomes known with the pull.
+    `realm` (where it sends clients for tokens) and `needs_login` (whether it wants a login for the image) become known.
     """
 
     url: str
     ca_file: str = ""
     credential: Credential | None = None
+    realm: str = ""
     needs_login: bool = False
     skews: dict[str, float] = field(default_factory=dict)
 
-    def probe(self, realm: str = "") -> Probe:
+    def probe(self) -> Probe:
         """Return a probe that asks it, and believes the realm that it named."""
         settings = UpstreamSettings(url=self.url, allow_private_addresses=True, ca_file=self.ca_file)
-        hosts = (urlsplit(realm).hostname or "",) if realm else ()
+        hosts = (urlsplit(self.realm).hostname or "",) if self.realm else ()
         trust = Trust(allow_http=self.url.startswith("http:"), allow_private_addresses=True, realm_hosts=hosts)
         return Probe(Upstream(urlsplit(self.url).netloc, settings, trust), NoProxy(), self.skews)
 
@@ -67,15 +68,14 @@ async def examine_gateway(gateway: Gateway, image: ImageName) -> AsyncIterator[F
         yield finding
     finally:
         await probe.close()
-    realm = ""
     if seen is not None and finding.mark != "failed":
-        realm = _realm(seen)
-        finding = check_realm(gateway.url, realm)
+        gateway.realm = _realm(seen)
+        finding = check_realm(gateway)
         yield finding
     if finding.mark == "failed":
         yield Finding("pull", "skipped", NOT_TRIED)
     else:
-        yield await check_pull(gateway, realm, image)
+        yield await check_pull(gateway, image)
     yield judge_clock(gateway.skews)
 
 
@@ -121,31 +121,32 @@ async def check_registry(probe: Probe) -> tuple[Finding, Seen | None]:
     return judge_registry("registry", seen), seen
 
 
-def check_realm(gateway: str, realm: str) -> Finding:
+def check_realm(gateway: Gateway) -> Finding:
     """Check that clients are sent for their tokens to where they reached the gateway."""
-    if not realm:
+    if not gateway.realm:
         return Finding("realm", "ok", "clients need no token")
-    return judge_realm(gateway, realm)
+    return judge_realm(gateway.url, gateway.realm)
 
 
-async def check_pull(gateway: Gateway, realm: str, image: ImageName) -> Finding:
+async def check_pull(gateway: Gateway, image: ImageName) -> Finding:
     """Pull a small image through the gateway: as nobody and, if it wants a login, with the one that is there."""
-    finding = await _pull(gateway, realm, image, None)
+    finding = await pull_as(gateway, image, None)
     gateway.needs_login = finding.text.startswith(LOG_IN)
     if not gateway.needs_login:
         return finding
     if gateway.credential is None:
         remedy = f"docker login {urlsplit(gateway.url).netloc}, and then this again"
         return Finding("pull", "failed", f"{LOG_IN} for {image}, and there is none of docker or podman here", remedy)
-    finding = await _pull(gateway, realm, image, gateway.credential)
+    finding = await pull_as(gateway, image, gateway.credential)
     if finding.text.startswith(LOG_IN):
         problem = f"it does not take the login of {gateway.credential.username} for {image}"
         return Finding("pull", "failed", problem, f"docker login {urlsplit(gateway.url).netloc}")
     return finding
 
 
-async def _pull(gateway: Gateway, realm: str, image: ImageName, credential: Credential | None) -> Finding:
-    probe = gateway.probe(realm)
+async def pull_as(gateway: Gateway, image: ImageName, credential: Credential | None) -> Finding:
+    """Pull an image through the gateway with this login (None: as nobody)."""
+    probe = gateway.probe()
     target = Target(probe.upstream, f"{image.upstream}/{image.repository}", credential)
     started = probe.clock.monotonic()
     try:

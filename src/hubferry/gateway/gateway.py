@@ -9,7 +9,7 @@ it calls the gateway.
 from collections.abc import Callable
 from dataclasses import replace
 
-from hubferry.core import client, routing
+from hubferry.core import client, own_image, routing
 from hubferry.core.errors import Asked, Denied, OciError, TokenNeeded
 from hubferry.core.http import Headers, Request
 from hubferry.core.routing import EndpointKind, Route, RoutingTable
@@ -20,7 +20,14 @@ from hubferry.gateway.admission import Admission
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
 from hubferry.gateway.callers import Caller, Callers
 from hubferry.gateway.request import RegistryRequest, resolve_request
-from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
+from hubferry.gateway.responses import (
+    absent_answer,
+    blob_answer,
+    manifest_answer,
+    own_answer,
+    referrers_answer,
+    tags_answer,
+)
 from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.pull import Pull
@@ -140,6 +147,8 @@ class Gateway:
     async def _of_repository(
         self, request: RegistryRequest, route: Route, record: AccessRecord, caller: Caller
     ) -> Answer:
+        if route.repository == own_image.REPOSITORY and (own := own_answer(request, record)) is not None:
+            return own
         credential = await self._callers.credential(caller, request, route)
         target = await self._pull.target(route.upstream, route.repository, credential)
         kind = request.endpoint.kind
