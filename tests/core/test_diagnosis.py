@@ -49,9 +49,12 @@ REGISTRY: dict[str, tuple[int, tuple[tuple[str, str], ...], bytes, str, str]] = 
 
 @pytest.mark.parametrize(("status", "headers", "beginning", "mark", "words"), REGISTRY.values(), ids=REGISTRY.keys())
 def test_registry(status: int, headers: tuple[tuple[str, str], ...], beginning: bytes, mark: str, words: str) -> None:
-    found = judge_registry("registry", Seen("https://r.test/v2/", status, headers, beginning))
-    assert (found.mark, bool(found.remedy)) == (mark, mark != "ok")
-    assert words in found.text
+    sides: tuple[Side, ...] = ("upstream", "gateway")
+    for side in sides:
+        found = judge_registry("registry", side, Seen("https://u:geheim@r.test/v2/", status, headers, beginning))
+        assert (found.mark, bool(found.remedy)) == (mark, mark != "ok")
+        assert words in found.text
+        assert "geheim" not in found.text
 
 
 TLS = {
@@ -80,3 +83,11 @@ def test_every_cause_has_a_remedy(cause: Cause, side: Side) -> None:
 
 def test_texts_of_others_do_not_control_a_terminal() -> None:
     assert "\x1b" not in judge_failure("connection", "upstream", Failure("TCP", "r.test", "\x1b[2J")).text
+
+
+def test_an_address_that_is_not_dialled_is_explained() -> None:
+    """Such as that of a token service or a CDN, whose names are looked up on the way."""
+    failure = Failure("ADDRESS", "cdn.test", "cdn.test: no", "the private or special address 198.18.0.9")
+    assert "Clash" in judge_failure("content", "upstream", failure).text
+    failure = Failure("ADDRESS", "localhost", "localhost: no", "the private name localhost")
+    assert "allow_private_addresses" in judge_failure("content", "upstream", failure).remedy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.hub import Hub
 from tests.support.processes import free_port
 from tests.support.raw_server import RawServer
 from tests.support.reverse_proxies import nginx
+from tests.support.users import UserBook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,23 +173,37 @@ def test_a_clock_that_is_wrong(gateway: Gateway, monkeypatch: pytest.MonkeyPatch
     assert report.bad() == ["clock"]
 
 
-def test_a_gateway_with_users(filled: Hub, start_gateway: StartGateway, alone: None, tmp_path: Path) -> None:
-    import bcrypt  # noqa: PLC0415
+def log_in(folder: Path, host: str, password: str) -> dict[str, str]:
+    """What `docker login` leaves, and the environment in which it is found."""
+    auth = base64.b64encode(f"me:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+    return {"DOCKER_CONFIG": str(folder)}
 
-    hashed = bcrypt.hashpw(b"geheim", bcrypt.gensalt(4)).decode()
-    gateway = start_gateway(config(filled.url, access={"login": "users", "users": f"me:{hashed}"}))
+
+def test_a_gateway_with_users(filled: Hub, start_gateway: StartGateway, alone: None, tmp_path: Path) -> None:
+    book = UserBook(tmp_path)
+    book.add("me", "geheim")
+    gateway = start_gateway(config(filled.url, access=book.access))
     report = examine("--gateway", gateway.url)
     assert report.bad() == ["pull"]
     assert f"docker login {gateway.host}" in report.text("pull")
-    auth = base64.b64encode(b"me:geheim").decode()
-    folder = tmp_path / "docker"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"auths": {gateway.host: {"auth": auth}}}))
-    report = examine("--gateway", gateway.url, env={"DOCKER_CONFIG": str(folder)})
-    assert report.bad() == []
-    auth = base64.b64encode(b"me:falsch").decode()
-    (folder / "config.json").write_text(json.dumps({"auths": {gateway.host: {"auth": auth}}}))
-    report = examine("--gateway", gateway.url, env={"DOCKER_CONFIG": str(folder)})
+    assert examine("--gateway", gateway.url, env=log_in(tmp_path, gateway.host, "geheim")).bad() == []
+    report = examine("--gateway", gateway.url, env=log_in(tmp_path, gateway.host, "falsch"))
     assert report.bad() == ["pull"]
     assert "does not take the login of me" in report.text("pull")
     assert "falsch" not in str(report.checks)
+
+
+def test_a_url_with_a_secret(
+    filled: Hub, start_gateway: StartGateway, alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = UserBook(tmp_path)
+    book.add("me", "geheim")
+    with monkeypatch.context() as patched:
+        patched.undo()
+        patched.setenv("PATH", os.defpath)
+        secret = book.mirror("node1")
+    gateway = start_gateway(config(filled.url, access=book.access))
+    report = examine("--gateway", f"{gateway.url}/{secret}")
+    assert report.bad() == []
+    assert secret not in str(report.checks)

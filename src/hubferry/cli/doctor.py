@@ -5,6 +5,7 @@ Not here: looking (the package doctor), judging (core.diagnosis and its neighbou
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def doctor(
       hubferry doctor --gateway https://hub.example.com
       hubferry doctor --gateway https://hub.example.com --image ghcr.io/owner/app:1
 
-    It changes nothing. A content check costs one of Docker Hub's pulls. Exit status 0: all is well, or there are only
+    It changes nothing. For what it fetches, Docker Hub counts one pull. Exit status 0: all is well, or there are only
     warnings. 1: something failed. 2: the command or the configuration is wrong.
     """
     if gateway is None:
@@ -75,7 +76,10 @@ def doctor(
         if config_file or upstreams:
             raise click.UsageError("--config and --upstream are for the server, --gateway is for a client's machine")
         findings = examine_client(check_gateway_url(gateway), image, ca_file or "", wants_pull=wants_pull)
-    found = asyncio.run(_report(findings, as_json=as_json))
+    try:
+        found = asyncio.run(_report(findings, as_json=as_json))
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
     if as_json:
         print_json(document(found))
     if any(one.mark == "failed" for one in found):

@@ -64,7 +64,7 @@ def judge_docker(
             problem = f"{asks} asks {_shown(mirrors[0])} first, and the gateway only when that fails"
             return Finding("docker", "warning", problem, "put the gateway first in registry-mirrors of daemon.json")
         if wanted.needs_login and not has_secret(own):
-            problem = f"{asks} shows no login to a mirror: the gateway refuses it, and it silently asks Docker Hub"
+            problem = f"{asks} cannot log in to a mirror: the gateway refuses it, and it silently asks Docker Hub"
             remedy = "give it a URL with a secret: docs/configuration.md#mirrors-that-cannot-log-in"
             return Finding("docker", "failed", problem, remedy)
         return _with_proxy(Finding("docker", "ok", f"{asks} asks it first for {HUB}"), info, wanted)

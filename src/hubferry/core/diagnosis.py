@@ -16,7 +16,9 @@ from hubferry.core.finding import Finding
 from hubferry.core.headers import media_type
 from hubferry.core.http import Headers, get, get_all
 from hubferry.core.logged import logged
+from hubferry.core.masking import mask_userinfo
 from hubferry.core.redirect import address_problem
+from hubferry.core.reference import is_address
 
 Side = Literal["upstream", "gateway"]
 
@@ -146,27 +148,49 @@ class Failure:
 
 def judge_failure(name: str, side: Side, failure: Failure) -> Finding:
     """Judge a connection or request that failed: say what to do."""
-    remedy = REMEDIES[side][kind_of_failure(failure.cause, failure.detail)]
-    return Finding(name, "failed", str(logged(failure.text)), remedy.format(host=failure.host))
+    remedy = REMEDIES[side][kind_of_failure(failure.cause, failure.detail)].format(host=failure.host)
+    text = str(logged(failure.text))
+    if side == "upstream" and failure.cause == "ADDRESS" and is_address(failure.detail.rpartition(" ")[2]):
+        kind, remedy = _private(ip_address(failure.detail.rpartition(" ")[2]))
+        text += f", {kind}"
+    return Finding(name, "failed", text, remedy)
 
 
-def judge_registry(name: str, seen: Seen) -> Finding:
+# the answer to GET /v2/ -> what to do
+_REGISTRY: dict[Side, dict[str, str]] = {
+    "upstream": {
+        "page": "open it in a browser: log in to the network's portal, or set proxy or mirrors for this upstream",
+        "no challenge": "see whether its URL is that of a registry",
+        "too many": "wait, or set an account: docs/links.md",
+        "broken": "the registry, or what is before it, has a problem: try again later",
+        "other": "see whether url is the registry's own address; a 403 may be a firewall's: set proxy or mirrors",
+    },
+    "gateway": {
+        "page": "open it in a browser: this is no hubferry, or its reverse proxy answers by itself",
+        "no challenge": "have the reverse proxy pass on everything below /v2/, and WWW-Authenticate in answers",
+        "too many": "the gateway limits its clients ([limits]): wait",
+        "broken": "the reverse proxy does not reach hubferry, or hubferry has a problem: see the logs of both",
+        "other": "see whether this is the address of hubferry, and whether its rules admit this machine (networks)",
+    },
+}
+
+
+def judge_registry(name: str, side: Side, seen: Seen) -> Finding:
     """Judge the answer to `GET /v2/`: a registry says 200, or 401 with a challenge that can be answered."""
     challenge = choose(parse_challenges(get_all(seen.headers, "www-authenticate")))
     is_page = media_type(get(seen.headers, "content-type")) == "text/html" or seen.beginning.lstrip()[:1] == b"<"
-    said = f"{seen.url} answers {seen.status}"
+    said, remedies = f"{logged(mask_userinfo(seen.url), 200)} answers {seen.status}", _REGISTRY[side]
     if seen.status == 401 and challenge is not None:
         return Finding(name, "ok", f"{said} with a challenge ({challenge.scheme})")
     if seen.status == 200 and not is_page:
         return Finding(name, "ok", f"{said} without a challenge")
     if is_page and seen.status < 400:
-        remedy = "open it in a browser: log in to the network's portal, or set proxy or mirrors for this upstream"
-        return Finding(name, "failed", f"{said} with a web page, as a captive portal or a blocking page does", remedy)
+        text = f"{said} with a web page, as a captive portal or a blocking page does"
+        return Finding(name, "failed", text, remedies["page"])
     if seen.status == 401:
-        return Finding(name, "failed", f"{said} without a challenge", "see whether its URL is that of a registry")
+        return Finding(name, "failed", f"{said} without a challenge", remedies["no challenge"])
     if seen.status == 429:
-        return Finding(name, "warning", f"{said}: too many requests", "wait, or set an account: docs/links.md")
+        return Finding(name, "warning", f"{said}: too many requests", remedies["too many"])
     if seen.status >= 500:
-        return Finding(name, "failed", said, "the registry, or what is before it, has a problem: try again later")
-    remedy = "see whether url is the registry's own address; a 403 may be a firewall's: set proxy or mirrors"
-    return Finding(name, "failed", f"{said}, which no registry does", remedy)
+        return Finding(name, "failed", said, remedies["broken"])
+    return Finding(name, "failed", f"{said}, which no registry does", remedies["other"])

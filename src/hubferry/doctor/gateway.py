@@ -118,7 +118,7 @@ async def check_registry(probe: Probe) -> tuple[Finding, Seen | None]:
         seen = await probe.look(f"{probe.upstream.bases[0]}/v2/")
     except UpstreamFailure as error:
         return failure("registry", error), None
-    return judge_registry("registry", seen), seen
+    return judge_registry("registry", "gateway", seen), seen
 
 
 def check_realm(gateway: Gateway) -> Finding:

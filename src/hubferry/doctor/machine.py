@@ -82,7 +82,8 @@ def check_folder(settings: Settings) -> Finding:
         problem = f"{there} belongs to {_user(there)}: that root can write there says nothing"
         return Finding(name, "warning", problem, f"run this as {_user(there)}, as the gateway does")
     free_bytes = shutil.disk_usage(there).free
-    shown = (str(Size(free_bytes - free_bytes % 2**20)), str(cache.min_free))
+    unit = 2**30 if free_bytes >= 2**30 else 2**20
+    shown = (str(Size(free_bytes - free_bytes % unit)), str(cache.min_free))
     return judge_room(str(folder), free_bytes, cache.min_free.size_bytes, shown)
 
 

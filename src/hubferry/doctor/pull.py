@@ -3,6 +3,7 @@
 Raises what goes wrong: UpstreamFailure, OciError, PullProblem. Not here: judging that (upstreams.py, gateway.py).
 """
 
+import asyncio
 import hashlib
 import platform
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from hubferry.remote.target import Target
 from hubferry.transport.client import StreamedBody
 
 MAX_BLOB = 64 * 2**20  # a larger layer is left out: the rest of the pull has shown the way
+PULL_S = 120.0
 MAX_ERROR = 16 * 1024  # bytes of an error that is read for its message
 MAX_SAID = 300  # characters of that message
 ACCEPT: Headers = (*UNENCODED, ("accept", ", ".join(ACCEPT_MANIFESTS[:-1])))
@@ -56,6 +58,14 @@ async def head_manifest(probe: Probe, target: Target, base: str, reference: str)
 
 async def pull(probe: Probe, target: Target, base: str, reference: str, *, layers: bool) -> Pulled:
     """Pull the manifest for this machine, the config and, with `layers`, the first layer of up to 64 MiB."""
+    try:
+        async with asyncio.timeout(PULL_S):
+            return await _pull(probe, target, base, reference, layers=layers)
+    except TimeoutError:
+        raise PullProblem(f"it was not done after {PULL_S:.0f} s: see whether the line is slow") from None
+
+
+async def _pull(probe: Probe, target: Target, base: str, reference: str, *, layers: bool) -> Pulled:
     contents, size_bytes = await _image(probe, target, base, reference)
     if contents.config is None:
         raise PullProblem(f"{target.repository}:{reference} has no config: name another image with --image")

@@ -126,7 +126,7 @@ async def check_registry(base: Base) -> tuple[Finding, Seen | None]:
         seen = await base.probe.look(f"{base.url}/v2/")
     except UpstreamFailure as error:
         return failure(name, error), None
-    return judge_registry(name, seen), seen
+    return judge_registry(name, "upstream", seen), seen
 
 
 async def check_pulls(seen: Seen, base: Base, image: ImageName | None) -> AsyncIterator[Finding]:
