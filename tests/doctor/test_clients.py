@@ -100,6 +100,26 @@ def test_a_gateway_that_does_not_give_its_own_image(filled: Hub, start_gateway: 
     assert "does not give hubferry/doctor" in report.text("docker pull")
 
 
+def test_a_mirror_that_the_running_docker_does_not_know(docker: Docker, state_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "etc/docker/daemon.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"registry-mirrors": ["https://hub.test"]}')
+    environ = {"DOCKER_HOST": f"unix://{state_dir}/docker/docker.sock", "PATH": str(tmp_path), "HOME": str(tmp_path)}
+    found = check_docker(Wanted("https://hub.test", "docker.io"), environ, tmp_path)
+    assert found is not None
+    assert (found.mark, found.remedy) == ("failed", "restart it: systemctl restart docker")
+
+
+def test_sockets_that_are_none(tmp_path: Path) -> None:
+    wanted = Wanted("https://hub.test", "docker.io")
+    (tmp_path / "file").touch()
+    for host, words in ((f"unix://{tmp_path}/file", "does not answer"), ("tcp://hub.test:2375", "another machine")):
+        found = check_docker(wanted, {"DOCKER_HOST": host, "PATH": str(tmp_path)}, tmp_path)
+        assert found is not None
+        assert found.mark == "skipped"
+        assert words in found.text
+
+
 CONTAINERD = {
     "debian": 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "{}"\n',
     "built": "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = \"{}\"\n",

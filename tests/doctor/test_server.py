@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -249,3 +250,16 @@ def test_a_mirror_that_works_makes_it_a_warning(filled: Hub, tmp_path: Path, dea
     report = examine("-c", file)
     assert (report.exit_code, report.bad()) == (0, ["docker.io connection"])
     assert report.mark("docker.io content") == "ok"
+
+
+def test_it_can_be_interrupted(hub: Hub, tmp_path: Path) -> None:
+    hub.script(faults.stall(), role="hub")
+    process = subprocess.Popen(
+        [str(HUBFERRY), "doctor", "-c", str(server_config(tmp_path, hub.url))],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    hub.recorder.wait_until(lambda: hub.count("hub") == 1)
+    process.send_signal(signal.SIGINT)
+    printed, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (130, "")
+    assert "ok       cache folder" in printed

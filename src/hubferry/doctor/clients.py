@@ -59,7 +59,9 @@ def check_docker(wanted: Wanted, environ: Mapping[str, str], root: Path) -> Find
         info = docker_api.info(socket)
     except docker_api.DockerProblem as error:
         return Finding("docker", "skipped", str(logged(str(error))))
-    return judge_docker(info, _json(root / "etc/docker/daemon.json"), _hosts(root / "etc/docker/certs.d"), wanted)
+    rootless = Path(environ.get("HOME", "/")) / ".config/docker/daemon.json"
+    daemon_json = _json(root / "etc/docker/daemon.json") | _json(rootless)
+    return judge_docker(info, daemon_json, _hosts(root / "etc/docker/certs.d"), wanted)
 
 
 def check_docker_pull(wanted: Wanted, environ: Mapping[str, str]) -> Finding | None:

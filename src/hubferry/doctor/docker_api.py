@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from hubferry.core.documents import parse_json
 
+DEFAULT = Path("/var/run/docker.sock")
 MAX_BYTES = 4 * 2**20
 INFO_S = 10.0
 PULL_S = 120.0
@@ -23,9 +24,12 @@ class DockerProblem(Exception):
 
 
 def socket_of(environ: Mapping[str, str]) -> Path | None:
-    """Return dockerd's socket; None when DOCKER_HOST names one that is not a file of this machine."""
-    host = environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    return Path(host.removeprefix("unix://")) if host.startswith("unix://") else None
+    """Return dockerd's socket, or that of a rootless one; None when DOCKER_HOST is another machine."""
+    host = environ.get("DOCKER_HOST") or ""
+    if host:
+        return Path(host.removeprefix("unix://")) if host.startswith("unix://") else None
+    own = Path(environ.get("XDG_RUNTIME_DIR") or "/nowhere") / "docker.sock"
+    return own if own.exists() and not DEFAULT.exists() else DEFAULT
 
 
 def info(path: Path) -> dict[str, Any]:
