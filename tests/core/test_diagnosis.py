@@ -38,7 +38,7 @@ REGISTRY: dict[str, tuple[int, tuple[tuple[str, str], ...], bytes, str, str]] = 
     "open, without a type": (200, (), b"", "ok", "without a challenge"),
     "a captive portal": (200, HTML, b"<!doctype html>", "failed", "captive portal"),
     "a portal that hides its type": (200, (), b"\n <html>", "failed", "captive portal"),
-    "a redirect that is not followed": (302, HTML, b"", "failed", "captive portal"),
+    "a redirect that is not followed": (302, (), b"", "failed", "a redirect that is not followed"),
     "401 of a proxy": (401, (("www-authenticate", "Negotiate"),), b"", "failed", "without a challenge"),
     "a firewall's page": (403, HTML, b"<html>", "failed", "which no registry does"),
     "no registry": (404, JSON, b"{}", "failed", "which no registry does"),

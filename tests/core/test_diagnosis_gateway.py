@@ -17,6 +17,7 @@ REALMS: dict[str, tuple[str, str, str, str]] = {
     "another public name": (HUB, "https://mirror.example.com/token", "warning", "--gateway https://mirror.example.com"),
     "seen from beside it": ("http://127.0.0.1:5000", f"{HUB}/token", "warning", f"--gateway {HUB}"),
     "TLS that was not used": ("http://hub.example.com", f"{HUB}/token", "warning", HUB),
+    "no URL": (HUB, "http://[", "failed", "public_url"),
     "nonsense": (HUB, "https://hub.example.com:port/token", "failed", "public_url"),
 }
 

@@ -17,6 +17,7 @@ from tests.support.dockerd import Dockerd
 from tests.support.enclosure import Enclosure
 from tests.support.gateway import upstream
 from tests.support.processes import find_program
+from tests.support.users import UserBook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +50,9 @@ def beside(gateway: Gateway, socket: Path, tmp_path: Path, *options: str) -> Rep
 
 
 def test_debians_docker_with_the_gateway_as_mirror(
-    gateway: Gateway, filled: Hub, state_dir: Path, tmp_path: Path
+    gateway: Gateway, filled: Hub, start_gateway: StartGateway, state_dir: Path, tmp_path: Path
 ) -> None:
+    """Then the gateway gets users, which dockerd does not notice: it would go past it (getnora-io/nora#578)."""
     state = state_dir / "doctor-docker"
     with Docker(state, mirror=gateway.url) as docker:
         report = beside(gateway, state / "docker.sock", tmp_path, "--pull")
@@ -58,7 +60,16 @@ def test_debians_docker_with_the_gateway_as_mirror(
         assert report.mark("docker") == "ok"
         assert "it asks a gateway" in report.text("docker pull")
         assert docker.run("images", "--quiet") == ""
-    assert filled.count(path="hubferry/doctor") == 0
+        assert filled.count(path="hubferry/doctor") == 0
+        gateway.stop()
+        book = UserBook(tmp_path)
+        book.add("me", "geheim")
+        table = upstream(filled.url, default=True, library=True)
+        config = {"upstreams": {"only": True, "docker.io": table}, "access": book.access}
+        guarded = start_gateway(config, port=gateway.port)
+        report = beside(guarded, state / "docker.sock", tmp_path, "--pull")
+        assert report.bad() == ["pull", "docker", "docker pull"]
+        assert "cannot log in to a mirror" in report.text("docker")
 
 
 def test_a_docker_whose_mirror_is_another(gateway: Gateway, docker: Docker, state_dir: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.doctor.command import examine, fake_names
+from tests.support import faults
 from tests.support.gateway import upstream
 from tests.support.hub import Hub
 from tests.support.processes import free_port
@@ -90,6 +91,12 @@ def test_another_server(alone: None) -> None:
         report = examine("--gateway", portal.url)
     assert report.bad() == ["health", "registry"]
     assert report.mark("pull") == "skipped"
+
+
+def test_a_realm_that_is_none(filled: Hub, alone: None) -> None:
+    filled.script(faults.answer(200, b"ok\n"), path="^/healthz$")
+    filled.script(faults.challenge('Bearer realm="http://[:x/token",service="r"'), path="^/v2/$")
+    assert examine("--gateway", filled.url).bad() == ["realm"]
 
 
 def nginx_before(gateway: Gateway, port: int, *lines: str) -> str:

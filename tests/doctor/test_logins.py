@@ -25,7 +25,7 @@ CASES: dict[str, tuple[str, bool]] = {
     "a list": ("[]", False),
     "no JSON": ("{", False),
 }
-FILES = (
+FILES: tuple[tuple[dict[str, str], str], ...] = (
     ({"DOCKER_CONFIG": "{0}/d"}, "d/config.json"),
     ({}, ".docker/config.json"),
     ({"REGISTRY_AUTH_FILE": "{0}/auth"}, "auth"),

@@ -174,6 +174,13 @@ def test_a_token_service_that_is_away(filled: Hub, tmp_path: Path, dead: str) ->
     assert report.mark("docker.io quota, content") == "skipped"
 
 
+def test_a_realm_that_is_none(filled: Hub, tmp_path: Path) -> None:
+    filled.script(faults.challenge('Bearer realm="http://[:x/token",service="r"'), role="hub", path="^/v2/$")
+    report = examine("-c", server_config(tmp_path, filled.url))
+    assert report.bad() == ["docker.io tokens"]
+    assert "no URL" in report.text("docker.io tokens")
+
+
 def test_an_account_that_is_refused(filled: Hub, tmp_path: Path) -> None:
     report = examine("-c", server_config(tmp_path, filled.url, username="me", password="geheim"))
     assert report.bad() == ["docker.io tokens"]

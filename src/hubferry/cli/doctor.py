@@ -18,6 +18,7 @@ from hubferry.cli.load import Misuse, config_option, load_or_misuse
 from hubferry.cli.output import print_json, print_marked
 from hubferry.core.finding import Finding
 from hubferry.core.image import ImageName, parse_image
+from hubferry.core.logged import logged
 from hubferry.core.masking import mask_secrets, mask_userinfo
 from hubferry.core.reference import is_host, names_registry, normal_host
 from hubferry.core.settings import Settings, UpstreamSettings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 HUB = "docker.io"
+MAX_SHOWN = 1000  # characters of a line
 SMALL = "docker.io/library/hello-world:latest"
 
 
@@ -183,15 +185,19 @@ async def _report(findings: AsyncIterator[Finding], *, as_json: bool) -> list[Fi
     async for one in findings:
         found.append(one)
         if not as_json:
-            print_marked(one.mark, mask_secrets(f"{one.name}: {one.text}"), mask_secrets(one.remedy))
+            print_marked(one.mark, _shown(f"{one.name}: {one.text}"), _shown(one.remedy))
     return found
+
+
+def _shown(text: str) -> str:
+    """Return a text, some of which others may have written, without our secrets and without control characters."""
+    return str(logged(text, MAX_SHOWN))
 
 
 def document(findings: Sequence[Finding]) -> dict[str, object]:
     """Return the findings as a script reads them, with how many there are of each bad mark."""
     checks = [
-        {"name": one.name, "mark": one.mark, "text": mask_secrets(one.text), "remedy": mask_secrets(one.remedy)}
-        for one in findings
+        {"name": one.name, "mark": one.mark, "text": _shown(one.text), "remedy": _shown(one.remedy)} for one in findings
     ]
     counts = {mark: sum(one.mark == mark for one in findings) for mark in ("failed", "warning")}
     return {"checks": checks, "failed": counts["failed"], "warnings": counts["warning"]}

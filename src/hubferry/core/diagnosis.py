@@ -184,8 +184,9 @@ def judge_registry(name: str, side: Side, seen: Seen) -> Finding:
         return Finding(name, "ok", f"{said} with a challenge ({challenge.scheme})")
     if seen.status == 200 and not is_page:
         return Finding(name, "ok", f"{said} without a challenge")
-    if is_page and seen.status < 400:
-        text = f"{said} with a web page, as a captive portal or a blocking page does"
+    if seen.status < 400 and (is_page or seen.status >= 300):
+        what = "a redirect that is not followed" if seen.status >= 300 else "a web page"
+        text = f"{said} with {what}, as a captive portal or a blocking page does"
         return Finding(name, "failed", text, remedies["page"])
     if seen.status == 401:
         return Finding(name, "failed", f"{said} without a challenge", remedies["no challenge"])

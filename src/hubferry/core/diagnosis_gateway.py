@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 from hubferry.core.diagnosis import FAKE, Seen
 from hubferry.core.finding import Finding
+from hubferry.core.logged import logged
 from hubferry.core.redirect import literal_problem, origin
 
 HEALTHY = b"ok"
@@ -51,9 +52,10 @@ def judge_realm(gateway: str, realm: str) -> Finding:
     except ValueError:
         scheme, host, port = "", "", 0
     used = origin(gateway)
+    shown = logged(realm, 200)
     if (scheme, host, port) == used:
-        return Finding("realm", "ok", f"clients are sent to {realm} for their tokens")
-    problem = f"clients that use {gateway} are sent to {realm} for their tokens"
+        return Finding("realm", "ok", f"clients are sent to {shown} for their tokens")
+    problem = f"clients that use {gateway} are sent to {shown} for their tokens"
     either = PUBLIC_URL.format(gateway=gateway)
     if scheme != "https" and used[0] == "https":
         return Finding("realm", "failed", f"{problem}, without TLS", SCHEME + either)

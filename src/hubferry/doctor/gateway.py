@@ -49,7 +49,7 @@ class Gateway:
     def probe(self) -> Probe:
         """Return a probe that asks it, and believes the realm that it named."""
         settings = UpstreamSettings(url=self.url, allow_private_addresses=True, ca_file=self.ca_file)
-        hosts = (urlsplit(self.realm).hostname or "",) if self.realm else ()
+        hosts = (_host_of(self.realm),) if self.realm else ()
         trust = Trust(allow_http=self.url.startswith("http:"), allow_private_addresses=True, realm_hosts=hosts)
         return Probe(Upstream(urlsplit(self.url).netloc, settings, trust), NoProxy(), self.skews)
 
@@ -176,3 +176,11 @@ def failure(name: str, error: Exception) -> Finding:
 def _realm(seen: Seen) -> str:
     challenge = choose(parse_challenges(get_all(seen.headers, "www-authenticate")))
     return challenge.param("realm") if challenge is not None and challenge.scheme == "bearer" else ""
+
+
+def _host_of(url: str) -> str:
+    """Return the host of a URL that somebody else wrote, empty for what is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

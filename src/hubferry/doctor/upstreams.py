@@ -37,6 +37,7 @@ IMAGES = {
     "lscr.io": ("linuxserver/nginx", "latest"),
 }
 MISSING = (401, 403, 404)  # what a registry answers for an image that it does not have or show
+MAX_ACCOUNTS = 20  # whose logins are tried
 NOT_TRIED = "not tried, because of what failed before"
 
 
@@ -156,9 +157,8 @@ async def check_tokens(base: Base, seen: Seen, repository: str, accounts: tuple[
     challenge: Challenge | None = choose(parse_challenges(get_all(seen.headers, "www-authenticate")))
     if seen.status != 401 or challenge is None:
         return Finding(name, "ok", "none is needed")
-    step = Authenticate(f"{base.url}/v2/", challenge)
-    host = origin(challenge.param("realm"))[1] if challenge.scheme == "bearer" else ""
-    for credential in accounts or (None,):
+    step = Authenticate(seen.url, challenge, anonymous=origin(seen.url) != origin(base.url))
+    for credential in accounts[:MAX_ACCOUNTS] or (None,):
         try:
             token = await base.probe.tokens.authorization(base.probe.upstream, step, repository, credential)
         except UpstreamFailure as error:
@@ -168,8 +168,10 @@ async def check_tokens(base: Base, seen: Seen, repository: str, accounts: tuple[
         if token is None:
             remedy = "set username and password_file, unless clients log in by themselves"
             return Finding(name, "warning", "it gives nothing without a login", remedy)
-    whom = f"{len(accounts)} account{'s' * (len(accounts) > 1)}" if accounts else "anybody"
-    return Finding(name, "ok", f"{host} gives one to {whom}" if host else f"none is needed beside {whom}")
+    whom = f"{len(accounts)} account{'s' * (len(accounts) > 1)} of the gateway" if accounts else "anybody"
+    if challenge.scheme != "bearer":
+        return Finding(name, "ok", f"none is needed beside {whom}")
+    return Finding(name, "ok", f"{origin(challenge.param('realm'))[1]} gives one to {whom}")
 
 
 async def check_quota(base: Base, target: Target, reference: str) -> Finding:
