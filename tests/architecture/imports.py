@@ -38,7 +38,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "server": frozenset(
         {"core", "ports", "clock", "transport", "store", "fill", "remote", "pull", "gateway", "pages", "server", ""}
     ),
-    "cli": frozenset({"core", "ports", "store", "pull", "server", "worker", "cli", ""}),
+    # asks upstreams with the server's own code, step by step
+    "doctor": frozenset({"core", "ports", "clock", "transport", "remote", "server", "doctor"}),
+    "cli": frozenset({"core", "ports", "store", "pull", "server", "worker", "doctor", "cli", ""}),
     "": frozenset(),
 }
 # part -> packages it may import beside the standard library; the others may import any

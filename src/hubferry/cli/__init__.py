@@ -8,6 +8,7 @@ from hubferry import __version__
 from hubferry.cli.access import access
 from hubferry.cli.cache import cache
 from hubferry.cli.config import config
+from hubferry.cli.doctor import doctor
 from hubferry.cli.export import export
 from hubferry.cli.serve import serve
 from hubferry.cli.token import token
@@ -28,6 +29,7 @@ main.add_command(config)
 main.add_command(cache)
 main.add_command(warm)
 main.add_command(export)
+main.add_command(doctor)
 main.add_command(access)
 main.add_command(user)
 main.add_command(token)

@@ -11,7 +11,7 @@ import click
 from hubferry.cli.load import fail, load_settings
 from hubferry.core.exposure import describe_exposure, problem_of_openness
 from hubferry.core.human import human_size
-from hubferry.core.settings import CacheSettings, describe
+from hubferry.core.settings import CacheSettings, Settings, describe
 from hubferry.core.values import ConfigError
 from hubferry.core.workable import find_unworkable
 
@@ -30,24 +30,15 @@ def check(file: Path | None, config_file: Path | None) -> None:
     Without FILE it is what `hubferry serve` does without one: the defaults, and the environment. Also says what a
     stranger could do with such a gateway.
     """
-    from hubferry.server.compose import build_upstreams, check_issuers, load_tls  # noqa: PLC0415 - `config show` needs no server
-    from hubferry.server.user_files import read_directory  # noqa: PLC0415
-
     if file is not None and config_file is not None:
         raise click.UsageError("FILE and --config are the same: give one of them")
     file = file or config_file
     try:
         settings = load_settings(file)
-        build_upstreams(settings)
-        check_issuers(settings)
-        load_tls(settings)
-        if settings.access.login == "users":
-            read_directory(settings.access)
+        check_files(settings)
     except ConfigError as error:
         raise fail(error, file) from None
-    problems = [*find_unworkable(settings), *_folder_problems(settings.cache)]
-    if problem := problem_of_openness(settings):
-        problems.append(ConfigError("server.listen", problem))
+    problems = [*find_unworkable(settings), *_folder_problems(settings.cache), *openness_problems(settings)]
     for one in problems:
         fail(one, file).show()
     if problems:
@@ -55,6 +46,24 @@ def check(file: Path | None, config_file: Path | None) -> None:
     click.echo(f"{file or 'defaults and environment'}: fine")
     for sentence in describe_exposure(settings):
         click.echo(f"  {sentence}")
+
+
+def check_files(settings: Settings) -> None:
+    """Raise ConfigError for the first file that the settings name and that cannot be used."""
+    from hubferry.server.compose import build_upstreams, check_issuers, load_tls  # noqa: PLC0415 - `config show` needs no server
+    from hubferry.server.user_files import read_directory  # noqa: PLC0415
+
+    build_upstreams(settings)
+    check_issuers(settings)
+    load_tls(settings)
+    if settings.access.login == "users":
+        read_directory(settings.access)
+
+
+def openness_problems(settings: Settings) -> Iterator[ConfigError]:
+    """Return what keeps a server from starting because it would be open to strangers."""
+    if problem := problem_of_openness(settings):
+        yield ConfigError("server.listen", problem)
 
 
 def _folder_problems(cache: CacheSettings) -> Iterator[ConfigError]:

@@ -10,14 +10,15 @@ or the configuration is wrong, and nothing was done; 130 and 143 after Ctrl-C an
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
+
+from hubferry.core.finding import Mark
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Mark = Literal["ok", "warning", "failed", "skipped"]
 COLOURS: dict[Mark, str] = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "bright_black"}
 MARK_WIDTH = max(map(len, COLOURS))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from hubferry.core import client, routing
+from hubferry.core import client, own_image, routing
 from hubferry.core.errors import Asked, Denied, OciError, TokenNeeded
 from hubferry.core.http import Headers, Request
 from hubferry.core.routing import EndpointKind, Route, RoutingTable
@@ -23,7 +23,14 @@ from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_ans
 from hubferry.gateway.callers import Caller, Callers
 from hubferry.gateway.download import Downloads, parse_order
 from hubferry.gateway.request import RegistryRequest, resolve_request
-from hubferry.gateway.responses import absent_answer, blob_answer, manifest_answer, referrers_answer, tags_answer
+from hubferry.gateway.responses import (
+    absent_answer,
+    blob_answer,
+    manifest_answer,
+    own_answer,
+    referrers_answer,
+    tags_answer,
+)
 from hubferry.gateway.visitors import Visitors
 from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
@@ -180,6 +187,8 @@ class Gateway:
     async def _of_repository(
         self, request: RegistryRequest, route: Route, record: AccessRecord, caller: Caller
     ) -> Answer:
+        if route.repository == own_image.REPOSITORY and (own := own_answer(request, record)) is not None:
+            return own
         credential = await self._callers.credential(caller, request, route)
         target = await self._pull.target(route.upstream, route.repository, credential)
         kind = request.endpoint.kind

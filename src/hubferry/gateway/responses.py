@@ -11,9 +11,11 @@ from functools import partial
 from urllib.parse import quote, urlencode
 
 from hubferry.core import headers as head
+from hubferry.core import own_image
 from hubferry.core.errors import OciError
 from hubferry.core.freshness import stale_headers, warning
 from hubferry.core.http import Headers
+from hubferry.core.own_image import find_own
 from hubferry.core.routing import Route
 from hubferry.core.tags import Page, decide_page, next_query, parse_tags
 from hubferry.gateway.answer import AccessRecord, Answer, error_answer, json_answer
@@ -48,6 +50,17 @@ def blob_answer(digest: str, found: BlobResult, record: AccessRecord) -> Answer:
     if part is None:
         return Answer(200, lines, found.body, record)
     return Answer(206, (*lines, ("content-range", part.format())), found.body, record)
+
+
+def own_answer(request: RegistryRequest, record: AccessRecord) -> Answer | None:
+    """Answer from the image that only a gateway has; None for what that does not have."""
+    found = find_own(request.endpoint.kind, request.endpoint.reference)
+    if found is None or record.upstream != own_image.UPSTREAM:
+        return None
+    lines: Headers = (("content-type", found.media_type), ("content-length", str(len(found.content))))
+    if found.digest:
+        lines += (("docker-content-digest", found.digest), ("etag", f'"{found.digest}"'))
+    return Answer(200, lines, found.content if request.wants_body else None, record)
 
 
 async def tags_answer(
