@@ -1,6 +1,6 @@
 """`hubferry` as a fork of a process that has imported it already: half of what the suite did was importing.
 
-    the tests --- asks ---> the parent: imports everything once, listens, forks
+    the tests --- asks ---> the parent: imports and reads everything once, listens, forks
         |                       |
         '-- becomes parent of --'-> the child: the environment, folder and output it was given, then `hubferry ARGV`
 
@@ -145,6 +145,9 @@ def main() -> None:
     """Be the parent: fork whenever it is asked for, until the tests close their end."""
     import hubferry.cli  # noqa: PLC0415 - only here, where it is to be there before it is needed
     import hubferry.server.run  # noqa: PLC0415 - the same
+    from hubferry.server.domains import read_public_suffixes  # noqa: PLC0415 - the same
+
+    read_public_suffixes()
 
     gc.disable()
     tests = socket.socket(fileno=int(sys.argv[1]))
