@@ -355,7 +355,12 @@ def test_drafts_of_a_process_that_was_killed_are_removed(make: Callable[..., Hou
 def test_rows_of_folders_without_a_file_are_put_right(make: Callable[..., House], begins: tuple[str, ...]) -> None:
     house = make()
     names = [begin.ljust(71 if begin.startswith("sha256") else 135, "0") for begin in begins]
-    house.index.transact(lambda db: [put_row(db, name, BLOCK_BYTES, house.at) for name in names])
+
+    def write(db: sqlite3.Connection) -> None:
+        for name in names:
+            put_row(db, name, BLOCK_BYTES, house.at)
+
+    house.index.transact(write)
     house.keeping.count()
     assert house.counted_bytes == BLOCK_BYTES * len(names)  # they may be there before their files
     house.at += SETTLED_S + 1
