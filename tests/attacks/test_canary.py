@@ -8,7 +8,6 @@ of the process and a dump of the settings.
 from __future__ import annotations
 
 import base64
-import subprocess
 import tomllib
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,10 +16,11 @@ import pytest
 
 from hubferry.core.settings_sources import SettingsSource, resolve
 from tests.support import faults
-from tests.support.gateway import HUBFERRY, Gateway, begun_as_by_users, upstream
+from tests.support.gateway import Gateway, begun_as_by_users, upstream
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import build_image
+from tests.support.preloaded import run_hubferry
 from tests.support.registry_client import ACCEPT_MANIFESTS, basic
 from tests.support.users import UserBook
 
@@ -94,8 +94,7 @@ def test_no_secret_is_anywhere(tmp_path: Path, level: str) -> None:
             said.append(ask("/").decode())
             said.append(ask("/metrics").decode())
             for command in (["show", "--config"], ["check"]):
-                argv = [str(HUBFERRY), "config", *command, str(gateway.config_file)]
-                done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+                done = run_hubferry("config", *command, gateway.config_file)
                 assert done.returncode == 0, done.stderr
                 said.append(done.stdout + done.stderr)
             said += [" ".join(process.cmdline()) for process in gateway.process.tree()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -16,10 +15,11 @@ import pytest
 from tests.faults.conftest import config
 from tests.faults.kept import wait_event
 from tests.faults.test_cache_folder import covered_read_only
-from tests.support.gateway import HUBFERRY, Gateway
+from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import build_image
+from tests.support.preloaded import run_hubferry
 from tests.support.toml import format_toml
 
 KEY = "YW4gZXhhbXBsZSwgZG8gbm90IHVzZSB0aGlzIGtleSE="
@@ -168,9 +168,7 @@ def test_row_18_a_blob_under_way_is_not_written_through_a_link(tmp_path: Path, h
 def assert_refused(state: Path, settings: Mapping[str, Any], *words: str) -> None:
     file = state / "refused.toml"
     file.write_text(format_toml({**settings, "server": {"listen": "127.0.0.1:0"}}))
-    done = subprocess.run(
-        [HUBFERRY, "serve", "--config", file], capture_output=True, text=True, timeout=30, check=False, env={}
-    )
+    done = run_hubferry("serve", "--config", file, env={})
     assert done.returncode == 1, done.stderr
     for word in words:
         assert word in done.stderr

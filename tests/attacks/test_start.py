@@ -19,6 +19,7 @@ from tests.faults.conftest import config
 from tests.support.content import digest_of
 from tests.support.gateway import HUBFERRY
 from tests.support.hub import Hub
+from tests.support.preloaded import run_hubferry
 from tests.support.processes import find_program
 from tests.support.toml import format_toml
 
@@ -129,9 +130,7 @@ def test_a_start_with_such_a_configuration_ends_with_that_line(tmp_path: Path, n
     text, words = MISTAKES[name]
     file = tmp_path / "hubferry.toml"
     file.write_text(text)
-    done = subprocess.run(
-        [HUBFERRY, "serve", "--config", file], capture_output=True, text=True, timeout=60, check=False, env={}
-    )
+    done = run_hubferry("serve", "--config", file, env={})
     assert done.returncode == 1, done.stderr[-500:]
     check_line(done.stderr.strip(), words)
 
@@ -149,8 +148,6 @@ def test_a_file_of_passwords_without_end_is_not_read_to_its_end(tmp_path: Path, 
     name = 'username = "me"\n' if key == "password_file" else ""
     file = tmp_path / "hubferry.toml"
     file.write_text(f'[upstreams."docker.io"]\n{name}{key} = "/dev/zero"\n')
-    done = subprocess.run(
-        [HUBFERRY, "config", "check", file], capture_output=True, text=True, timeout=60, check=False, env={}
-    )
+    done = run_hubferry("config", "check", file, env={})
     assert done.returncode == 1
     assert "larger than" in done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,11 @@ import pytest
 from tests.faults.conftest import config
 from tests.faults.kept import under_way
 from tests.support.content import MIB, Blob
-from tests.support.gateway import HUBFERRY, Gateway
+from tests.support.gateway import Gateway
 from tests.support.http import fetch
 from tests.support.hub import Hub
 from tests.support.images import OCI, build_image, build_index
+from tests.support.preloaded import run_hubferry
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ NOTICED_S = 5.0  # servers believe their memory for two
 
 
 def run_cache(*args: str, status: int = 0, **settings: str) -> str:
-    environment = {"PATH": os.environ["PATH"], **settings}
-    command = [str(HUBFERRY), "cache", *args]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    done = run_hubferry("cache", *args, env={"PATH": os.environ["PATH"], **settings})
     assert done.returncode == status, done.stderr
     return f"{done.stdout}{done.stderr}"
 

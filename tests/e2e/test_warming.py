@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from tests.support.content import MIB
 from tests.support.gateway import HUBFERRY, Gateway, upstream
 from tests.support.http import fetch
 from tests.support.images import OCI, Image, build_image, build_index
+from tests.support.preloaded import PreloadedProcess, run_hubferry
 from tests.support.processes import Process
 from tests.support.registry import Registry
 from tests.support.registry_client import RegistryClient
@@ -66,22 +66,14 @@ class Kitchen:
 
     def warm(self, *args: str, status: int = 0, stdin: str = "") -> str:
         """What it says on standard output; what it says beside that is in `aside`."""
-        done = subprocess.run(
-            self.command(*args),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env={"PATH": os.environ["PATH"]},
-            timeout=60,
-            check=False,
-        )
+        done = run_hubferry("warm", *args, "--config", self.config_file, stdin=stdin)
         self.aside = done.stderr
         assert done.returncode == status, f"{done.stdout}{done.stderr}"
         return done.stdout
 
     def start(self, *args: str) -> Process:
         log = self.folder / "warm.log"
-        return Process(self.command(*args), log=log, env={"PATH": os.environ["PATH"]}, cwd=self.folder)
+        return PreloadedProcess(self.command(*args), log=log, env={"PATH": os.environ["PATH"]}, cwd=self.folder)
 
     def serve(self, **tables: dict[str, Any]) -> Gateway:
         settings = {**self.settings, **{name: {**self.settings.get(name, {}), **t} for name, t in tables.items()}}

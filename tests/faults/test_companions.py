@@ -5,7 +5,6 @@ The image is as BuildKit publishes it, with attestations, and with an SBOM and a
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from tests.faults.test_kept_manifests import kept, tag
 from tests.faults.test_prefetch import blob, hex_of, kept_blobs
 from tests.support import faults
 from tests.support.buildkit_images import Published, build_published
-from tests.support.gateway import HUBFERRY, Gateway
+from tests.support.gateway import Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
+from tests.support.preloaded import run_hubferry
 from tests.support.waiting import wait_until
 
 AMD64 = "linux/amd64"
@@ -50,7 +50,6 @@ def pull(gateway: Gateway, published: Published) -> None:
 
 def warm(settings: dict[str, Any], gateway: Gateway, *more: str) -> dict[str, Any]:
     command: list[str | Path] = [
-        HUBFERRY,
         "warm",
         "app:latest",
         "--platform",
@@ -61,7 +60,7 @@ def warm(settings: dict[str, Any], gateway: Gateway, *more: str) -> dict[str, An
         *more,
     ]
     env = {"PATH": os.environ["PATH"], "HOME": str(gateway.state)}
-    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    ended = run_hubferry(*command, env=env)
     said: dict[str, Any] = json.loads(ended.stdout)
     return said["images"][0]  # type: ignore[no-any-return]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -20,10 +19,11 @@ from tests.faults.test_kept_manifests import asked, kept, tag
 from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.exchange import Received, Reply
-from tests.support.gateway import HUBFERRY, Gateway
+from tests.support.gateway import Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
 from tests.support.images import Index, build_index
+from tests.support.preloaded import run_hubferry
 from tests.support.toml import format_toml
 
 SHORT = "100ms"
@@ -228,7 +228,7 @@ def test_accounts_files_are_checked_at_the_start(tmp_path: Path, hub: Hub) -> No
         file.write_text(text)
         settings = tmp_path / "hubferry.toml"
         settings.write_text(format_toml(kept(tmp_path, hub, accounts_file=str(file))))
-        checked = subprocess.run([HUBFERRY, "config", "check", settings], capture_output=True, text=True, check=False)
+        checked = run_hubferry("config", "check", settings)
         assert checked.returncode == 1
         assert f"{file}: {problem}" in checked.stderr
 

@@ -16,9 +16,10 @@ from tests.faults.conftest import REPOSITORY, config
 from tests.faults.kept import events
 from tests.support import faults
 from tests.support.content import MIB, Blob
-from tests.support.gateway import HUBFERRY, Gateway
+from tests.support.gateway import Gateway
 from tests.support.http import fetch, open_stream
 from tests.support.hub import Hub
+from tests.support.preloaded import run_hubferry
 from tests.support.processes import free_port
 from tests.support.tls import Authority
 from tests.support.waiting import wait_until
@@ -26,7 +27,7 @@ from tests.support.waiting import wait_until
 
 def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], **(env or {})}
-    return subprocess.run([HUBFERRY, *args], capture_output=True, text=True, env=environment, timeout=30, check=False)
+    return run_hubferry(*args, env=environment)
 
 
 @pytest.mark.parametrize(

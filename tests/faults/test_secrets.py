@@ -1,17 +1,17 @@
 """Secrets that come as environment variables, for containers: nothing of them is written to disk or shown."""
 
 import base64
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.conftest import REPOSITORY, config
-from tests.support.gateway import HUBFERRY, Gateway
+from tests.support.gateway import Gateway
 from tests.support.http import Answer, fetch
 from tests.support.hub import Hub
 from tests.support.images import build_image
+from tests.support.preloaded import run_hubferry
 from tests.support.registry import PASSWORD, USER, Registry
 
 KEY = bytes(range(0xE0, 0x100))
@@ -100,7 +100,9 @@ def test_config_show_says_that_secrets_are_set_and_not_what_they_are(tmp_path: P
         "HUBFERRY_UPSTREAMS__DOCKER_IO__USERNAME": "me",
         ACCOUNT_PASSWORD: "hunter2",
     }
-    shown = subprocess.run([HUBFERRY, "config", "show"], env=env, capture_output=True, text=True, check=True).stdout
+    done = run_hubferry("config", "show", env=env)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout
     lines = [line.partition("  #")[0] for line in shown.splitlines()]
     assert 'token_key = "********"' in lines
     assert lines.count('password = "********"') == 1
@@ -119,9 +121,7 @@ def test_config_show_says_that_secrets_are_set_and_not_what_they_are(tmp_path: P
 def test_a_secret_that_cannot_be_used_stops_the_start_and_is_not_shown(
     tmp_path: Path, env: dict[str, str], words: list[str]
 ) -> None:
-    done = subprocess.run(
-        [HUBFERRY, "serve"], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
-    )
+    done = run_hubferry("serve", env=env, cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     for word in ("environment", *words):

@@ -7,8 +7,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 from tests.matrix.rows import TAG
-from tests.support.clients import ClientError, run_client
-from tests.support.gateway import HUBFERRY, Gateway
+from tests.support.clients import ClientError
+from tests.support.gateway import Gateway
+from tests.support.preloaded import run_hubferry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,5 +40,7 @@ def pull_afresh(row: Row, market: Market, gateway: Gateway, goods: Goods, state:
 def warm(gateway: Gateway, goods: Goods, platform: str) -> None:
     """`hubferry warm` beside the running gateway; ClientError when something of it is not kept."""
     images = [f"docker.io/{kind}/{goods.name}:{TAG}" for kind in ("library", "charts")]
-    command: list[str | Path] = [HUBFERRY, "warm", *images, "--platform", platform, "--config", gateway.config_file]
-    run_client(command, env={"PATH": os.environ["PATH"], "HOME": str(gateway.state)})
+    arguments: tuple[str | Path, ...] = ("warm", *images, "--platform", platform, "--config", gateway.config_file)
+    done = run_hubferry(*arguments, env={"PATH": os.environ["PATH"], "HOME": str(gateway.state)})
+    if done.returncode != 0:
+        raise ClientError(f"warm {platform}: ended with {done.returncode}\n{done.stdout}{done.stderr}")

@@ -17,7 +17,7 @@ from hubferry.store.content import FileStore
 from hubferry.store.housekeeping import DRAFT_S, SETTLED_S, Housekeeping
 from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import BLOCK_BYTES, Layout, occupied_bytes
-from hubferry.store.ledger import CacheLimits, Ledger, Removed
+from hubferry.store.ledger import CacheLimits, Ledger, Removed, put_row
 from hubferry.store.schema import is_counted, total_bytes
 from tests.fill.fakes import UPSTREAM, content, digest_of, read_all
 from tests.gateway.fakes import FakeLog
@@ -349,6 +349,36 @@ def test_drafts_of_a_process_that_was_killed_are_removed(make: Callable[..., Hou
     assert not any(draft.exists() for draft in drafts)
     assert kept.exists()
     assert len(list(house.layout.partial.iterdir())) == 1
+
+
+@pytest.mark.parametrize("begins", [("sha256:00",), ("sha256:7f", "sha256:80"), ("sha256:ff", "sha512:ff")])
+def test_rows_of_folders_without_a_file_are_put_right(make: Callable[..., House], begins: tuple[str, ...]) -> None:
+    house = make()
+    names = [begin.ljust(71 if begin.startswith("sha256") else 135, "0") for begin in begins]
+
+    def write(db: sqlite3.Connection) -> None:
+        for name in names:
+            put_row(db, name, BLOCK_BYTES, house.at)
+
+    house.index.transact(write)
+    house.keeping.count()
+    assert house.counted_bytes == BLOCK_BYTES * len(names)  # they may be there before their files
+    house.at += SETTLED_S + 1
+    house.keeping.count()
+    assert house.counted_bytes == 0
+
+
+def test_empty_folders_cost_no_transaction_each(make: Callable[..., House]) -> None:
+    house = make()
+    house.keep(blob(1))
+    made = []
+
+    def transact(work: Callable[[sqlite3.Connection], object]) -> object:
+        made.append(work)
+        return house.index.transact(work)
+
+    Housekeeping(house.layout, house.ledger, transact, now=lambda: house.at).count()  # type: ignore[arg-type]
+    assert len(made) < 10
 
 
 def test_a_lower_cap_is_reached_at_the_next_count(make: Callable[..., House]) -> None:

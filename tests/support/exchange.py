@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -39,7 +40,7 @@ class Received:
     connection: int = 0
     local_url: str = ""
 
-    @property
+    @cached_property
     def path(self) -> str:
         return unquote(urlsplit(self.target).path)
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tests.support.preloaded import PreloadedProcess
+from tests.support.preloaded import HUBFERRY, PreloadedProcess
 from tests.support.processes import Process, free_port, url_answers
 from tests.support.shell import RunningShell
 from tests.support.toml import format_toml
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["HUBFERRY", "Gateway", "begun_as_by_users", "upstream"]
-
-HUBFERRY = Path(sys.executable).parent / "hubferry"
 
 
 def upstream(url: str, **settings: Any) -> dict[str, Any]:

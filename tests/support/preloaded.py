@@ -1,6 +1,6 @@
 """`hubferry` as a fork of a process that has imported it already: half of what the suite did was importing.
 
-    the tests --- asks ---> the parent: imports everything once, listens, forks
+    the tests --- asks ---> the parent: imports and reads everything once, listens, forks
         |                       |
         '-- becomes parent of --'-> the child: the environment, folder and output it was given, then `hubferry ARGV`
 
@@ -21,6 +21,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,30 +30,73 @@ from typing import TYPE_CHECKING
 from tests.support.processes import Child, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import IO
 
-__all__ = ["PreloadedProcess"]
+__all__ = ["HUBFERRY", "PreloadedProcess", "run_hubferry"]
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 MAX_REQUEST = 64 * 1024
 ANSWER_BYTES = 8
+STANDARD = (1, 2, 0)  # the descriptors that a child is given, in this order; without the last, it reads nothing
 PATIENCE_S = 60
+HUBFERRY = Path(sys.executable).parent / "hubferry"
 
 
 class PreloadedProcess(Process):
     """`hubferry ARGV`, begun as a fork where that is the same."""
 
     def _start(self, out: IO[bytes], err: IO[bytes] | int, env: Mapping[str, str] | None, cwd: Path | None) -> Child:
-        # these mean something to an interpreter and to its libraries while they begin
-        if env is None or any(name.startswith(("LD_", "PYTHON", "PROMETHEUS")) for name in env):
+        if not _is_same(env):
             return super()._start(out, err, env, cwd)
-        request = json.dumps([self.argv, dict(env), str(cwd or Path.cwd()), os.getpid()]).encode()
-        if len(request) > MAX_REQUEST:
-            return super()._start(out, err, env, cwd)
-        descriptors = (out.fileno(), out.fileno() if isinstance(err, int) else err.fileno())
-        return _Child(_parent().fork(request, descriptors))
+        error = out if isinstance(err, int) else err
+        return _fork(self.argv, env or {}, cwd, (out, error))
+
+
+def run_hubferry(
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    cwd: Path | None = None,
+    timeout_s: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run `hubferry ARGUMENTS` to its end, as subprocess.run does with captured text, as a fork where that is the same.
+
+    Without `env` it has PATH only. Raises subprocess.TimeoutExpired.
+    """
+    argv = [str(HUBFERRY), *map(str, arguments)]
+    env = {"PATH": os.environ["PATH"]} if env is None else env
+    if not _is_same(env):
+        return subprocess.run(
+            argv, env=dict(env), input=stdin, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
+        given.write(stdin.encode())
+        given.seek(0)
+        child = _fork(argv, env, cwd, (out, err, given))
+        try:
+            status = child.wait(timeout_s)
+        except BaseException:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            raise
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(argv, status, out.read().decode(), err.read().decode())
+
+
+def _is_same(env: Mapping[str, str] | None) -> bool:
+    """Whether a fork does the same: some variables mean something to an interpreter and its libraries at the start."""
+    return env is not None and not any(name.startswith(("LD_", "PYTHON", "PROMETHEUS")) for name in env)
+
+
+def _fork(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, files: Sequence[IO[bytes]]) -> _Child:
+    """`files` are standard output, standard error, and standard input if there is any."""
+    request = json.dumps([list(argv), dict(env), str(cwd or Path.cwd()), os.getpid()]).encode()
+    assert len(request) <= MAX_REQUEST, "too long for the parent: use subprocess"
+    with _ONE_AT_A_TIME:
+        return _Child(_parent().fork(request, [file.fileno() for file in files]))
 
 
 class _Child:
@@ -104,7 +149,7 @@ class _Parent:
                 stdin=subprocess.DEVNULL,
             )
 
-    def fork(self, request: bytes, descriptors: tuple[int, int]) -> int:
+    def fork(self, request: bytes, descriptors: Sequence[int]) -> int:
         """Return the id of a new child of this process. The request is what `main` reads."""
         prctl(PR_SET_CHILD_SUBREAPER, 1)  # whose parent ends is then a child of this process, and not of init
         try:
@@ -121,6 +166,7 @@ class _Parent:
 
 
 _PARENTS: list[_Parent] = []
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def _parent() -> _Parent:
@@ -145,11 +191,15 @@ def main() -> None:
     """Be the parent: fork whenever it is asked for, until the tests close their end."""
     import hubferry.cli  # noqa: PLC0415 - only here, where it is to be there before it is needed
     import hubferry.server.run  # noqa: PLC0415 - the same
+    from hubferry.server.domains import read_public_suffixes  # noqa: PLC0415 - the same
 
-    gc.disable()
+    read_public_suffixes()
+
+    gc.collect()
+    gc.freeze()  # a child that looked for garbage in here would copy all of it
     tests = socket.socket(fileno=int(sys.argv[1]))
     while True:
-        request, descriptors, _, _ = socket.recv_fds(tests, MAX_REQUEST, 2)
+        request, descriptors, _, _ = socket.recv_fds(tests, MAX_REQUEST, len(STANDARD))
         if not request:
             return
         between = os.fork()
@@ -166,7 +216,8 @@ def main() -> None:
         tests.send(str(os.getpid()).encode())
         tests.close()
         sys.argv = argv
-        sys.exit(hubferry.cli.main())
+        # as click finds it out for the program that a user calls
+        sys.exit(hubferry.cli.main(prog_name=Path(argv[0]).name))
 
 
 def become_child(parent: int, env: dict[str, str], cwd: str, descriptors: list[int]) -> None:
@@ -180,7 +231,7 @@ def become_child(parent: int, env: dict[str, str], cwd: str, descriptors: list[i
     if os.getppid() != parent:
         os._exit(1)
     os.setsid()
-    for number, descriptor in enumerate(descriptors, start=1):
+    for number, descriptor in zip(STANDARD, descriptors, strict=False):
         os.dup2(descriptor, number)
     for descriptor in descriptors:
         os.close(descriptor)

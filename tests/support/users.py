@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import bcrypt
 
-from tests.support.gateway import HUBFERRY
+from tests.support.preloaded import run_hubferry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,15 +44,8 @@ class UserBook:
         if public_url:
             lines.append(f'[server]\npublic_url = "{public_url}"')
         config.write_text("\n".join(lines) + "\n")
-        done = subprocess.run(
-            [HUBFERRY, *arguments, "--config", config],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-            env={"PATH": os.environ["PATH"]},
-        )
+        done = run_hubferry(*arguments, "--config", config, stdin=stdin)
+        assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def token(self, user: str, *options: str) -> str:

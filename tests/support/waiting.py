@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 _WHAT = "what is waited for"
 _THREAD_POLL_S = 0.01
+_MOST_POLL_S = 0.1
 _LOOP_POLL_S = 0.001
 
 
@@ -21,9 +22,14 @@ def wait_until(
     generous, because only a failure takes it: pass another one only where it is what is tested.
     """
     deadline = time.monotonic() + timeout_s
-    while not is_met():
-        assert time.monotonic() < deadline, _problem(what, timeout_s, seen)
-        time.sleep(_THREAD_POLL_S)
+    while True:
+        began = time.monotonic()
+        if is_met():
+            return
+        now = time.monotonic()
+        assert now < deadline, _problem(what, timeout_s, seen)
+        # what takes long to look at is looked at less often: it is CPU that others wait for
+        time.sleep(min(max(_THREAD_POLL_S, now - began), _MOST_POLL_S))
 
 
 async def until(is_met: Callable[[], bool], what: str = _WHAT, timeout_s: float = 60) -> None:

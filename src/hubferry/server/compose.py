@@ -10,8 +10,6 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from publicsuffixlist import PublicSuffixList
-
 from hubferry.clock import SystemClock
 from hubferry.core.access import Credential, Identities
 from hubferry.core.client import Network, comes_from
@@ -33,6 +31,7 @@ from hubferry.remote.target import Upstream
 from hubferry.server.app import App, ReadMetrics
 from hubferry.server.audit import AuditLog
 from hubferry.server.clients import ClientLimits
+from hubferry.server.domains import registrable_domain
 from hubferry.server.keep_warm import KeepWarm
 from hubferry.server.log import AccessLog, Events, is_readable, logger
 from hubferry.server.passwords import BcryptPasswords
@@ -178,7 +177,7 @@ def build_parts(
         sealer=sealer,
         clock=clock,
         log=log,
-        registrable_domain=PublicSuffixList().privatesuffix,
+        registrable_domain=registrable_domain,
         cache=cache,
         identities=identities,
         metrics=metrics,

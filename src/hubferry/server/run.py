@@ -34,6 +34,7 @@ from hubferry.server import log
 from hubferry.server.audit import AuditLog
 from hubferry.server.clients import Clients
 from hubferry.server.compose import Keys, build_app, build_client_limits, build_upstreams, load_tls, networks
+from hubferry.server.domains import read_public_suffixes
 from hubferry.server.kernel_memory import KERNEL_BYTES, limit_unsent
 from hubferry.server.key import KeyProblem, load_or_create_key
 from hubferry.server.protocol import BoundedHttpProtocol, check_server
@@ -66,6 +67,7 @@ def serve(settings: Settings) -> None:
     # the key is loaded before the folder is closed, so that the warning about who could read it is right
     keys = Keys(load_key(settings), secrets.token_bytes(KEY_BYTES))
     close_cache_folder(settings)
+    read_public_suffixes()  # once for all workers, and not while a client waits
     tls = load_tls(settings)
     sockets = [bind(address) for address in settings.server.listen]
     log.logger().info("listening", listen=list(settings.server.listen), upstreams=sorted(settings.upstreams))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from hubferry.core.manifest import MAX_BYTES
 from hubferry.core.reference import is_digest
@@ -27,6 +28,7 @@ FLUSH_S = 5.0  # how often last uses are written down
 SETTLED_S = 60.0  # a row is there before its file: one that is younger may still wait for it
 DRAFT_S = 600.0  # a draft is written in a moment: one that is older was left by a process that was killed
 SWEEP_S = 3600.0  # how often such drafts are removed
+AFTER_ALL = "\U0010ffff"  # as text it is behind every name
 PAUSE_S = 0.005  # after each folder that was put right: others want the interpreter and the disk as well
 
 
@@ -79,16 +81,31 @@ class Housekeeping:
         with self._alone() as is_alone:
             if not is_alone:
                 return
+            next_row = ""  # the first name from a shelf on for which there is a row
             for prefix, shelf in self._layout.shelves():
                 if self._over.is_set():
                     return
-                self._compare(prefix, _listed(shelf, prefix.partition(":")[0] + ":"))
+                found = _listed(shelf, prefix.partition(":")[0] + ":")
+                if next_row < prefix:
+                    next_row = self._first_row(prefix)
+                # most shelves of a small cache are empty: a transaction for each of them would take most of the start
+                if found or next_row.startswith(prefix):
+                    self._compare(prefix, found)
             partials = _listed(self._layout.partial, "partial/")
             self._compare(
                 "partial/", {name: self._grown(name, seen) for name, seen in partials.items() if not is_companion(name)}
             )
             self._transact(note_counted)
         self._ledger.shrink()
+
+    def _first_row(self, prefix: str) -> str:
+        """Return the first name of a row that is not before `prefix`: AFTER_ALL without one, `prefix` if unknown."""
+
+        def first(db: sqlite3.Connection) -> str:
+            (name,) = db.execute("SELECT min(name) FROM files WHERE name >= ?", (prefix,)).fetchone()
+            return cast("str | None", name) or AFTER_ALL
+
+        return self._transact(first) or prefix
 
     def remove_drafts(self) -> None:
         """Remove drafts of processes that were killed: they are not counted, and nobody looks for them."""
@@ -112,7 +129,7 @@ class Housekeeping:
 
         def rows(db: sqlite3.Connection) -> dict[str, tuple[int, float]]:
             sql = "SELECT name, size_bytes, used_at FROM files WHERE name >= ? AND name < ?"
-            return {name: (size, used) for name, size, used in db.execute(sql, (prefix, prefix + "\U0010ffff"))}
+            return {name: (size, used) for name, size, used in db.execute(sql, (prefix, prefix + AFTER_ALL))}
 
         known = self._transact(rows) or {}
         settled = self._now() - SETTLED_S
