@@ -15,6 +15,7 @@ MISUSES = {
     "two documents on one output": (["nginx:1", "-o", "-", "--json"], "standard output"),
     "too many": ([*(f"nginx:{number}" for number in range(17)), "-o", "a.tar"], "at most 16"),
     "no file": (["nginx:1"], "--output"),
+    "no URL of a gateway": (["nginx:1", "-o", "a.tar", "--gateway", "hub.example.com"], "write https://"),
     "no image": (["-o", "a.tar"], "IMAGE"),
 }
 

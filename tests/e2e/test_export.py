@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.gateway.fakes import basic
 from tests.support import faults
 from tests.support.content import MIB
 from tests.support.gateway import HUBFERRY, upstream
@@ -110,3 +111,16 @@ def test_a_layer_that_cannot_be_had_leaves_the_part(desk: Desk) -> None:
     printed, _ = desk.run("exported:1", "-o", file, "--platform", "linux/amd64")
     assert b"of it were there" in printed
     assert b"docker load -i" in printed
+
+
+def test_a_running_gateway_is_asked(desk: Desk, start_gateway: StartGateway) -> None:
+    desk.hub.state.users["alice"] = "wonder"
+    desk.hub.add("alice/app", "1", INDEX, readers={"alice"})
+    gateway = start_gateway(desk.settings)
+    file = desk.folder / "images.tar"
+    where: list[str | Path] = ["alice/app:1", "-o", file, "--platform", "linux/arm64", "--gateway"]
+    _, aside = desk.run(*where, gateway.url, status=1)
+    assert "alice/app" in aside
+    desk.run(*where, gateway.url.replace("//", "//alice:wonder@"))
+    address = f"{gateway.url}/download?image=alice/app:1@{INDEX.digest}&platform=linux/arm64"
+    assert file.read_bytes() == fetch(address, headers=[("Authorization", basic("alice", "wonder"))]).body

@@ -15,7 +15,7 @@ from hubferry.gateway.download import DownloadOrder, parse_order
 from hubferry.gateway.request import RegistryRequest
 from hubferry.ports.upstream import Readable
 from tests.gateway.fakes import GATEWAY, HUB, FakeResponse, Stage, basic, challenged, ok, play, token
-from tests.gateway.test_users import TOKEN, FakePasswords, FakeSource
+from tests.gateway.test_users import MIRROR, TOKEN, FakePasswords, FakeSource
 from tests.pull.fakes import Pieces, given
 from tests.support.images import OCI_INDEX, OCI_MANIFEST, build_index
 
@@ -284,6 +284,21 @@ def test_where_there_are_users_a_browser_is_asked_for_a_password(lines: Headers,
 
     play(stage, scene())
     assert visit.admitted == [(admitted, False)]
+
+
+def test_who_has_a_secret_in_the_path_is_led_on_with_it() -> None:
+    stage = stage_of(USERS, users=FakeSource(), passwords=FakePasswords())
+    stage.upstream.on("HEAD", f"{MANIFESTS}/1", given(INDEX.manifest, OCI_INDEX))
+    request = Request("GET", "/download", "image=nginx:1", (), "https", GATEWAY, "127.0.0.1", secret=MIRROR)
+
+    async def scene() -> None:
+        answer = await stage.gateway.handle(request)
+        assert answer is not None
+        assert (get(answer.headers, "location") or "").startswith(
+            f"/{MIRROR}/download?image=docker.io/library/nginx:1@"
+        )
+
+    play(stage, scene())
 
 
 def test_several_images_are_each_in_the_audit_log() -> None:
