@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from bench.parts import (
     amplification,
     cold,
+    export,
     firstbyte,
     guarded,
     link,
@@ -31,6 +32,7 @@ PARTS: dict[str, Part] = {
     "stream": stream.measure,
     "firstbyte": firstbyte.measure,
     "warm": warm.measure,
+    "export": export.measure,
     "cold": cold.measure,
     "stampede": stampede.measure,
     "tags": tags.measure,

@@ -6,7 +6,7 @@ import re
 import pyte
 import pytest
 
-from hubferry.cli.bars import Bars
+from hubferry.cli.bars import TELL_S, Bars, FileBar
 from hubferry.core.descriptors import Descriptor
 from hubferry.core.human import human_size, human_time
 
@@ -151,3 +151,32 @@ def test_sizes(size: int, text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.2, "0s"), (59.6, "1m00s"), (75, "1m15s"), (3700, "1h01m")])
 def test_times(seconds: float, text: str) -> None:
     assert human_time(seconds) == text
+
+
+def test_a_file_has_one_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(monkeypatch)
+    out, watch = terminal._out, terminal.watch
+    bar = FileBar(out, is_terminal=True, now=watch)
+    bar.began("nginx_1.27.tar", 100 * MIB, 20 * MIB)
+    for tenth in range(50):
+        watch.now_s += 0.1
+        bar.grew(20 * MIB + 30 * MIB * (tenth + 1) // 50)
+        bar.tick()
+    [line] = terminal.lines
+    assert re.fullmatch(r"nginx_1\.27\.tar ━+[╸╺]?━*\s+50\.0MiB/100\.0MiB\s+6\.\dMiB/s\s+\d+s left", line), line
+    bar.clear()
+    assert terminal.lines == []
+
+
+def test_a_file_is_told_of_in_lines_where_there_is_no_terminal() -> None:
+    out, watch = io.StringIO(), Watch()
+    bar = FileBar(out, is_terminal=False, now=watch)
+    bar.began("nginx_1.27.tar", 100 * MIB, 0)
+    for _ in range(3):
+        watch.now_s += TELL_S / 2
+        bar.grew(50 * MIB)
+        bar.tick()
+    bar.clear()
+    [line] = out.getvalue().splitlines()
+    assert line.startswith("nginx_1.27.tar ")
+    assert "50.0MiB/100.0MiB" in line

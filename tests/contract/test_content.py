@@ -13,7 +13,7 @@ from tests.support import faults
 from tests.support.content import MIB, Blob
 from tests.support.gateway import Gateway, upstream
 from tests.support.http import fetch
-from tests.support.images import build_index
+from tests.support.images import build_image, build_index
 from tests.support.registry_client import RegistryClient, basic
 
 if TYPE_CHECKING:
@@ -121,3 +121,19 @@ def test_a_token_is_asked_for_with_a_form_as_well(private: Gateway) -> None:
     assert fetch(f"{private.url}/v2/alice/app/manifests/1", headers=bearer).status == 200
     guess = urlencode({**form, "username": "alice", "password": "guess"}).encode()
     assert fetch(f"{private.url}/token", "POST", as_form, body=guess).status == 401
+
+
+def test_an_image_as_a_file_is_given_by_a_shell_that_reads_blobs(
+    hub: Hub, start_gateway: StartGateway, shell: str
+) -> None:
+    image = build_image("file")
+    hub.add("library/file", "1", image)
+    gateway = start_gateway(table(hub, "upstream", {"enabled": False}))
+    address = f"{gateway.url}/download?image=file:1@{image.digest}"
+    answer = fetch(address)
+    if shell == "worker":
+        assert (answer.status, b"use a gateway on a server" in answer.body) == (501, True)
+        return
+    assert (answer.status, len(answer.body)) == (200, int(answer.header("Content-Length") or 0))
+    part = fetch(address, headers=[("Range", "bytes=5000-40000"), ("If-Range", answer.header("ETag") or "")])
+    assert (part.status, part.body) == (206, answer.body[5000:40001])

@@ -84,7 +84,7 @@ class Source:
 def item(
     reference: str = "1.27", platforms: tuple[Platform, ...] | None = (AMD64,), target: Target = EVERYBODY
 ) -> ExportItem:
-    return ExportItem(target, reference, "1.27", platforms)
+    return ExportItem(target, reference, "docker.io/library/nginx", "1.27", platforms)
 
 
 def planned(source: Source, *items: ExportItem, **how: Any) -> ExportPlan:

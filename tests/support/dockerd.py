@@ -6,6 +6,7 @@ Not here: Debian's docker with its CLI, outside an enclosure (clients.py).
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -85,10 +86,21 @@ class Dockerd:
         if failed := [line["error"] for line in printed if "error" in line]:
             raise ClientError(f"pull {reference}: {failed[0]}")
         said = [line["status"] for line in printed if line.get("status", "").startswith("Digest: ")]
-        found = json.loads(self._ask("GET", f"/images/{quote(reference, safe='/:@')}/json"))
+        found = self.inspect(reference)
         digest = str(said[0]).removeprefix("Digest: ")
         assert any(name.endswith("@" + digest) for name in found["RepoDigests"]), found["RepoDigests"]
         return Pulled(digest, found["Architecture"], tuple(found["RootFS"]["Layers"]))
+
+    def load(self, file: Path) -> None:
+        """`docker load`. Raises ClientError when it fails, also in the middle of an answer of 200."""
+        printed = self._ask("POST", "/images/load?quiet=1", file).splitlines()
+        if failed := [line for line in map(json.loads, filter(None, printed)) if "error" in line]:
+            raise ClientError(f"load {file}: {failed[0]['error']}")
+
+    def inspect(self, reference: str) -> dict[str, Any]:
+        """What dockerd knows of an image that it has."""
+        found: dict[str, Any] = json.loads(self._ask("GET", f"/images/{quote(reference, safe='/:@')}/json"))
+        return found
 
     def stored(self) -> set[str]:
         """The digests of all manifests and blobs in the containerd store; the classic store keeps none as they are."""
@@ -105,11 +117,12 @@ class Dockerd:
         except (OSError, ClientError, http.client.HTTPException):
             return False
 
-    def _ask(self, method: str, target: str) -> str:
+    def _ask(self, method: str, target: str, file: Path | None = None) -> str:
         connection = _UnixConnection(self._socket)
         try:
-            connection.request(method, target)
-            answer = connection.getresponse()
+            with contextlib.nullcontext() if file is None else file.open("rb") as body:
+                connection.request(method, target, body)
+                answer = connection.getresponse()
             text = answer.read().decode()
         finally:
             connection.close()

@@ -9,13 +9,15 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
+from hubferry.cli.at_gateway import image_at, settings_at
+from hubferry.cli.load import Misuse, as_misuse, config_option, fail, load_or_misuse
 from hubferry.cli.local import cancelled_by_signals, opened
 from hubferry.cli.output import print_json
 from hubferry.cli.part_file import PartFile
@@ -41,9 +43,10 @@ TICK_S = 0.2  # between two looks at a bar of which nothing comes
 
 @dataclass(frozen=True)
 class NamedImage:
-    """An image as it was written, and the tag that it gets in the file; empty when only a digest was written."""
+    """An image: whom it is asked of, and what it is called in the file. `tag` is empty if only a digest was written."""
 
-    image: ImageName
+    asked: ImageName
+    name: str
     tag: str
 
 
@@ -83,10 +86,22 @@ class Done:
     metavar="PLATFORM",
     help="linux/amd64, linux/arm64/v8, ... or all; may be repeated. Without: this machine's.",
 )
+@click.option(
+    "--gateway",
+    "gateway",
+    metavar="URL",
+    help="A running gateway to ask, https://USER@HOST if it wants a login. Without: this configuration's upstreams.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on standard output.")
 @config_option
 def export(
-    config_file: Path | None, images: tuple[str, ...], path: Path, platforms: tuple[str, ...], *, as_json: bool
+    config_file: Path | None,
+    images: tuple[str, ...],
+    path: Path,
+    platforms: tuple[str, ...],
+    *,
+    gateway: str | None,
+    as_json: bool,
 ) -> None:
     """Write images to one file that docker, podman, containerd and skopeo load without network.
 
@@ -100,7 +115,7 @@ def export(
     """
     if as_json and path == STDOUT:
         raise click.UsageError("-o - and --json both write to standard output: name a file")
-    order = read_order(config_file, images, platforms, path)
+    order = at_gateway(gateway, read_order(config_file, images, platforms, path))
     done = run(order, config_file)
     if as_json:
         print_json(document(order, done))
@@ -120,7 +135,7 @@ def read_order(config_file: Path | None, images: Sequence[str], platforms: Seque
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     for text, one in zip(images, named, strict=True):
-        decision = policy.decide(GATEWAY, one.image.upstream, one.image.repository, one.tag)
+        decision = policy.decide(GATEWAY, one.asked.upstream, one.asked.repository, one.tag)
         if not decision.is_allowed:
             raise click.UsageError(f"{text} may not be pulled ({decision.by}): change that, or leave it out")
     return Order(settings, tuple(dict.fromkeys(named)), chosen, path)
@@ -130,11 +145,19 @@ def _named(text: str, settings: Settings) -> NamedImage:
     """Return an image with its tag, also where it is written with both. Raises ValueError."""
     image = parse_tagged(text, settings.upstreams, settings.default_upstream)
     name, tag, digest = split_image(text)
-    if not digest:
-        return NamedImage(image, image.reference)
-    if tag:
+    if tag and digest:
         parse_tagged(f"{name}:{tag}", settings.upstreams, settings.default_upstream)
-    return NamedImage(image, tag)
+    return NamedImage(image, f"{image.upstream}/{image.repository}", tag if digest else image.reference)
+
+
+def at_gateway(url: str | None, order: Order) -> Order:
+    """Return an order that is asked of a running gateway, None: as it is. Raises Misuse."""
+    if url is None:
+        return order
+    with as_misuse():
+        settings = settings_at(url, partial(click.prompt, "Password", hide_input=True, err=True))
+    images = tuple(replace(one, asked=image_at(settings, one.asked)) for one in order.images)
+    return replace(order, settings=settings, images=images)
 
 
 def run(order: Order, config_file: Path | None) -> Done:
@@ -188,7 +211,12 @@ async def work(order: Order, bar: "FileBar") -> Done:
 
 async def make_plan(exporter: "Exporter", order: Order) -> "ExportPlan":
     """Return what will be in the file. Raises OciError."""
-    items = [await exporter.own_item(one.image, one.tag, order.platforms) for one in order.images]
+    from hubferry.pull.export import ExportItem  # noqa: PLC0415 - as in `run`
+
+    items = []
+    for one in order.images:
+        target = await exporter.own_target(one.asked)
+        items.append(ExportItem(target, one.asked.reference, one.name, one.tag, order.platforms))
     return await exporter.plan(items)
 
 

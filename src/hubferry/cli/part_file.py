@@ -34,11 +34,18 @@ class PartFile:
         """Open the part, and take from it what is right. Raises Misuse when it cannot be written, or has no room."""
         try:
             self._file = os.fdopen(os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
             self._lock()
             self.found_bytes = self._continue()
             self._check_room()
         except OSError as error:
-            raise Misuse(f"{self._part} cannot be written ({error.strerror}): check folder and permissions") from None
+            self._file.close()
+            raise self._unwritable(error) from None
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,6 +66,9 @@ class PartFile:
                 os.fchown(self._file.fileno(), before.st_uid, before.st_gid)
         os.fsync(self._file.fileno())
         self._part.replace(self._path)
+
+    def _unwritable(self, error: OSError) -> Misuse:
+        return Misuse(f"{self._part} cannot be written ({error.strerror}): check folder and permissions")
 
     def _lock(self) -> None:
         try:

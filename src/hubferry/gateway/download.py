@@ -123,7 +123,8 @@ class Downloads:
     ) -> ExportItem:
         credential = await self._callers.credential(caller, request, image.route)
         target = await self._pull.target(image.route.upstream, image.route.repository, credential)
-        return ExportItem(target, image.reference, image.tag, order.platforms)
+        name = f"{image.route.upstream}/{image.route.repository}"
+        return ExportItem(target, image.reference, name, image.tag, order.platforms)
 
 
 def _redirect(request: RegistryRequest, order: DownloadOrder, digests: Sequence[str], record: AccessRecord) -> Answer:

@@ -31,7 +31,7 @@ from hubferry.remote.parsing import parsed
 from hubferry.remote.target import Target
 
 MAX_DEPTH = 3  # an index of indexes is allowed, and no client reads a deeper one
-MAX_MANIFESTS = 500  # in one file: an index with as many platforms as any, with their attestations, several times
+MAX_MANIFESTS = 200  # in one file: the largest official image has some sixty, and one request asks for all of them
 
 # the later a name stands here, the more it says about a file of which several layers were found in different ways
 _OUTCOMES: tuple[OutcomeName, ...] = ("hit", "revalidated", "stale", "miss", "bypass")
@@ -39,25 +39,22 @@ _OUTCOMES: tuple[OutcomeName, ...] = ("hit", "revalidated", "stale", "miss", "by
 
 @dataclass(frozen=True, slots=True)
 class ExportItem:
-    """An image that is wanted in a file: `reference` is its digest or its tag, `tag` the name that it gets there.
+    """An image that is wanted in a file: `reference` is its digest or its tag.
 
-    Of an index those of `platforms` are taken (None: all of it, with attestations).
+    `name` and `tag` are what it is called in the file: registry host and repository; the tag may be empty. Of an index
+    those of `platforms` are taken (None: all of it, with attestations).
     """
 
     target: Target
     reference: str
+    name: str
     tag: str
     platforms: tuple[Platform, ...] | None
 
     @property
-    def repository(self) -> str:
-        """Return the repository with its registry host."""
-        return f"{self.target.upstream.name}/{self.target.repository}"
-
-    @property
     def written(self) -> str:
         """Return the image for messages."""
-        return f"{self.repository}{'@' if ':' in self.reference else ':'}{self.reference}"
+        return f"{self.name}{'@' if ':' in self.reference else ':'}{self.reference}"
 
 
 class ExportPlan:
@@ -212,14 +209,10 @@ class Exporter:
     def __init__(self, pull: Pull) -> None:
         self._pull = pull
 
-    async def own_item(self, image: ImageName, tag: str, platforms: tuple[Platform, ...] | None) -> ExportItem:
-        """Return an image as the gateway's own account may have it, or everybody, for a file that no client asked for.
-
-        `tag` is the name that it gets in the file; it may be empty if the image is named by its digest.
-        """
+    async def own_target(self, image: ImageName) -> Target:
+        """Return whom an image is asked of for a file that no client wants: by the gateway's own account, if any."""
         account = self._pull.upstreams[image.upstream].account
-        target = await self._pull.target(image.upstream, image.repository, account)
-        return ExportItem(target, image.reference, tag, platforms)
+        return await self._pull.target(image.upstream, image.repository, account)
 
     async def digest(self, item: ExportItem) -> str:
         """Return the digest that an image has now. Raises OciError."""
@@ -266,7 +259,7 @@ class _Collector:
         manifests: dict[str, Manifest] = {}
         parts: list[ImageParts] = []
         await self._walk(item, item.reference, manifests, parts)
-        return PackedImage(item.repository, item.tag, tuple(manifests.values()), tuple(parts))
+        return PackedImage(item.name, item.tag, tuple(manifests.values()), tuple(parts))
 
     async def _walk(
         self, item: ExportItem, reference: str, manifests: dict[str, Manifest], parts: list[ImageParts], depth: int = 0
