@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from hubferry.core.documents import WHOLE_BYTES
+from hubferry.core.image_names import MAX_TEXT, find_image_names
 from tests.properties.foreign import DOCUMENTS, FRAMING, HEADER, TEXTS, Parser
 from tests.properties.growth import grows_too_fast, repeated
 
@@ -117,6 +118,36 @@ def test_reading_a_document_takes_time_in_proportion_to_its_length(name: str, sh
 def test_reading_an_answer_takes_time_in_proportion_to_its_length(name: str, shape: str) -> None:
     texts = [repeated(*FRAMES[shape], size) for size in (HEADER * 4, HEADER * 16)]
     assert grows_too_fast(FRAMING[name], *texts) == ""
+
+
+NAMED_IMAGES: dict[str, tuple[str, str, str]] = {
+    "stages": ("", "FROM a AS b\n", ""),
+    "stages that the builder chooses": ("FROM a AS b\n" * 1000, "FROM b$C\n", ""),
+    "arguments": ("", "ARG A=$A$A\n", "FROM $A"),
+    "words of an instruction": ("FROM a\nRUN ", "--mount=from=a ", "\n"),
+    "continued lines": ("FROM ", "\\\n", "a"),
+    "documents": ("FROM a\nRUN ", "<<A ", "\n" + "A\n" * 1000),
+    "keys": ("", "image: a\n", ""),
+    "deeper keys": ("", " image:\n  - a:\n", ""),
+    "a flow map": ("a: {", "image: a,", "}"),
+    "a flow map with comments": ("a: {", "image: a, #", "}"),
+    "variables": ("image: ", "${A:-", "\n"),
+    "quotes": ("image: ", "\"'", "\n"),
+    "commands": ("docker pull a", "; docker pull a", "\n"),
+    "separators": ("docker pull a", ";", "\n"),
+    "options": ("docker run ", "-p a ", "\n"),
+    "a list": ("", "a\n", ""),
+    "spaces": ("image: a", " ", "\n"),
+    "tabs in a list": ("a", "\t", "b"),
+    "one word": ("", "a", ""),
+    "parts of a name": ("", "a/", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", NAMED_IMAGES)
+def test_finding_names_takes_time_in_proportion_to_the_text(shape: str) -> None:
+    texts = [repeated(*NAMED_IMAGES[shape], size) for size in (MAX_TEXT // 32, MAX_TEXT // 8)]
+    assert grows_too_fast(find_image_names, *texts) == ""
 
 
 def test_tags_in_any_order_are_sorted_in_time_in_proportion_to_their_number() -> None:
