@@ -84,6 +84,9 @@ class KeptIndex(MemoryIndex):
     async def is_tagged(self, repository: Repository, digest: str) -> bool:
         return any(where == repository and one.manifest.digest == digest for (where, _), one in self.tags.items())
 
+    async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:
+        return {tag: entry for (where, tag), entry in self.tags.items() if where == repository}
+
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         return (repository, digest) in self.listed
 

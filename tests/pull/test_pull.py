@@ -10,6 +10,7 @@ from hubferry.core.errors import OciError
 from hubferry.core.manifest import OCI_IMAGE
 from hubferry.core.rights import RIGHT_S
 from hubferry.ports.index import ManifestInfo
+from hubferry.pull.inspect import Inspector
 from hubferry.pull.pull import Pull, Sources, decide_target
 from hubferry.pull.results import (
     BlobQuery,
@@ -84,6 +85,7 @@ class Stage:
                 cast("BlobSource", self.told),
                 cast("ListSource", self.told),
                 self.revision,
+                cast("Inspector", None),
                 self.rights,
                 cast("Any", self.told) if prefetches else None,
             ),
@@ -166,7 +168,9 @@ def test_only_what_is_kept_can_be_kept_warm() -> None:
         _ = stage.pull.warmer
     warmer = cast("Warmer", object())
     lists, blobs = cast("ListSource", stage.told), cast("BlobSource", stage.told)
-    assert Pull({}, Sources(stage.manifests, blobs, lists, stage.revision, warmer=warmer)).warmer is warmer
+    inspector = cast("Inspector", object())
+    pull = Pull({}, Sources(stage.manifests, blobs, lists, stage.revision, inspector, warmer=warmer))
+    assert (pull.warmer, pull.inspector) == (warmer, inspector)
 
 
 # --- what is open to everybody ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ manifest at all (manifest.py).
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hubferry.core.documents import parse_json
@@ -15,6 +15,7 @@ from hubferry.core.platforms import Platform, normal_platform
 from hubferry.core.reference import is_digest
 
 _WORD = re.compile(r"[A-Za-z0-9._+-]{0,64}")
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")  # RFC 6838, section 4.2
 _FOREIGN = (".foreign.", ".nondistributable.")
 _REFERENCE_TYPE = "vnd.docker.reference.type"
 _REFERENCE_DIGEST = "vnd.docker.reference.digest"
@@ -27,7 +28,8 @@ class Descriptor:
     `size_bytes` and `platform` are None when the document does not say them. `is_foreign`: the registry need not hold
     the content, because it may not be allowed to distribute it; the manifest then gives clients URLs of the content's
     maker. `is_attestation`: this is not an image but a statement about one; `about` is the digest of that image, or
-    empty when the document does not say it.
+    empty when the document does not say it. `media_type` is empty when it is none; what is an artifact says as what
+    in `artifactType`, which counts then.
     """
 
     digest: str
@@ -36,6 +38,7 @@ class Descriptor:
     is_foreign: bool = False
     is_attestation: bool = False
     about: str = ""
+    media_type: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +61,18 @@ def parse_contents(body: bytes) -> Contents:
     try:
         document = parse_json(body)
         if "manifests" in document:
-            return Contents(_each_once(_descriptor(entry) for entry in document["manifests"]), ())
+            return Contents(_each_once(descriptor_of(entry) for entry in document["manifests"]), ())
         if "fsLayers" in document:  # schema 1
             return Contents((), _each_once(Descriptor(_digest(entry["blobSum"])) for entry in document["fsLayers"]))
         parts = [document["config"], *document.get("layers", ())]
-        blobs = _each_once(_descriptor(part) for part in parts)
+        blobs = _each_once(descriptor_of(part) for part in parts)
         return Contents((), blobs, blobs[0], _digest_or_nothing((document.get("subject") or {}).get("digest")))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ManifestProblem("it does not say in any known way what it consists of") from None
 
 
-def _descriptor(entry: Any) -> Descriptor:
+def descriptor_of(entry: Any) -> Descriptor:
+    """Return a descriptor of parsed JSON. Raises ValueError, KeyError, TypeError, AttributeError for what is none."""
     size, platform, annotations = entry.get("size"), entry.get("platform"), entry.get("annotations") or {}
     is_known = isinstance(size, int) and not isinstance(size, bool) and size >= 0
     return Descriptor(
@@ -79,7 +83,12 @@ def _descriptor(entry: Any) -> Descriptor:
         # BuildKit puts attestations into the index beside their images, as if they were for another platform
         is_attestation=_REFERENCE_TYPE in annotations or _is_nobodys(platform),
         about=_digest_or_nothing(annotations.get(_REFERENCE_DIGEST)),
+        media_type=_media_type(entry.get("artifactType")) or _media_type(entry.get("mediaType")),
     )
+
+
+def _media_type(said: Any) -> str:
+    return said if isinstance(said, str) and _MEDIA_TYPE.fullmatch(said) else ""
 
 
 def _platform(said: Any) -> Platform | None:

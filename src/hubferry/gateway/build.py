@@ -68,6 +68,7 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
     )
     fetcher = Fetcher(Exchanges(transport, tokens, log), limits, clock=clock, log=log, wait_limits=parts.wait_limits)
     remote = Remote(
+        transport,
         fetcher,
         RemoteManifests(fetcher, transport, metrics),
         RemoteLists(fetcher, transport),

@@ -88,6 +88,12 @@ class BlobStore(Protocol):
     async def open(self, digest: str, size_bytes: int | None = None) -> Blob | None:
         """Return a kept blob, or None when it is not kept. `size_bytes` is its size, if the caller knows it."""
 
+    async def kept_since(self, digest: str) -> float | None:
+        """Return when content got its final name, in seconds since 1970; None when it is not kept.
+
+        That does not count as a use of it, and it is not looked at whether it is damaged.
+        """
+
     async def rehearse(self, upstream: str, digest: str) -> None:
         """Do the disk work that precedes a fill's first question to its upstream, and leave nothing behind.
 

@@ -118,6 +118,9 @@ class BlobIndex(Index, Protocol):
     async def is_tagged(self, repository: Repository, digest: str) -> bool:
         """Return whether a tag of this repository is known to point to this manifest, which need not be kept."""
 
+    async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:
+        """Return every tag of a repository of which something is known, up to a bound, with what it pointed to."""
+
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         """Return whether a kept list of referrers in this repository contains the manifest with this digest."""
 

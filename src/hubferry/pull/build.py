@@ -10,9 +10,12 @@ from hubferry.core.access import Identities
 from hubferry.core.freshness import timing_of
 from hubferry.core.settings import Settings
 from hubferry.ports.index import Index
+from hubferry.ports.upstream import Transport
 from hubferry.pull.blobs import KeptBlobs
 from hubferry.pull.companions import Companions
 from hubferry.pull.edge_blobs import EdgeCachedBlobs
+from hubferry.pull.inspect import Asks, Inspector
+from hubferry.pull.kept import AtEdge, NothingKept, OnDisk
 from hubferry.pull.lists import KeptLists
 from hubferry.pull.manifests import KeptManifests
 from hubferry.pull.prefetch import Prefetch
@@ -21,6 +24,7 @@ from hubferry.pull.pull import Pull, Sources, decide_target
 from hubferry.pull.referrers import ReferrersLists, ReferrersTags
 from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.services import DiskCache, EdgeCache, Instruments
+from hubferry.pull.small_bodies import body_reader
 from hubferry.pull.streamed import StreamedBlobs, StreamedLists, StreamedManifests
 from hubferry.pull.warm import Warmer
 from hubferry.remote.fetch import Fetcher
@@ -34,6 +38,7 @@ from hubferry.remote.target import Target, Upstream
 class Remote:
     """The client of the upstreams (remote/), with the single flight that all its users share."""
 
+    transport: Transport
     fetcher: Fetcher
     manifests: RemoteManifests
     lists: RemoteLists
@@ -49,9 +54,7 @@ def build_pull(
 ) -> Pull:
     """Build the use cases over a cache; without one (None) everything is streamed through."""
     if cache is None:
-        sources = Sources(
-            StreamedManifests(remote.manifests), StreamedBlobs(remote.fetcher), StreamedLists(remote.lists), Revision()
-        )
+        sources = _streamed(remote)
     elif isinstance(cache, DiskCache):
         sources = _on_disk(settings, upstreams, remote, cache, instruments)
     else:
@@ -70,13 +73,22 @@ def _rights(settings: Settings, index: Index, instruments: Instruments, *, belie
     )
 
 
+def _streamed(remote: Remote) -> Sources:
+    asks = Asks(StreamedManifests(remote.manifests), StreamedBlobs(remote.fetcher), StreamedLists(remote.lists))
+    inspector = Inspector(asks, NothingKept(), None, body_reader(remote.transport))
+    return Sources(asks.manifests, asks.blobs, asks.lists, Revision(), inspector)
+
+
 def _passing_through(settings: Settings, remote: Remote, cache: EdgeCache, instruments: Instruments) -> Sources:
     rights = _rights(settings, cache.index, instruments, believes_mirrors=False)
     proofs = Proofs(rights, remote.single_flight, instruments.clock)
     timing = timing_of(settings.cache)
     manifests = KeptManifests(remote.manifests, cache.index, cache.store, proofs, instruments, timing=timing)
     blobs = EdgeCachedBlobs(cache.blobs, proofs, StreamedBlobs(remote.fetcher))
-    return Sources(manifests, blobs, StreamedLists(remote.lists), rights.revision, rights)
+    lists = StreamedLists(remote.lists)
+    asks = Asks(manifests, blobs, lists)
+    inspector = Inspector(asks, AtEdge(cache), rights, body_reader(remote.transport))
+    return Sources(manifests, blobs, lists, rights.revision, inspector, rights)
 
 
 def _on_disk(
@@ -125,4 +137,5 @@ def _on_disk(
         return await decide_target(upstreams[upstream], repository, upstreams[upstream].account, rights)
 
     warmer = Warmer(own_target, companions, blobs, store=cache.blobs, fills=cache.fills)
-    return Sources(manifests, blobs, lists, rights.revision, rights, prefetch, warmer)
+    inspector = Inspector(Asks(manifests, blobs, lists), OnDisk(cache), rights, body_reader(remote.transport))
+    return Sources(manifests, blobs, lists, rights.revision, inspector, rights, prefetch, warmer)

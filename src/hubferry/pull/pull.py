@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hubferry.core.access import Credential
+from hubferry.pull.inspect import Inspector
 from hubferry.pull.prefetch import Prefetch
 from hubferry.pull.results import (
     Absent,
@@ -29,13 +30,15 @@ from hubferry.remote.target import Target, Upstream
 class Sources:
     """Where content is found, and what goes on beside the requests.
 
-    `rights` is None where nothing is kept; `prefetch` and `warmer` where blobs are not kept on a disk.
+    `inspector` asks the same sources. `rights` is None where nothing is kept; `prefetch` and `warmer` where blobs are
+    not kept on a disk.
     """
 
     manifests: ManifestSource
     blobs: BlobSource
     lists: ListSource
     revision: Revision
+    inspector: Inspector
     rights: Rights | None = None
     prefetch: Prefetch | None = None
     warmer: Warmer | None = None
@@ -82,6 +85,11 @@ class Pull:
     def revision(self) -> int:
         """A number that is another one whenever a result that was reusable may no longer be right."""
         return self._sources.revision.number
+
+    @property
+    def inspector(self) -> Inspector:
+        """What finds out what images are, for pages and commands."""
+        return self._sources.inspector
 
     @property
     def warmer(self) -> Warmer:

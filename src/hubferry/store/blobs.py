@@ -88,6 +88,12 @@ class FileBlobs:
             return None
         return blob
 
+    async def kept_since(self, digest: str) -> float | None:
+        try:
+            return (await asyncio.to_thread(self.path(digest).stat)).st_mtime
+        except OSError:
+            return None
+
     async def _open_anew(self, digest: str) -> "_OpenFile | None":
         """Open a blob that nobody has open, and share the opening; None when that fails."""
         opening = asyncio.get_running_loop().run_in_executor(None, _open_file, self.path(digest))

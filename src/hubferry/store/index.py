@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,13 @@ REMEMBERED = 20_000  # how many answers are in memory
 TIDY_AFTER = 256  # writes of this process, after which rows that mean nothing any more are removed
 # how many pages and filtered lists, which clients may make up, are kept of one subject or of the tags of one repository
 MAX_LISTS = 64
+MAX_TAGS = 50_000  # of one repository, that are asked for at once
+# what is known from a manifest's bytes takes precedence over what a HEAD said of it
+_TAGS = "tags AS t LEFT JOIN manifests AS m USING (upstream, repository, digest)"
+_TAG_COLUMNS = (
+    "t.digest, ifnull(m.media_type, t.media_type), ifnull(m.size_bytes, t.size_bytes), m.digest IS NOT NULL, "
+    "confirmed_at"
+)
 T = TypeVar("T")
 
 
@@ -95,6 +102,9 @@ class SqliteIndex:
         row = (repository.upstream, repository.name, digest)
         key = (repository, digest, "tagged")
         return bool(await self._ask(key, lambda db: db.execute(sql, row).fetchone() is not None))
+
+    async def tags_of(self, repository: Repository) -> dict[str, TagEntry]:
+        return await self._guarded(lambda db: _tags(db, repository)) or {}
 
     async def is_listed(self, repository: Repository, digest: str) -> bool:
         sql = (
@@ -283,12 +293,16 @@ def _put_manifest(db: sqlite3.Connection, repository: Repository, manifest: Mani
     db.execute("INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?)", row)
 
 
+def _tags(db: sqlite3.Connection, repository: Repository) -> dict[str, TagEntry]:
+    sql = f"SELECT {_TAG_COLUMNS}, tag FROM {_TAGS} WHERE (upstream, repository) = (?, ?) LIMIT {MAX_TAGS}"  # noqa: S608
+    return {row[5]: _entry(row) for row in db.execute(sql, (repository.upstream, repository.name))}
+
+
 def _tag(db: sqlite3.Connection, repository: Repository, tag: str) -> TagEntry | None:
-    # what is known from a manifest's bytes takes precedence over what a HEAD said of it
-    sql = """
-        SELECT t.digest, ifnull(m.media_type, t.media_type), ifnull(m.size_bytes, t.size_bytes), m.digest IS NOT NULL,
-        confirmed_at FROM tags AS t LEFT JOIN manifests AS m USING (upstream, repository, digest)
-        WHERE (upstream, repository, tag) = (?, ?, ?)
-    """
+    sql = f"SELECT {_TAG_COLUMNS} FROM {_TAGS} WHERE (upstream, repository, tag) = (?, ?, ?)"  # noqa: S608
     row = db.execute(sql, (repository.upstream, repository.name, tag)).fetchone()
-    return row and TagEntry(ManifestInfo(row[0], row[1], row[2], is_held=bool(row[3])), row[4])
+    return row and _entry(row)
+
+
+def _entry(row: Sequence[Any]) -> TagEntry:
+    return TagEntry(ManifestInfo(row[0], row[1], row[2], is_held=bool(row[3])), row[4])
