@@ -125,3 +125,20 @@ def test_an_index_of_before_keeps_what_is_certain(tmp_path: Path) -> None:
         await index.close()
 
     asyncio.run(scene())
+
+
+def test_the_tags_of_a_repository_are_listed_at_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        index = SqliteIndex(tmp_path, FakeLog())
+        held, described = ManifestInfo(DIGEST, "a/b", 5), ManifestInfo("sha256:" + "b" * 64, "c/d", 6)
+        await index.put_manifest(REPOSITORY, held)
+        await index.put_tag(REPOSITORY, "1", TagEntry(held, 7.0))
+        await index.put_tag(REPOSITORY, "2", TagEntry(described, 8.0))
+        await index.put_tag(Repository("docker.io", "library/redis"), "3", TagEntry(described, 9.0))
+        found = await index.tags_of(REPOSITORY)
+        assert found == {"1": TagEntry(held, 7.0), "2": TagEntry(described, 8.0)}
+        assert [entry.manifest.is_held for entry in found.values()] == [True, False]
+        assert found["1"] == await index.tag(REPOSITORY, "1")
+        await index.close()
+
+    asyncio.run(scene())
