@@ -187,6 +187,21 @@ def test_an_upstream_without_a_search_is_404() -> None:
     play(stage, scene())
 
 
+def test_a_search_may_name_another_registry() -> None:
+    found = "https://ghcr.example/v1/search"
+    stage = Stage({"access": {"login": "open"}, "upstreams": {"ghcr.io": {"search_url": found}}})
+
+    async def scene() -> None:
+        stage.upstream.on("GET", f"{found}?q=app", ok(b'{"results":[{"name":"a/app"}]}'), ok(b"<p>"))
+        heard = await stage.ask("/v1/search", query="q=ghcr.io/app")
+        assert heard.json == {"results": [{"name": "ghcr.io/a/app"}]}
+        assert (await stage.ask("/v1/search", query="q=ghcr.io/app")).status == 502
+        stage.upstream.on("GET", f"{found}?q=docker.io%2Fapp", ok(b'{"results":[]}'))
+        await stage.ask("/v1/search", query="q=docker.io/app&ns=ghcr.io")
+
+    play(stage, scene())
+
+
 def test_what_became_known_of_a_request_is_there_for_its_log_line() -> None:
     stage = Stage()
 

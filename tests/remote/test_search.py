@@ -1,12 +1,14 @@
 """Searches: which upstream has one, how it is asked, and what is made of what it says."""
 
 import asyncio
+import json
 
 import pytest
 
 from hubferry.core.errors import Code
 from hubferry.core.headers import UNENCODED
-from hubferry.remote.search import MAX_SEARCH, MAX_TEXT, Search
+from hubferry.core.search_results import MAX_TEXT
+from hubferry.remote.search import MAX_SEARCH, Search
 from tests.gateway.fakes import MIRROR, FakeResponse, ok
 from tests.remote.fakes import ALICE, CUT, DOWN, NAME, Remote, cancelled_at, never, refusal
 
@@ -114,5 +116,24 @@ def test_who_leaves_while_the_upstream_thinks_leaves_nothing_open() -> None:
         begun = asyncio.Event()
         remote.script.on_call("GET", f"{URL}?q=a", never(begun))
         await cancelled_at(Search(remote.fetcher, remote.script).find(remote.upstream, {"q": "a"}), begun)
+
+    remote.play(scene)
+
+
+QUAY = "https://quay.io/api/v1/find/repositories"
+
+
+@pytest.mark.parametrize("answer", [b'{"results":[{"kind":"repository","namespace":{"name":"a"},"name":"b"}]}', b"<p>"])
+def test_what_quay_finds_is_given_as_docker_reads_it(answer: bytes) -> None:
+    remote = Remote(search_url=QUAY)
+
+    async def scene() -> None:
+        remote.script.on("GET", f"{QUAY}?query=b", ok(answer))
+        search = Search(remote.fetcher, remote.script)
+        if answer == b"<p>":
+            assert (await refusal(search.find(remote.upstream, {"q": "b", "n": "25"}))).status == 502
+            return
+        found = json.loads(await search.find(remote.upstream, {"q": "b", "n": "25"}))
+        assert [one["name"] for one in found["results"]] == ["a/b"]
 
     remote.play(scene)

@@ -302,7 +302,7 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "search_url": "https://index.docker.io/v1/search",
         },
         "ghcr.io": {},
-        "quay.io": {},
+        "quay.io": {"search_url": "https://quay.io/api/v1/find/repositories"},
         "gcr.io": {},
         "registry.k8s.io": {},
         "mcr.microsoft.com": {},

@@ -8,12 +8,14 @@ it calls the gateway.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from hubferry.core import client, routing
 from hubferry.core.errors import Asked, Denied, OciError, TokenNeeded
 from hubferry.core.http import Headers, Request
 from hubferry.core.routing import EndpointKind, Route, RoutingTable
 from hubferry.core.rules import Requester
+from hubferry.core.search_results import split_query, with_registry
 from hubferry.core.settings import ServerSettings
 from hubferry.core.token_request import parse_basic
 from hubferry.gateway.admission import Admission
@@ -27,6 +29,7 @@ from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent
 from hubferry.pull.warm import Warmer
 from hubferry.remote.lists import referrers_query, tags_query
+from hubferry.remote.parsing import parsed
 from hubferry.remote.refusals import unreachable, unusable
 from hubferry.remote.search import Search
 from hubferry.remote.target import Target
@@ -130,10 +133,14 @@ class Gateway:
 
     async def _find(self, requester: Requester, request: RegistryRequest, parameters: dict[str, str]) -> bytes:
         self._admission.check_search(requester, request)
-        upstream = self._pull.upstreams[request.upstream]
+        upstream, named = self._pull.upstreams[request.upstream], ""
+        if upstream.settings.default:  # a host name that is another registry's means that one
+            named, parameters["q"] = split_query(parameters["q"], self._pull.upstreams)
+            upstream = self._pull.upstreams[named or upstream.name]
         found = await self._search.find(upstream, parameters)
         try:
-            return await self._admission.filtered(found, requester, upstream)
+            found = await self._admission.filtered(found, requester, upstream)
+            return await parsed(found, partial(with_registry, registry=named)) if named else found
         except ValueError:
             raise unusable(Asked(upstream.name, "search", ""), "its result cannot be read") from None
 
