@@ -8,7 +8,11 @@ from hubferry import __version__
 from hubferry.cli.access import access
 from hubferry.cli.cache import cache
 from hubferry.cli.config import config
+from hubferry.cli.inspect import inspect
+from hubferry.cli.rehearse import rehearse
+from hubferry.cli.search import search
 from hubferry.cli.serve import serve
+from hubferry.cli.tags import tags
 from hubferry.cli.token import token
 from hubferry.cli.user import user
 from hubferry.cli.warm import warm
@@ -26,6 +30,10 @@ main.add_command(serve)
 main.add_command(config)
 main.add_command(cache)
 main.add_command(warm)
+main.add_command(inspect)
+main.add_command(tags)
+main.add_command(search)
+main.add_command(rehearse)
 main.add_command(access)
 main.add_command(user)
 main.add_command(token)

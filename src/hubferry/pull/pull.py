@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from hubferry.core.access import Credential
 from hubferry.pull.inspect import Inspector
 from hubferry.pull.prefetch import Prefetch
+from hubferry.pull.rehearse import Rehearsal
 from hubferry.pull.results import (
     Absent,
     BlobQuery,
@@ -30,8 +31,8 @@ from hubferry.remote.target import Target, Upstream
 class Sources:
     """Where content is found, and what goes on beside the requests.
 
-    `inspector` asks the same sources. `rights` is None where nothing is kept; `prefetch` and `warmer` where blobs are
-    not kept on a disk.
+    `inspector` asks the same sources. `rights` is None where nothing is kept; `prefetch`, `warmer` and `rehearsal`
+    where blobs are not kept on a disk.
     """
 
     manifests: ManifestSource
@@ -42,6 +43,7 @@ class Sources:
     rights: Rights | None = None
     prefetch: Prefetch | None = None
     warmer: Warmer | None = None
+    rehearsal: Rehearsal | None = None
 
 
 class Pull:
@@ -97,6 +99,13 @@ class Pull:
         if self._sources.warmer is None:
             raise ValueError("only what is kept can be kept warm")
         return self._sources.warmer
+
+    @property
+    def rehearsal(self) -> Rehearsal:
+        """What finds out which pulls would work. Raises ValueError where no blobs are kept."""
+        if self._sources.rehearsal is None:
+            raise ValueError("only what is kept can be pulled while the upstream is away")
+        return self._sources.rehearsal
 
     async def close(self) -> None:
         """Cancel what is to be fetched ahead, and wait until that has ended."""
