@@ -1,11 +1,14 @@
 """`hubferry rehearse`: what it reads, what would fail without the upstream, until when the rest works, and --fix."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Workshop
+from tests.faults.test_companions import ask_all
 from tests.support.buildkit_images import build_published
+from tests.support.gateway import Gateway
 from tests.support.images import build_image, build_index
 
 COMPOSE = """\
@@ -42,6 +45,7 @@ def test_what_is_missing_is_fetched_and_then_all_works_without_the_upstream(work
     before = workshop.run("rehearse", "--offline", compose, "--platform", "linux/amd64")
     assert before.exit_code == 1
     assert len(workshop.hub.recorder.find()) == seen, "offline means that nobody is asked"
+    assert before.stderr == ""
     ok, failed, skipped, total, remedy = before.stdout.splitlines()
     assert ok.startswith(f"ok       docker.io/library/app:1 ({compose}:3): until 20")
     assert failed.startswith(
@@ -80,6 +84,25 @@ def test_parts_that_are_missing_are_named_for_the_clients_that_ask_for_them(work
             {key: one[key] for key in ("what", "clients", "digest")} for one in missing
         ], missing
     assert images(workshop.json("rehearse", "--offline", compose, "--platform", "linux/amd64"))["app:1"]
+
+
+def test_what_it_says_is_what_the_server_answers(workshop: Workshop, compose: Path) -> None:
+    """Everything that clients ask for is asked of a real server over the same folder, while the hub is away."""
+    published = build_published("rehearsed")
+    lost = published.index.image("amd64").layers[0].digest
+    file = workshop.folder / "data"
+    workshop.configure(access={"login": "open"})
+    assert workshop.run("warm", "app:1", "--platform", "linux/amd64").exit_code == 0
+    workshop.hub.close()
+    settings = tomllib.loads(workshop.config_file.read_text())
+    with Gateway.start(workshop.folder / "gateway", settings) as gateway:
+        for is_whole in (True, False):
+            if not is_whole:
+                next(file.rglob(lost.partition(":")[2])).unlink()
+            said = workshop.json("rehearse", "--offline", compose, "--platform", "linux/amd64")
+            assert images(said)["app:1"] is is_whole
+            refused = {what for what, answer in ask_all(gateway, published, "1") if answer.status != 200}
+            assert refused == (set() if is_whole else {f"blobs/{lost}"})
 
 
 def test_a_tag_that_is_too_old_would_fail(workshop: Workshop, compose: Path) -> None:

@@ -13,7 +13,7 @@ import click
 
 from hubferry.cli.human import human_moment, human_size, short_digest
 from hubferry.cli.load import config_option, load_or_misuse
-from hubferry.cli.opening import allowed_image, own_target, run_on
+from hubferry.cli.opening import allowed_image, run_on
 from hubferry.cli.output import print_json, print_marked, print_table
 from hubferry.core.errors import OciError
 from hubferry.core.image import ImageName
@@ -21,7 +21,7 @@ from hubferry.core.image_details import ImageConfig, ImageDetails, ImagePlatform
 from hubferry.core.platforms import Platform, choose, parse_platform, parse_platforms
 
 if TYPE_CHECKING:
-    from hubferry.gateway.gateway import Gateway
+    from hubferry.server.compose import Parts
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def inspect(config_file: Path | None, image: str, platform: str | None, *, as_js
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
-    async def work(gateway: "Gateway") -> Inspected:
-        return await look(gateway, name, wanted)
+    async def work(parts: "Parts") -> Inspected:
+        return await look(parts, name, wanted)
 
     try:
         found = run_on(settings, config_file, work)
@@ -81,9 +81,12 @@ def inspect(config_file: Path | None, image: str, platform: str | None, *, as_js
         raise SystemExit(1)
 
 
-async def look(gateway: "Gateway", name: ImageName, wanted: Platform | None) -> Inspected:
+async def look(parts: "Parts", name: ImageName, wanted: Platform | None) -> Inspected:
     """Return what is found of an image. Raises OciError when it is not found."""
-    inspector, target = gateway.pull.inspector, await own_target(gateway, name)
+    inspector, target = (
+        parts.gateway.pull.inspector,
+        await parts.gateway.pull.own_target(name.upstream, name.repository),
+    )
     image = await inspector.image(target, name.reference)
     problems = [image.problem] if image.problem else []
     chosen = pick(image.platforms, wanted)

@@ -21,13 +21,13 @@ from hubferry.core.values import ConfigError
 from hubferry.core.warm import parse_tagged
 
 if TYPE_CHECKING:
-    from hubferry.gateway.gateway import Gateway
     from hubferry.ports.upstream import Transport
-    from hubferry.remote.target import Target
+    from hubferry.server.compose import Parts
 
 T = TypeVar("T")
 # events that say why something kept answered: whoever looks at an image is told with the image
 TOLD_WITH_RESULTS = frozenset({"stale", "unknown_referrers"})
+OFFLINE = TOLD_WITH_RESULTS | {"upstream_failed"}  # which is what was asked for
 
 
 class Complaints:
@@ -65,8 +65,8 @@ def allowed_image(text: str, settings: Settings) -> ImageName:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, log: Complaints, transport: "Transport | None" = None) -> "AsyncIterator[Gateway]":
-    """Yield a gateway over the same cache and upstreams as the server's, and close it.
+async def opened(settings: Settings, log: Complaints, transport: "Transport | None" = None) -> "AsyncIterator[Parts]":
+    """Yield the parts of a server over its cache and upstreams, and close them.
 
     `transport` takes the place of the network. Raises ConfigError.
     """
@@ -81,35 +81,30 @@ async def opened(settings: Settings, log: Complaints, transport: "Transport | No
         transport=transport,
     )
     try:
-        yield parts.gateway
+        yield parts
     finally:
         await parts.close()
-
-
-async def own_target(gateway: "Gateway", image: ImageName) -> "Target":
-    """Return the repository of an image as the gateway's own account sees it, or anybody."""
-    account = gateway.pull.upstreams[image.upstream].account
-    return await gateway.pull.target(image.upstream, image.repository, account)
 
 
 def run_on(
     settings: Settings,
     config_file: Path | None,
-    work: "Callable[[Gateway], Awaitable[T]]",
+    work: "Callable[[Parts], Awaitable[T]]",
     transport: "Transport | None" = None,
 ) -> T:
-    """Return what `work` returns, given the opened gateway.
+    """Return what `work` returns, given the opened parts.
 
     Raises Misuse for a configuration that cannot be used, and SystemExit 130 or 143 after SIGINT or SIGTERM.
     """
     import uvloop  # noqa: PLC0415 - other commands start without it
 
     stopped_by: list[signal.Signals] = []
+    log = Complaints(complain, TOLD_WITH_RESULTS if transport is None else OFFLINE)
 
     async def begin() -> T:
         with stopping(stopped_by):
-            async with opened(settings, Complaints(complain, TOLD_WITH_RESULTS), transport) as gateway:
-                return await work(gateway)
+            async with opened(settings, log, transport) as parts:
+                return await work(parts)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

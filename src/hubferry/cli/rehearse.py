@@ -26,8 +26,8 @@ from hubferry.core.platforms import Platform, parse_platforms
 from hubferry.core.settings import Settings
 
 if TYPE_CHECKING:
-    from hubferry.gateway.gateway import Gateway
     from hubferry.pull.rehearse import Missing, Rehearsed
+    from hubferry.server.compose import Parts
 
 
 @dataclass
@@ -168,10 +168,10 @@ def try_all(plan: Plan, config_file: Path | None, *, offline: bool) -> None:
     """Rehearse every image that does not work yet, and note what came of it."""
     from hubferry.server.offline import NoNetwork  # noqa: PLC0415 - other commands start without the server
 
-    async def work(gateway: "Gateway") -> None:
+    async def work(parts: "Parts") -> None:
         for line in plan.lines:
             if line.image is not None and not line.works:
-                rehearsal = gateway.pull.rehearsal
+                rehearsal = parts.gateway.pull.rehearsal
                 line.result = await rehearsal.rehearse(line.image, plan.platforms, must_be_kept=offline)
 
     run_on(plan.settings, config_file, work, NoNetwork() if offline else None)

@@ -21,7 +21,7 @@ from hubferry.core.search_results import SearchHit, parse_search
 from hubferry.core.settings import Settings
 
 if TYPE_CHECKING:
-    from hubferry.gateway.gateway import Gateway
+    from hubferry.server.compose import Parts
 
 MOST = "25"  # of one registry: what `docker search` asks for; Quay gives ten
 
@@ -52,8 +52,8 @@ def search(config_file: Path | None, words: tuple[str, ...], registry: str | Non
     settings = load_or_misuse(config_file)
     registries = chosen(settings, registry)
 
-    async def work(gateway: "Gateway") -> list[Searched]:
-        return list(await asyncio.gather(*(find(gateway, settings, one, " ".join(words)) for one in registries)))
+    async def work(parts: "Parts") -> list[Searched]:
+        return list(await asyncio.gather(*(find(parts, settings, one, " ".join(words)) for one in registries)))
 
     found = run_on(settings, config_file, work)
     if as_json:
@@ -79,11 +79,11 @@ def chosen(settings: Settings, registry: str | None) -> list[str]:
     return [name]
 
 
-async def find(gateway: "Gateway", settings: Settings, registry: str, words: str) -> Searched:
+async def find(parts: "Parts", settings: Settings, registry: str, words: str) -> Searched:
     """Return what one registry finds of what may be pulled."""
-    upstream = gateway.pull.upstreams[registry]
+    upstream = parts.gateway.pull.upstreams[registry]
     try:
-        result = parse_search(await gateway.search.find(upstream, {"q": words, "n": MOST}))
+        result = parse_search(await parts.gateway.search.find(upstream, {"q": words, "n": MOST}))
     except OciError as error:
         return Searched(registry, problem=error.message)
     except ValueError:

@@ -12,7 +12,7 @@ import click
 
 from hubferry.cli.human import human_moment, short_digest
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
-from hubferry.cli.opening import complain, own_target, run_on
+from hubferry.cli.opening import complain, run_on
 from hubferry.cli.output import print_json, print_table
 from hubferry.core.errors import OciError
 from hubferry.core.image import ImageName, parse_image
@@ -22,7 +22,7 @@ from hubferry.core.settings import Settings
 from hubferry.core.tag_order import filter_tags
 
 if TYPE_CHECKING:
-    from hubferry.gateway.gateway import Gateway
+    from hubferry.server.compose import Parts
 
 
 @click.command()
@@ -40,8 +40,10 @@ def tags(config_file: Path | None, image: str, text: str, *, as_json: bool) -> N
     settings = load_or_misuse(config_file)
     name = named(image, settings)
 
-    async def work(gateway: "Gateway") -> TagList:
-        return await gateway.pull.inspector.tags(await own_target(gateway, name))
+    async def work(parts: "Parts") -> TagList:
+        return await parts.gateway.pull.inspector.tags(
+            await parts.gateway.pull.own_target(name.upstream, name.repository)
+        )
 
     try:
         found = run_on(settings, config_file, work)

@@ -150,8 +150,8 @@ async def work(order: Order, bars: "Bars") -> Done:
     stopped_by: list[signal.Signals] = []
     try:
         with stopping(stopped_by):
-            async with opened(order.settings, Complaints(bars.say)) as gateway, ticking(bars):
-                warmer = gateway.warmer()
+            async with opened(order.settings, Complaints(bars.say)) as parts, ticking(bars):
+                warmer = parts.gateway.warmer()
                 for image in order.images:
                     bars.say(str(image))
                     done.results.append(await warmer.warm(image, order.platforms, bars))

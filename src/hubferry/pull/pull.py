@@ -58,6 +58,10 @@ class Pull:
         """A repository of an upstream, for whoever has this credential, and whether mirrors may be asked for it."""
         return await decide_target(self.upstreams[upstream], repository, credential, self._sources.rights)
 
+    async def own_target(self, upstream: str, repository: str) -> Target:
+        """A repository of an upstream, as the gateway's own account sees it, or else anybody."""
+        return await self.target(upstream, repository, self.upstreams[upstream].account)
+
     async def manifest(self, target: Target, query: ManifestQuery) -> ManifestResult | Absent:
         """Return a manifest, or its known absence. Raises OciError."""
         return await self._sources.manifests.find(target, query)
