@@ -88,10 +88,10 @@ def bring(request: pytest.FixtureRequest) -> Callable[[dict[str, Any], Gateway, 
     return bring
 
 
-def ask_all(gateway: Gateway, published: Published) -> Iterator[tuple[str, Answer]]:
+def ask_all(gateway: Gateway, published: Published, name: str = "latest") -> Iterator[tuple[str, Answer]]:
     """What the clients ask for that ask for most."""
     index = published.index
-    for reference in ("latest", index.digest, *(one.digest for one in index.images)):
+    for reference in (name, index.digest, *(one.digest for one in index.images)):
         yield f"manifests/{reference}", tag(gateway, reference)
     attested = published.attestation("amd64")
     for digest in [*index.image("amd64").blobs, *attested.blobs, *(one.config.digest for one in index.images)]:

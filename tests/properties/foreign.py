@@ -16,7 +16,7 @@ from typing import Any, cast
 from hubferry.core import headers as head
 from hubferry.core.access import Credential
 from hubferry.core.access_values import AccessRules, Groups, Issuer
-from hubferry.core.archive import parse_parts
+from hubferry.core.archive import parse_parts as parse_file_parts
 from hubferry.core.challenge import parse_challenges
 from hubferry.core.client import behind_proxy, check_request
 from hubferry.core.descriptors import parse_contents
@@ -25,6 +25,7 @@ from hubferry.core.errors import Asked, OciError, relay_error
 from hubferry.core.exchange import Send, choose
 from hubferry.core.http import Request
 from hubferry.core.image import parse_image
+from hubferry.core.image_config import parse_config, parse_parts, parse_referrers, tidy_command
 from hubferry.core.issuers import CheckedClaims, is_token, issuers_of, login_of
 from hubferry.core.limit_values import ByteRate, RateSchedule, RequestRate
 from hubferry.core.manifest import SCHEMA1_SIGNED, ManifestProblem, decide_media_type, parts_of, signed_payload
@@ -40,7 +41,9 @@ from hubferry.core.referrers import subject_of
 from hubferry.core.routing import parse_endpoint
 from hubferry.core.rules import parse_pattern
 from hubferry.core.scope import narrow_upstream_scope, parse_scopes
+from hubferry.core.search_results import parse_search, to_docker_form
 from hubferry.core.settings import UpstreamSettings
+from hubferry.core.tag_order import sort_tags
 from hubferry.core.tags import Page, decide_page, next_last, parse_page, parse_tags
 from hubferry.core.token_request import from_form, parse_basic
 from hubferry.core.users import parse_secrets, parse_users, split_password, take_secret_from_path
@@ -134,8 +137,12 @@ DOCUMENTS = {
     "manifest": Parser(lambda body: decide_media_type("application/json", body)),
     "its parts": Parser(parts_of),
     "its descriptors": Parser(parse_contents),
-    "its parts, for a file": Parser(parse_parts),
+    "its parts, for a file": Parser(parse_file_parts),
     "its platforms": Parser(_choose),
+    "its layers for people": Parser(parse_parts),
+    "a config for people": Parser(parse_config),
+    "referrers for people": Parser(parse_referrers),
+    "search results": Parser(lambda body: (parse_search(body), to_docker_form(body, "a"))),
     "signed manifest": Parser(signed_payload),
     "schema 1": Parser(lambda body: decide_media_type(SCHEMA1_SIGNED, body)),
     "tags": Parser(_page),
@@ -221,6 +228,10 @@ TEXTS = {
     "image": Parser(
         lambda text: parse_image(text, {"docker.io": UpstreamSettings(url="https://a.test")}, "docker.io"),
         beginnings=("", "docker.io/", "a@sha256:"),
+    ),
+    "command of a layer": Parser(tidy_command, beginnings=("", "|1 ", "RUN /bin/sh -c ")),
+    "order of tags": Parser(
+        lambda text: sort_tags([text, text[1:]]), limit=1024, beginnings=("", "1.", "1-", "sha256-")
     ),
     "platform": Parser(parse_platform, beginnings=("", "linux/")),
     "sidecar": Parser(lambda text: _sidecar(text.encode("utf-8", "replace"))),

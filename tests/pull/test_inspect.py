@@ -16,9 +16,10 @@ from hubferry.core.tags import Page
 from hubferry.ports.index import ManifestInfo, Repository, TagEntry
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.pull import inspect as inspecting
-from hubferry.pull.inspect import Asks, Inspector
+from hubferry.pull.inspect import Inspector
 from hubferry.pull.results import (
     Absent,
+    Asks,
     BlobQuery,
     BlobResult,
     ListResult,

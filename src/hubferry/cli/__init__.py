@@ -10,7 +10,11 @@ from hubferry.cli.cache import cache
 from hubferry.cli.config import config
 from hubferry.cli.doctor import doctor
 from hubferry.cli.export import export
+from hubferry.cli.inspect import inspect
+from hubferry.cli.rehearse import rehearse
+from hubferry.cli.search import search
 from hubferry.cli.serve import serve
+from hubferry.cli.tags import tags
 from hubferry.cli.token import token
 from hubferry.cli.user import user
 from hubferry.cli.warm import warm
@@ -30,6 +34,10 @@ main.add_command(cache)
 main.add_command(warm)
 main.add_command(export)
 main.add_command(doctor)
+main.add_command(inspect)
+main.add_command(tags)
+main.add_command(search)
+main.add_command(rehearse)
 main.add_command(access)
 main.add_command(user)
 main.add_command(token)

@@ -3,13 +3,14 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from hubferry.cli.load import DURATION, SIZE, config_option, fail, load_settings
+from hubferry.cli.opening import Complaints, complain
 from hubferry.cli.output import print_json, print_table
 from hubferry.core.human import human_size, short_digest
 from hubferry.core.image import ImageName, parse_image
@@ -21,13 +22,6 @@ from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import CacheLimits, Ledger, Removed
 from hubferry.store.verify import check, kept_files
-
-
-class Complaints:
-    """Prints warnings on standard error: the `EventLog` port of these commands."""
-
-    def warning(self, event: str, fields: Mapping[str, object]) -> None:
-        click.echo(f"{event}: {fields.get('problem', '')}", err=True)
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ def opened(config_file: Path | None) -> Iterator[Opened]:
     if not os.access(layout.folder, os.R_OK | os.W_OK | os.X_OK):
         owner = layout.folder.owner()
         raise click.ClickException(f"{layout.folder.absolute()} belongs to {owner}: run this as {owner}, or as root")
-    index = SqliteIndex(layout.folder, Complaints())
+    index = SqliteIndex(layout.folder, Complaints(complain))
     limits = CacheLimits(settings.cache.max_size.size_bytes, settings.cache.min_free.size_bytes)
     ledger = Ledger(layout, index.transact, limits)
     try:

@@ -6,6 +6,7 @@ upstreams (local.py). Exit status: as cli/output.py says; 1 leaves FILE.part, an
 
 import asyncio
 import platform
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ import click
 
 from hubferry.cli.at_gateway import image_at, settings_at
 from hubferry.cli.load import Misuse, as_misuse, config_option, fail, load_or_misuse
-from hubferry.cli.local import cancelled_by_signals, opened
+from hubferry.cli.opening import Complaints, opened, stopping
 from hubferry.cli.output import print_json
 from hubferry.cli.part_file import PartFile
 from hubferry.core.archive import MAX_IMAGES
@@ -187,26 +188,30 @@ async def work(order: Order, bar: "FileBar") -> Done:
 
     Raises ConfigError, OciError, UpstreamFailure, WrongBytes, OSError, Misuse, and SystemExit after a signal.
     """
-    stop = cancelled_by_signals()
+    stopped_by: list[signal.Signals] = []
     try:
-        async with opened(order.settings, bar) as parts:
-            plan = await make_plan(parts.gateway.exporter(), order)
-            if order.path == STDOUT:
-                await _copy(plan, 0, _Out(plan), bar)
-                return Done(plan)
-            with PartFile(order.path, plan.tar) as part:
-                await _copy(plan, part.found_bytes, part, bar)
-                part.finish()
-                return Done(plan, part.found_bytes)
+        with stopping(stopped_by):
+            async with opened(order.settings, Complaints(bar.say)) as parts:
+                return await _write(await make_plan(parts.gateway.exporter(), order), order, bar)
     except asyncio.CancelledError:
-        if stop.by is None:
+        if not stopped_by:
             raise
         bar.clear()
         if order.path != STDOUT:
             bar.say(f"stopped: {order.path}.part has what is there, and the same command goes on from it")
-        raise SystemExit(128 + stop.by) from None
+        raise SystemExit(128 + stopped_by[0]) from None
     finally:
         bar.clear()
+
+
+async def _write(plan: "ExportPlan", order: Order, bar: "FileBar") -> Done:
+    if order.path == STDOUT:
+        await _copy(plan, 0, _Out(plan), bar)
+        return Done(plan)
+    with PartFile(order.path, plan.tar) as part:
+        await _copy(plan, part.found_bytes, part, bar)
+        part.finish()
+        return Done(plan, part.found_bytes)
 
 
 async def make_plan(exporter: "Exporter", order: Order) -> "ExportPlan":

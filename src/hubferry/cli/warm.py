@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
-from hubferry.cli.local import cancelled_by_signals, opened
+from hubferry.cli.opening import Complaints, allowed_image, opened, stopping
 from hubferry.core.human import human_size, human_time
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
-from hubferry.core.rules import GATEWAY, AccessPolicy
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError
-from hubferry.core.warm import parse_list, parse_tagged
+from hubferry.core.warm import parse_list
 
 if TYPE_CHECKING:
     from hubferry.cli.bars import Bars
@@ -105,7 +104,6 @@ def read_order(
     settings = load_or_misuse(config_file)
     if not settings.cache.enabled:
         raise Misuse("cache.enabled is false, so nothing would be kept: enable the cache first")
-    policy = AccessPolicy(settings.access, settings.upstreams)
     named = [("", text) for text in images]
     if list_file is not None:
         name = getattr(list_file, "name", "")
@@ -118,12 +116,9 @@ def read_order(
     wanted = []
     for where, text in named:
         try:
-            image = parse_tagged(text, settings.upstreams, settings.default_upstream)
-        except ValueError as error:
-            raise click.UsageError(f"{where}{error}") from None
-        decision = policy.decide(GATEWAY, image.upstream, image.repository, image.reference)
-        if not decision.is_allowed:
-            raise click.UsageError(f"{where}{text} may not be pulled ({decision.by}): change that, or leave it out")
+            image = allowed_image(text, settings)
+        except click.UsageError as error:
+            raise click.UsageError(f"{where}{error.message}") from None
         wanted.append(image)
     try:
         chosen = parse_platforms(platforms or settings.warm.platforms, platform.machine())
@@ -152,19 +147,20 @@ def run(order: Order, config_file: Path | None) -> Done:
 async def work(order: Order, bars: "Bars") -> Done:
     """Warm the images on the running event loop, until SIGINT or SIGTERM. Raises ConfigError."""
     done = Done()
-    stop = cancelled_by_signals()
+    stopped_by: list[signal.Signals] = []
     try:
-        async with opened(order.settings, bars) as parts, ticking(bars):
-            warmer = parts.gateway.warmer()
-            for image in order.images:
-                bars.say(str(image))
-                done.results.append(await warmer.warm(image, order.platforms, bars))
-                tell(bars, done.results[-1])
-            await look_again(warmer, done.results)
+        with stopping(stopped_by):
+            async with opened(order.settings, Complaints(bars.say)) as parts, ticking(bars):
+                warmer = parts.gateway.warmer()
+                for image in order.images:
+                    bars.say(str(image))
+                    done.results.append(await warmer.warm(image, order.platforms, bars))
+                    tell(bars, done.results[-1])
+                await look_again(warmer, done.results)
     except asyncio.CancelledError:
-        if stop.by is None:
+        if not stopped_by:
             raise
-        done.stopped_by = stop.by
+        done.stopped_by = stopped_by[0]
     finally:
         bars.clear()
     return done
@@ -214,11 +210,16 @@ def summarise(done: Done, images: int) -> None:
         f"{warm_ones} of {images} images warm: {fetched} layers fetched, {kept} were there, {size} "
         f"in {human_time(done.seconds)}"
     )
-    for result in results:
-        if result.problem:
-            click.echo(f"failed: {result.image}: {result.problem}")
+    tell_problems(done, err=False)
     if done.stopped_by is not None:
         click.echo("stopped: what is there is kept, and the same command goes on from there")
+
+
+def tell_problems(done: Done, *, err: bool = True) -> None:
+    """Print which images could not be fetched, and why; on standard error unless `err` is false."""
+    for result in done.results:
+        if result.problem:
+            click.echo(f"failed: {result.image}: {result.problem}", err=err)
 
 
 def document(done: Done) -> dict[str, object]:

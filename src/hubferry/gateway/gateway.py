@@ -35,7 +35,6 @@ from hubferry.gateway.visitors import Visitors
 from hubferry.ports.shell import UNLIMITED, Visit
 from hubferry.ports.upstream import UpstreamFailure
 from hubferry.pull.export import Exporter
-from hubferry.pull.inspect import Inspector
 from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent
 from hubferry.pull.warm import Warmer
@@ -51,7 +50,10 @@ SEARCHED = ("q", "n", "page")  # parameters of a search that are passed on
 
 
 class Gateway:
-    """Answers the registry requests of one configuration."""
+    """Answers the registry requests of one configuration.
+
+    `pull` and `search` are what it answers from, for pages and commands, which ask without a request.
+    """
 
     def __init__(
         self,
@@ -72,9 +74,9 @@ class Gateway:
         self._public_url = server.public_url
         self._cors_origins = server.cors_origins
         self._table = table
-        self._pull = pull
+        self.pull = pull
         self._callers = callers
-        self._search = search
+        self.search = search
         self._admission = admission
         self._downloads = downloads
 
@@ -105,16 +107,11 @@ class Gateway:
 
     def revision(self) -> int:
         """Return a number that changes whenever an answer given a moment ago may no longer be given again."""
-        return self._pull.revision() + self._callers.revision()
+        return self.pull.revision() + self._callers.revision()
 
     def warmer(self) -> Warmer:
         """What fills the cache without anybody asking. Raises ValueError for a gateway that keeps no blobs."""
-        return self._pull.warmer
-
-    @property
-    def inspector(self) -> Inspector:
-        """What finds out what images are."""
-        return self._pull.inspector
+        return self.pull.warmer
 
     def exporter(self) -> Exporter:
         """What makes files of images without a request. Raises ValueError for a shell that cannot read blobs."""
@@ -124,7 +121,7 @@ class Gateway:
 
     async def close(self) -> None:
         """End the work that goes on beside the requests (prefetching)."""
-        await self._pull.close()
+        await self.pull.close()
 
     async def _answer(self, request: RegistryRequest, visit: Visit) -> Answer:
         record = AccessRecord()
@@ -173,11 +170,11 @@ class Gateway:
 
     async def _find(self, requester: Requester, request: RegistryRequest, parameters: dict[str, str]) -> bytes:
         self._admission.check_search(requester, request)
-        upstream, named = self._pull.upstreams[request.upstream], ""
+        upstream, named = self.pull.upstreams[request.upstream], ""
         if upstream.settings.default:  # a host name that is another registry's means that one
-            named, parameters["q"] = split_query(parameters["q"], self._pull.upstreams)
-            upstream = self._pull.upstreams[named or upstream.name]
-        found = await self._search.find(upstream, parameters)
+            named, parameters["q"] = split_query(parameters["q"], self.pull.upstreams)
+            upstream = self.pull.upstreams[named or upstream.name]
+        found = await self.search.find(upstream, parameters)
         try:
             found = await self._admission.filtered(found, requester, upstream)
             return await parsed(found, partial(with_registry, registry=named)) if named else found
@@ -190,12 +187,12 @@ class Gateway:
         if route.repository == own_image.REPOSITORY and (own := own_answer(request, record)) is not None:
             return own
         credential = await self._callers.credential(caller, request, route)
-        target = await self._pull.target(route.upstream, route.repository, credential)
+        target = await self.pull.target(route.upstream, route.repository, credential)
         kind = request.endpoint.kind
         if kind is EndpointKind.MANIFEST:
             answer = await self._manifest(request, target, record)
         elif kind is EndpointKind.BLOB:
-            found = await self._pull.blob(target, request.blob_query())
+            found = await self.pull.blob(target, request.blob_query())
             record = replace(record, digest=request.endpoint.reference if request.wants_body else "")
             answer = blob_answer(request.endpoint.reference, found, record)
         elif kind is EndpointKind.TAGS:
@@ -232,13 +229,13 @@ class Gateway:
         return await self._callers.person(request)
 
     async def _manifest(self, request: RegistryRequest, target: Target, record: AccessRecord) -> Answer:
-        found = await self._pull.manifest(target, request.manifest_query())
+        found = await self.pull.manifest(target, request.manifest_query())
         if isinstance(found, Absent):
             return absent_answer(found, record)
         record = replace(record, digest=found.info.digest if request.wants_body else "")
         answer = manifest_answer(request, found, record)
         if isinstance(answer.body, bytes):
-            await self._pull.manifest_given(target, found.info.digest, answer.body, request.received.peer)
+            await self.pull.manifest_given(target, found.info.digest, answer.body, request.received.peer)
         return answer
 
     async def _tags(
@@ -251,7 +248,7 @@ class Gateway:
     ) -> Answer:
         page = request.page()
         query = tags_query(page)
-        found = await self._pull.list(target, query)
+        found = await self.pull.list(target, query)
         try:
             return await tags_answer(route, page, found, record, tag_filter)
         except ValueError:
@@ -259,7 +256,7 @@ class Gateway:
 
     async def _referrers(self, request: RegistryRequest, route: Route, target: Target, record: AccessRecord) -> Answer:
         page = request.referrers_page()
-        found = await self._pull.list(target, referrers_query(page.digest, page.artifact_type, page.page))
+        found = await self.pull.list(target, referrers_query(page.digest, page.artifact_type, page.page))
         return referrers_answer(route, page, found, record)
 
     def _preflight(self, request: Request) -> Answer:

@@ -14,7 +14,7 @@ from hubferry.ports.upstream import Transport
 from hubferry.pull.blobs import KeptBlobs
 from hubferry.pull.companions import Companions
 from hubferry.pull.edge_blobs import EdgeCachedBlobs
-from hubferry.pull.inspect import Asks, Inspector
+from hubferry.pull.inspect import Inspector
 from hubferry.pull.kept import AtEdge, NothingKept, OnDisk
 from hubferry.pull.lists import KeptLists
 from hubferry.pull.manifests import KeptManifests
@@ -22,6 +22,8 @@ from hubferry.pull.prefetch import Prefetch
 from hubferry.pull.proofs import Proofs
 from hubferry.pull.pull import Pull, Sources, decide_target
 from hubferry.pull.referrers import ReferrersLists, ReferrersTags
+from hubferry.pull.rehearse import Rehearsal
+from hubferry.pull.results import Asks
 from hubferry.pull.rights import Revision, Rights
 from hubferry.pull.services import DiskCache, EdgeCache, Instruments
 from hubferry.pull.small_bodies import body_reader
@@ -137,5 +139,7 @@ def _on_disk(
         return await decide_target(upstreams[upstream], repository, upstreams[upstream].account, rights)
 
     warmer = Warmer(own_target, companions, blobs, store=cache.blobs, fills=cache.fills)
-    inspector = Inspector(Asks(manifests, blobs, lists), OnDisk(cache), rights, body_reader(remote.transport))
-    return Sources(manifests, blobs, lists, rights.revision, inspector, rights, prefetch, warmer)
+    asks = Asks(manifests, blobs, lists)
+    inspector = Inspector(asks, OnDisk(cache), rights, body_reader(remote.transport))
+    rehearsal = Rehearsal(own_target, asks, cache, stale_if_error_s=timing.stale_if_error_s)
+    return Sources(manifests, blobs, lists, rights.revision, inspector, rights, prefetch, warmer, rehearsal)

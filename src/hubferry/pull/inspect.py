@@ -55,13 +55,11 @@ from hubferry.pull.kept import KeptContent
 from hubferry.pull.referrers import NO_LISTS
 from hubferry.pull.results import (
     Absent,
+    Asks,
     BlobQuery,
-    BlobSource,
     ListResult,
-    ListSource,
     ManifestQuery,
     ManifestResult,
-    ManifestSource,
     Outcome,
 )
 from hubferry.pull.rights import Rights, repository_of
@@ -89,15 +87,6 @@ class _Found:
     nested: int = 0
     is_cut: bool = False
     problems: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Asks:
-    """Where the inspector asks for content: the sources of a pull."""
-
-    manifests: ManifestSource
-    blobs: BlobSource
-    lists: ListSource
 
 
 class Inspector:

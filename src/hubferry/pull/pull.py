@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from hubferry.core.access import Credential
 from hubferry.pull.inspect import Inspector
 from hubferry.pull.prefetch import Prefetch
+from hubferry.pull.rehearse import Rehearsal
 from hubferry.pull.results import (
     Absent,
     BlobQuery,
@@ -30,8 +31,8 @@ from hubferry.remote.target import Target, Upstream
 class Sources:
     """Where content is found, and what goes on beside the requests.
 
-    `inspector` asks the same sources. `rights` is None where nothing is kept; `prefetch` and `warmer` where blobs are
-    not kept on a disk.
+    `inspector` asks the same sources. `rights` is None where nothing is kept; `prefetch`, `warmer` and `rehearsal`
+    where blobs are not kept on a disk.
     """
 
     manifests: ManifestSource
@@ -42,6 +43,7 @@ class Sources:
     rights: Rights | None = None
     prefetch: Prefetch | None = None
     warmer: Warmer | None = None
+    rehearsal: Rehearsal | None = None
 
 
 class Pull:
@@ -55,6 +57,10 @@ class Pull:
     async def target(self, upstream: str, repository: str, credential: Credential | None) -> Target:
         """A repository of an upstream, for whoever has this credential, and whether mirrors may be asked for it."""
         return await decide_target(self.upstreams[upstream], repository, credential, self._sources.rights)
+
+    async def own_target(self, upstream: str, repository: str) -> Target:
+        """A repository of an upstream, as the gateway's own account sees it, or else anybody."""
+        return await self.target(upstream, repository, self.upstreams[upstream].account)
 
     async def manifest(self, target: Target, query: ManifestQuery) -> ManifestResult | Absent:
         """Return a manifest, or its known absence. Raises OciError."""
@@ -97,6 +103,13 @@ class Pull:
         if self._sources.warmer is None:
             raise ValueError("only what is kept can be kept warm")
         return self._sources.warmer
+
+    @property
+    def rehearsal(self) -> Rehearsal:
+        """What finds out which pulls would work. Raises ValueError where no blobs are kept."""
+        if self._sources.rehearsal is None:
+            raise ValueError("only what is kept can be pulled while the upstream is away")
+        return self._sources.rehearsal
 
     async def close(self) -> None:
         """Cancel what is to be fetched ahead, and wait until that has ended."""

@@ -135,3 +135,12 @@ class ListSource(Protocol):
 
     async def find(self, target: Target, query: ListQuery) -> ListResult:
         """Return the list, or its absence. Raises OciError for everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """The sources that a client's questions go to, for those who ask the same questions for another reason."""
+
+    manifests: ManifestSource
+    blobs: BlobSource
+    lists: ListSource

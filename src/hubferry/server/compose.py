@@ -26,7 +26,9 @@ from hubferry.gateway.build import ShellParts, build_gateway
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.site import Site
 from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics, Sealer
+from hubferry.ports.upstream import Transport
 from hubferry.pull.services import DiskCache
+from hubferry.remote.fetch import WaitLimits
 from hubferry.remote.target import Upstream
 from hubferry.server.app import App, ReadMetrics
 from hubferry.server.audit import AuditLog
@@ -142,10 +144,12 @@ def build_parts(
     *,
     evicted: Callable[[Removed], None],
     identities: Identities | None = None,
+    transport: Transport | None = None,
 ) -> Parts:
     """Return a gateway over sockets and, with `cache.enabled`, a cache folder.
 
-    `evicted` is told what was removed from the cache to make room. Raises ConfigError for a file that cannot be read.
+    `evicted` is told what was removed from the cache to make room. `transport` takes the place of the sockets; whoever
+    gave it closes it. Raises ConfigError for a file that cannot be read.
     """
     clock = SystemClock()
     users = WatchedUsers(settings.access) if settings.access.login == "users" else None
@@ -156,7 +160,7 @@ def build_parts(
         from hubferry.server.oidc import OidcTokens  # noqa: PLC0415 - nobody else waits for it at the start
 
         tokens = OidcTokens(settings.access.issuers, clock, settings.no_proxy)
-    transport = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy, usage)
+    sockets = SocketTransport(settings.upstreams, clock, metrics, settings.no_proxy, usage)
     cache, index, housekeeping, blobs, fills = None, None, None, None, None
     if settings.cache.enabled:
         folder = Path(settings.cache.dir)
@@ -173,7 +177,7 @@ def build_parts(
         fills = LocalFills(blobs, log, unwatched_bytes=unwatched_bytes, effort=effort, metrics=metrics)
         cache = DiskCache(index, FileStore(folder, ledger), blobs, fills)
     brought = ShellParts(
-        transport=transport,
+        transport=transport or sockets,
         sealer=sealer,
         clock=clock,
         log=log,
@@ -185,6 +189,8 @@ def build_parts(
         passwords=None if users is None else BcryptPasswords(),
         tokens=tokens,
         reads_bodies=True,
+        # what takes the place of sockets answers at once or never: nothing is gained by asking it again
+        wait_limits=WaitLimits() if transport is None else WaitLimits(pauses_s=()),
     )
     gateway = build_gateway(settings, table_of(settings), build_upstreams(settings), brought)
 
@@ -197,7 +203,7 @@ def build_parts(
             await fills.close()
         if blobs is not None:
             await blobs.close()
-        await transport.close()
+        await sockets.close()
         if tokens is not None:
             await tokens.close()
         if housekeeping is not None:
