@@ -26,7 +26,6 @@ class FakeGateway:
     def __init__(self, *down: str) -> None:
         self.is_down = down.__contains__
         self.visitors = None
-        self.inspector = None
 
 
 def site(tables: dict[str, Any] | None = None, *down: str) -> Site:

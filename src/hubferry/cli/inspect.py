@@ -13,9 +13,9 @@ import click
 
 from hubferry.cli.load import config_option, load_or_misuse
 from hubferry.cli.opening import allowed_image, run_on
-from hubferry.cli.output import print_json, print_marked, print_table
+from hubferry.cli.output import human_moment, print_json, print_marked, print_table
 from hubferry.core.errors import OciError
-from hubferry.core.human import human_moment, human_size, short_digest
+from hubferry.core.human import human_size, short_digest
 from hubferry.core.image import ImageName
 from hubferry.core.image_details import ImageConfig, ImageDetails, ImagePlatform, PlatformDetails, Referrer
 from hubferry.core.platforms import Platform, choose, parse_platform, parse_platforms

@@ -9,6 +9,7 @@ or the configuration is wrong, and nothing was done; 130 and 143 after Ctrl-C an
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -68,3 +69,8 @@ def _print_plain(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequ
             for title, cell, width in zip(head, row, widths, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def human_moment(moment: float) -> str:
+    """Format a time, in seconds since 1970, to the minute in UTC: `2024-05-01 12:00 UTC`."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))

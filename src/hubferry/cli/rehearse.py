@@ -18,8 +18,8 @@ import click
 
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
 from hubferry.cli.opening import allowed_image, run_on
-from hubferry.cli.output import print_json, print_marked
-from hubferry.core.human import human_moment, human_size
+from hubferry.cli.output import human_moment, print_json, print_marked
+from hubferry.core.human import human_size
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.image_names import MAX_TEXT, find_image_names
 from hubferry.core.platforms import Platform, parse_platforms

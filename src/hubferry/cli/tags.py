@@ -12,9 +12,9 @@ import click
 
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
 from hubferry.cli.opening import complain, run_on
-from hubferry.cli.output import print_json, print_table
+from hubferry.cli.output import human_moment, print_json, print_table
 from hubferry.core.errors import OciError
-from hubferry.core.human import human_moment, short_digest
+from hubferry.core.human import short_digest
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.image_details import TagList
 from hubferry.core.rules import GATEWAY, AccessPolicy

@@ -1,7 +1,5 @@
 """Sizes and times as people read them. Pure."""
 
-import time
-
 
 def human_size(size_bytes: float) -> str:
     """Format a number of bytes: `1536` -> `1.5KiB`."""
@@ -27,8 +25,3 @@ def short_digest(digest: str) -> str:
     """Shorten a digest to its algorithm and 12 hexadecimal digits."""
     algorithm, _, encoded = digest.partition(":")
     return f"{algorithm}:{encoded[:12]}"
-
-
-def human_moment(moment: float) -> str:
-    """Format a time, in seconds since 1970, to the minute in UTC: `2024-05-01 12:00 UTC`."""
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))

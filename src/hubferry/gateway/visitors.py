@@ -13,13 +13,17 @@ from hubferry.core.client import address_group
 from hubferry.core.errors import Asked, Code, OciError
 from hubferry.core.http import Request
 from hubferry.core.image import ImageName
+from hubferry.core.image_details import ImageDetails, ImagePlatform, PlatformDetails, Referrer, TagList
 from hubferry.core.routing import Endpoint, EndpointKind, Route, RoutingTable, resolve_host
+from hubferry.core.search_results import SearchResult, parse_search
 from hubferry.core.token_request import parse_basic
 from hubferry.gateway.admission import Admission
 from hubferry.gateway.callers import Caller, Callers
 from hubferry.gateway.request import RegistryRequest, resolve_request
 from hubferry.ports.shell import Clock, Visit
+from hubferry.pull.inspect import Inspector
 from hubferry.pull.pull import Pull
+from hubferry.remote.parsing import parsed
 from hubferry.remote.refusals import unusable
 from hubferry.remote.search import Search
 from hubferry.remote.target import Target
@@ -35,6 +39,30 @@ class Visitor:
 
     request: RegistryRequest
     caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRepository:
+    """One repository, as a visitor sees it: what an Inspector finds out with their right. Methods raise OciError."""
+
+    inspector: Inspector
+    target: Target
+
+    async def image(self, reference: str) -> ImageDetails:
+        """Return what a tag or digest stands for."""
+        return await self.inspector.image(self.target, reference)
+
+    async def platform(self, platform: ImagePlatform) -> PlatformDetails:
+        """Return one image of it, with its layers."""
+        return await self.inspector.platform(self.target, platform)
+
+    async def tags(self) -> TagList:
+        """Return the tags of the repository, the newest first."""
+        return await self.inspector.tags(self.target)
+
+    async def referrers(self, digest: str) -> list[Referrer]:
+        """Return what refers to a manifest."""
+        return await self.inspector.referrers(self.target, digest)
 
 
 class Visitors:
@@ -74,7 +102,7 @@ class Visitors:
         except OciError as error:
             raise self._callers.with_challenge(error, request) from None
 
-    async def target(self, visitor: Visitor, image: ImageName) -> Target:
+    async def repository(self, visitor: Visitor, image: ImageName) -> SeenRepository:
         """Return the repository of an image for a visitor. Raises OciError when they may not pull it."""
         route = self._route(image)
         try:
@@ -82,24 +110,23 @@ class Visitors:
             credential = await self._callers.credential(visitor.caller, visitor.request, route)
         except OciError as error:
             raise self._callers.with_challenge(error, visitor.request) from None
-        return await self._pull.target(image.upstream, image.repository, credential)
+        target = await self._pull.target(image.upstream, image.repository, credential)
+        return SeenRepository(self._pull.inspector, target)
 
     def tag_filter(self, visitor: Visitor, image: ImageName) -> Callable[[str], bool] | None:
         """Return what decides which tags of a repository a visitor is shown; None: all of them."""
         return self._admission.tag_filter(visitor.caller.requester, self._route(image))
 
-    async def search(self, visitor: Visitor, upstream: str, parameters: dict[str, str]) -> bytes:
-        """Return what an upstream finds, in the form of Docker's search, without what this visitor may not pull.
-
-        Raises OciError.
-        """
+    async def search(self, visitor: Visitor, upstream: str, parameters: dict[str, str]) -> SearchResult:
+        """Return what an upstream finds, without what this visitor may not pull. Raises OciError."""
         try:
             self._admission.check_search(visitor.caller.requester, visitor.request)
         except OciError as error:
             raise self._callers.with_challenge(error, visitor.request) from None
         found = await self._find(upstream, parameters)
         try:
-            return await self._admission.filtered(found, visitor.caller.requester, self._pull.upstreams[upstream])
+            allowed = await self._admission.filtered(found, visitor.caller.requester, self._pull.upstreams[upstream])
+            return await parsed(allowed, parse_search)
         except ValueError:
             raise unusable(Asked(upstream, "search", ""), "its result cannot be read") from None
 

@@ -24,7 +24,7 @@ def shown_count(count: int | None) -> str:
 
 
 def shown_date(moment: float) -> str:
-    """Return a moment in seconds since 1970 as a date and time of UTC."""
+    """Return a moment in seconds since 1970 to the minute in UTC: `2024-05-01 12:00 UTC`."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

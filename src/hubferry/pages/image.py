@@ -8,13 +8,11 @@ from hubferry.core.image import ImageName
 from hubferry.core.image_details import ImageDetails, ImagePlatform, PlatformDetails, Referrer
 from hubferry.core.platforms import parse_platform, preferred
 from hubferry.gateway.answer import Answer
-from hubferry.gateway.visitors import Visitor, Visitors
+from hubferry.gateway.visitors import SeenRepository, Visitor, Visitors
 from hubferry.pages.guides import Gateway
 from hubferry.pages.page import PageRequest
 from hubferry.pages.places import Places
 from hubferry.ports.shell import Clock, Visit
-from hubferry.pull.inspect import Inspector
-from hubferry.remote.target import Target
 
 TAGS_SHOWN = 100  # of one page
 MAX_FILTER = 128  # characters, as long as a tag may be
@@ -35,10 +33,9 @@ class Tag:
 class ImagePage:
     """Shows what can be pulled."""
 
-    def __init__(self, places: Places, visitors: Visitors, inspector: Inspector, clock: Clock) -> None:
+    def __init__(self, places: Places, visitors: Visitors, clock: Clock) -> None:
         self._places = places
         self._visitors = visitors
-        self._inspector = inspector
         self._clock = clock
 
     async def show(self, asked: PageRequest, visit: Visit) -> Answer:
@@ -54,15 +51,15 @@ class ImagePage:
             message = f"{image.upstream} cannot be pulled from at this host name: it leads to {registries}"
             raise OciError(404, Code.NAME_UNKNOWN, message)
         visitor = await self._visitors.identify(asked.request, visit)
-        target = await self._visitors.target(visitor, image)
+        repository = await self._visitors.repository(visitor, image)
         if image.reference:
-            return await self._image(asked, gateway, image, target)
-        return await self._tags(asked, gateway, image, visitor, target)
+            return await self._image(asked, gateway, image, repository)
+        return await self._tags(asked, gateway, image, visitor, repository)
 
     async def _tags(
-        self, asked: PageRequest, gateway: Gateway, image: ImageName, visitor: Visitor, target: Target
+        self, asked: PageRequest, gateway: Gateway, image: ImageName, visitor: Visitor, repository: SeenRepository
     ) -> Answer:
-        listed = await self._inspector.tags(target)
+        listed = await repository.tags()
         may_see = self._visitors.tag_filter(visitor, image)
         wanted = asked.parameters.get("filter", "").strip()[:MAX_FILTER]
         order = asked.parameters.get("order", "")
@@ -98,15 +95,17 @@ class ImagePage:
             now=self._clock.time(),
         )
 
-    async def _image(self, asked: PageRequest, gateway: Gateway, image: ImageName, target: Target) -> Answer:
-        details = await self._inspector.image(target, image.reference)
+    async def _image(
+        self, asked: PageRequest, gateway: Gateway, image: ImageName, repository: SeenRepository
+    ) -> Answer:
+        details = await repository.image(image.reference)
         chosen = _choose(details, asked.parameters.get("platform", ""))
         platform, referrers, problems = None, list[Referrer](), [details.problem]
         if chosen is not None:
-            platform = await self._inspector.platform(target, chosen)
+            platform = await repository.platform(chosen)
             problems.append(platform.problem)
         try:
-            referrers = await self._inspector.referrers(target, details.digest)
+            referrers = await repository.referrers(details.digest)
         except OciError as error:
             problems.append(error.message)
         return asked.page(

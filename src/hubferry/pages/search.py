@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 from hubferry.core.errors import OciError
 from hubferry.core.image import ImageName
-from hubferry.core.search_results import SearchHit, parse_search
+from hubferry.core.search_results import SearchHit
 from hubferry.gateway.answer import Answer
 from hubferry.gateway.visitors import Visitors
 from hubferry.pages.page import PageRequest
 from hubferry.pages.places import Places
 from hubferry.ports.shell import Visit
-from hubferry.remote.parsing import parsed
 
 SHOWN = 25  # of one page
 MAX_PAGE = 100
@@ -49,11 +48,8 @@ class SearchPage:
             visitor = await self._visitors.identify(asked.request, visit)
             try:
                 parameters = {"q": words, "n": str(SHOWN), "page": str(number)}
-                body = await self._visitors.search(visitor, registry, parameters)
-                result = await parsed(body, parse_search)
+                result = await self._visitors.search(visitor, registry, parameters)
                 found, total = [_found(registry, hit) for hit in result.hits], result.total
-            except ValueError:
-                problem, status = asked.words["search_unreadable"].format(registry=registry), 502
             except OciError as error:
                 if error.status in (401, 403):
                     raise

@@ -42,7 +42,7 @@ class Site:
         self._pages: dict[str, Show] = {
             "/": HomePage(places, gateway.is_down).show,
             "/search": SearchPage(places, gateway.visitors, tuple(searchable)).show,
-            "/image": ImagePage(places, gateway.visitors, gateway.pull.inspector, clock).show,
+            "/image": ImagePage(places, gateway.visitors, clock).show,
         }
 
     async def answer(self, request: Request, visit: Visit = UNLIMITED) -> Answer:

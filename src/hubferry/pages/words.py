@@ -119,7 +119,6 @@ _ENTRIES: dict[str, tuple[str, str]] = {
     "search_total": ("{total} found", "共 {total} 个结果"),
     "search_nothing": ("{registry} finds nothing for {words}.", "在 {registry} 中没有找到“{words}”。"),
     "search_kept": ("Of what is kept here:", "以下是本网关已缓存的镜像："),
-    "search_unreadable": ("The answer of {registry} cannot be read.", "无法解析 {registry} 的搜索结果。"),
     "official": ("official", "官方"),
     "verified": ("verified", "已认证"),
     "stars": ("Stars: {count}", "{count} 星"),
