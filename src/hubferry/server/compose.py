@@ -151,6 +151,7 @@ def build_parts(
     `evicted` is told what was removed from the cache to make room. `transport` takes the place of the sockets; whoever
     gave it closes it. Raises ConfigError for a file that cannot be read.
     """
+    upstreams = build_upstreams(settings)  # first: nothing was begun that a failure would leave behind
     clock = SystemClock()
     users = WatchedUsers(settings.access) if settings.access.login == "users" else None
     usage = build_usage(settings)
@@ -192,7 +193,7 @@ def build_parts(
         # what takes the place of sockets answers at once or never: nothing is gained by asking it again
         wait_limits=WaitLimits() if transport is None else WaitLimits(pauses_s=()),
     )
-    gateway = build_gateway(settings, table_of(settings), build_upstreams(settings), brought)
+    gateway = build_gateway(settings, table_of(settings), upstreams, brought)
 
     def count_fills() -> int:
         return 0 if fills is None else fills.count()
