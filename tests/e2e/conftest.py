@@ -123,6 +123,7 @@ def _start(state_dir: Path, stand_in: Hub, registry: Registry, default: str, por
                 registry.url,
                 default=default == "registry.test",
                 hosts=hosts["registry.test"],
+                search_url=stand_in.url + "/v1/search",
             ),
         }
     }

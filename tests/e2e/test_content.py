@@ -99,3 +99,5 @@ def test_search(lab: Lab, docker: Docker, podman: Podman) -> None:
     host = lab.gateways["docker.io"].host
     assert docker.search(f"{host}/seash") == ["seashell"]
     assert podman.search(f"{host}/seash") == [f"{host}/seashell"]
+    assert docker.search(f"{host}/registry.test/seash") == ["registry.test/seashell"]
+    assert podman.search(f"{host}/registry.test/seash") == [f"{host}/registry.test/seashell"]

@@ -157,7 +157,7 @@ def _show_platform(one: PlatformDetails) -> None:
         (short_digest(layer.digest), _size(layer.size_bytes), _yes(is_it=layer.is_kept), layer.command)
         for layer in one.layers
     ]
-    print_table(("LAYER", "SIZE", "KEPT", "MADE BY"), rows, right=("SIZE",))
+    print_table(("LAYER", "SIZE", "KEPT", "MADE BY"), rows, right=("SIZE",), wrap=("MADE BY",))
 
 
 def _config_facts(config: ImageConfig) -> list[tuple[str, str]]:

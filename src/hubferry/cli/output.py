@@ -32,8 +32,13 @@ def console(*, err: bool = False) -> "Console":
     return Console(file=out, highlight=False, markup=False, emoji=False, soft_wrap=not out.isatty())
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print rows below their headings; the columns whose heading is in `right` are aligned to the right."""
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), wrap: Sequence[str] = ()
+) -> None:
+    """Print rows below their headings; the columns whose heading is in `right` are aligned to the right.
+
+    Where a terminal is too narrow, the cells of the columns in `wrap` get several lines; of the first one without any.
+    """
     if not sys.stdout.isatty():
         _print_plain(head, rows, right)
         return
@@ -43,7 +48,8 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Se
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for number, title in enumerate(head):
-        table.add_column(title, justify="right" if title in right else "left", overflow="fold", no_wrap=number > 0)
+        may_wrap = title in wrap if wrap else number == 0
+        table.add_column(title, justify="right" if title in right else "left", overflow="fold", no_wrap=not may_wrap)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console().print(table)

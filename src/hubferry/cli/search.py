@@ -110,7 +110,7 @@ def show(found: list[Searched], default: str) -> None:
         for hit in one.hits
     ]
     if rows:
-        print_table(("NAME", "STARS", "BY", "DESCRIPTION"), rows, right=("STARS",))
+        print_table(("NAME", "STARS", "BY", "DESCRIPTION"), rows, right=("STARS",), wrap=("NAME", "DESCRIPTION"))
     elif not any(one.problem for one in found):
         click.echo("nothing was found")
     for one in found:

@@ -99,7 +99,7 @@ def _merge_upstreams(
         known = upstreams.setdefault(name, {})
         checked = _checked(UpstreamSettings, key, values, source, origins)
         if "url" in checked and checked["url"] != known.get("url"):
-            known.pop("search_url", None)  # Docker Hub must not learn what is searched on another registry
+            known.pop("search_url", None)  # Docker Hub or Quay must not learn what is searched on another registry
         known.update(checked)
         origins[key] = source
         chosen = name if known.get("default") and values.get("default") else chosen
