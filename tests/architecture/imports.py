@@ -40,7 +40,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     # asks upstreams with the server's own code, step by step
     "doctor": frozenset({"core", "ports", "clock", "transport", "remote", "server", "doctor"}),
-    "cli": frozenset({"core", "ports", "store", "pull", "server", "worker", "doctor", "cli", ""}),
+    "setup": frozenset({"core", "setup"}),
+    "cli": frozenset({"core", "ports", "store", "pull", "server", "worker", "doctor", "setup", "cli", ""}),
     "": frozenset(),
 }
 # part -> packages it may import beside the standard library; the others may import any
@@ -51,6 +52,7 @@ PACKAGES: dict[str, frozenset[str]] = {
     "pull": frozenset(),
     "gateway": frozenset(),
     "pages": frozenset({"jinja2"}),
+    "setup": frozenset({"tomlkit", "ruamel"}),
 }
 # parts that answer questions for others than HTTP clients: they know no request and no answer of ours
 WITHOUT_REQUESTS = frozenset({"remote", "pull", "store", "fill"})

@@ -14,6 +14,7 @@ from hubferry.cli.inspect import inspect
 from hubferry.cli.rehearse import rehearse
 from hubferry.cli.search import search
 from hubferry.cli.serve import serve
+from hubferry.cli.setup import setup
 from hubferry.cli.tags import tags
 from hubferry.cli.token import token
 from hubferry.cli.user import user
@@ -38,6 +39,7 @@ main.add_command(inspect)
 main.add_command(tags)
 main.add_command(search)
 main.add_command(rehearse)
+main.add_command(setup)
 main.add_command(access)
 main.add_command(user)
 main.add_command(token)
