@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, urlencode
 
@@ -18,8 +19,6 @@ from tests.support.clients import ClientError, Pulled, run_client
 from tests.support.processes import Process, find_program, unix_answers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.enclosure import Enclosure
 
 __all__ = ["Dockerd", "Store"]
@@ -43,9 +42,13 @@ class Dockerd:
         store: Store = "containerd",
         mirror: str | None = None,
         hosts_toml: dict[str, str] | None = None,
+        configured: bool = False,
     ) -> None:
-        """`mirror` is a base URL for Docker Hub images; `hosts_toml` is by registry, for /etc/docker/certs.d."""
-        state.mkdir(parents=True)
+        """`mirror` is a base URL for Docker Hub images; `hosts_toml` is by registry, for /etc/docker/certs.d.
+
+        `configured`: `state`/etc/docker is there already, with a daemon.json, and is taken as it is.
+        """
+        state.mkdir(parents=True, exist_ok=configured)
         find_program("runc")
         self._socket = state / "docker.sock"
         self._containerd_socket = state / "exec" / "containerd" / "containerd.sock"
@@ -58,12 +61,14 @@ class Dockerd:
             options["features"] = {"containerd-snapshotter": store == "containerd"}
         if mirror:
             options["registry-mirrors"] = [mirror]
-        (state / "daemon.json").write_text(json.dumps(options))
+        config = Path("/etc/docker/daemon.json") if configured else state / "daemon.json"
+        if not configured:
+            config.write_text(json.dumps(options))
         # It starts the containerd that it finds first.
         built = [find_built(name).parent for name in ("containerd", "containerd-shim-runc-v2")]
         self._env = enclosure.environment(state, [] if store == "debian" else built)
         program = find_program("dockerd") if store == "debian" else find_built("dockerd")
-        command: list[str | Path] = [program, "--config-file", state / "daemon.json"]
+        command: list[str | Path] = [program, "--config-file", config]
         command += ["--iptables=false", "--ip6tables=false", "--bridge=none", "--group", "root"]
         command += ["--data-root", state / "data", "--exec-root", state / "exec", "--pidfile", state / "docker.pid"]
         command += ["-H", f"unix://{self._socket}"]

@@ -12,6 +12,7 @@ import json
 import re
 import tarfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.support.built_clients import find_built
@@ -20,7 +21,6 @@ from tests.support.processes import Process, find_program, unix_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from tests.support.enclosure import Enclosure
 
@@ -98,22 +98,35 @@ class Ctr:
 class Cri:
     """A containerd of its own, asked as kubelet asks it: by its CRI plugin, through crictl."""
 
-    def __init__(self, state: Path, enclosure: Enclosure, *, hosts_toml: dict[str, str]) -> None:
-        """`hosts_toml` is by registry, for the plugin's `config_path`."""
-        state.mkdir(parents=True)
+    def __init__(
+        self,
+        state: Path,
+        enclosure: Enclosure,
+        *,
+        hosts_toml: dict[str, str] | None = None,
+        debian: bool = False,
+        configured: bool = False,
+    ) -> None:
+        """`hosts_toml` is by registry, for the plugin's `config_path`.
+
+        `configured`: `state`/etc/containerd is there already, with a config.toml that begins with `daemon_config`.
+        """
+        state.mkdir(parents=True, exist_ok=configured)
         self._state = state
         self._enclosure = enclosure
         self._socket = state / "c.sock"
-        for host, text in hosts_toml.items():
+        for host, text in (hosts_toml or {}).items():
             (state / "certs.d" / host).mkdir(parents=True)
             (state / "certs.d" / host / "hosts.toml").write_text(text)
-        (state / "config.toml").write_text(
-            f'version = 3\nroot = "{state}/root"\nstate = "{state}/state"\n'
-            f'[grpc]\n  address = "{self._socket}"\n[ttrpc]\n  address = "{self._socket}.ttrpc"\n'
-            f"[plugins.'io.containerd.cri.v1.images'.registry]\n  config_path = \"{state}/certs.d\"\n"
-        )
+        config = Path("/etc/containerd/config.toml") if configured else state / "config.toml"
+        if not configured:
+            config.write_text(
+                f"version = 3\n{self.daemon_config(state)}"
+                f"[plugins.'io.containerd.cri.v1.images'.registry]\n  config_path = \"{state}/certs.d\"\n"
+            )
         self._env = enclosure.environment(state)
-        command = enclosure.enclose(state, [find_built("containerd"), "--config", state / "config.toml"])
+        program = find_program("containerd") if debian else find_built("containerd")
+        command = enclosure.enclose(state, [program, "--config", config])
         self.process = Process(command, log=state / "containerd.log", env=self._env)
         self.process.wait_ready(self._answers, what=str(self._socket))
 
@@ -122,6 +135,14 @@ class Cri:
 
     def __exit__(self, *_: object) -> None:
         self.process.stop()
+
+    @staticmethod
+    def daemon_config(state: Path) -> str:
+        """What config.toml has to say of folders and sockets."""
+        return (
+            f'root = "{state}/root"\nstate = "{state}/state"\n'
+            f'[grpc]\n  address = "{state}/c.sock"\n[ttrpc]\n  address = "{state}/c.sock.ttrpc"\n'
+        )
 
     def pull(self, reference: str) -> Stored:
         """`crictl pull`; the layers are unpacked too."""
