@@ -56,7 +56,17 @@ def set_up(market: Market, client: str, gateway: Gateway, state: Path, *options:
     """Run the command on the root folder `state`, which has an /etc of an enclosure."""
     market.enclosure.write_etc(state, {})
     market.enclosure.forget()
-    command = [HUBFERRY, "setup", client, "--gateway", gateway.url, "--rootfs", state, "--yes", *options]
+    command: list[str | Path] = [
+        HUBFERRY,
+        "setup",
+        client,
+        "--gateway",
+        gateway.url,
+        "--rootfs",
+        state,
+        "--yes",
+        *options,
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 

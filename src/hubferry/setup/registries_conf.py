@@ -11,7 +11,7 @@ from typing import Any
 from hubferry.core.client_files import CannotEditError, Entry, Mirror
 from hubferry.core.client_files.toml_text import parse_toml
 from hubferry.core.values import format_toml
-from hubferry.setup.toml import append, checked, edit
+from hubferry.setup.toml import append, checked, edit, means
 
 _HEADER = re.compile(r"[ \t]*\[\[[ \t]*registry[ \t]*\]\]")
 
@@ -44,7 +44,10 @@ def _add(text: str, mirror: Mirror) -> str:
     if any(one.get("location") == mirror.location for one in mirrors if isinstance(one, dict)):
         return text
     mirrors.insert(0, table)
-    return checked(_inserted(text, number, _block_of(mirror)), expected)
+    inserted = _inserted(text, number, _block_of(mirror))
+    if means(inserted, expected):
+        return inserted
+    return edit(text, expected, lambda document: document["registry"][number]["mirror"].insert(0, table))
 
 
 def _inserted(text: str, number: int, block: str) -> str:
@@ -80,7 +83,7 @@ def _remove(text: str, mirror: Mirror) -> str:
     if not expected["registry"]:
         del expected["registry"]
     block = ("\n" + _registry_of(mirror) if is_bare else "") + _block_of(mirror)
-    if block in text and parse_toml(shorter := text.replace(block, "", 1)) == expected:
+    if means(shorter := text.replace(block, "", 1), expected):
         return shorter
     return edit(text, expected, lambda document: _take(document, number, places[0], is_bare=is_bare))
 

@@ -41,13 +41,17 @@ def edit(text: str, expected: dict[str, Any], change: Callable[[Any], None]) -> 
     return checked(changed, expected)
 
 
+def means(text: str, tables: dict[str, Any]) -> bool:
+    """Return whether these tables, and nothing else, are read from a text."""
+    try:
+        return parse_toml(text) == tables
+    except CannotEditError:
+        return False
+
+
 def checked(text: str, expected: dict[str, Any]) -> str:
     """Return the text. Raises CannotEditError if it does not mean what is expected."""
-    try:
-        is_fine = parse_toml(text) == expected
-    except CannotEditError:
-        is_fine = False
-    if not is_fine:
+    if not means(text, expected):
         raise CannotEditError("its way of writing cannot be changed without a risk: add the lines by hand")
     return text
 

@@ -27,7 +27,7 @@ def add_texts(text: str, entries: tuple[Entry, ...]) -> str:
     for item in reversed(missing):  # each is put before what is there
         changed = _inserted(text, item)
         _put(data, item)
-        if changed is None or _parse(changed) != data:
+        if changed is None or not _means(changed, data):
             document, writer = _open(text)
             _put(document, item)
             changed = _write(writer, document)
@@ -98,12 +98,15 @@ def _write(writer: YAML, document: Any) -> str:
     return out.getvalue()
 
 
-def _checked(text: str, expected: dict[str, Any]) -> str:
+def _means(text: str, data: dict[str, Any]) -> bool:
     try:
-        is_fine = _parse(text) == expected
+        return _parse(text) == data
     except CannotEditError:
-        is_fine = False
-    if not is_fine:
+        return False
+
+
+def _checked(text: str, expected: dict[str, Any]) -> str:
+    if not _means(text, expected):
         raise CannotEditError("its way of writing cannot be changed without a risk: add the lines by hand")
     return text
 

@@ -44,6 +44,10 @@ def plan_docker(request: PlanRequest) -> Plan:
         others = []
     else:
         notes = list(_hosts_notes(request)) if others else []
+    if request.gateway.is_plain and has_hub and not request.gateway.is_loopback:
+        notes.append(
+            "the gateway is reached without TLS, so it is listed in insecure-registries: only for your own network"
+        )
     if request.gateway.path and has_hub and request.is_older_than(*TAKES_PATH):
         raise ValueError("Docker before 25 takes no secret in the URL of a mirror: update it, or leave the path away")
     files = [FileWish(DAEMON_JSON, "json", tuple(_items(request)))] if has_hub else []

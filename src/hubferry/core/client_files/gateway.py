@@ -53,7 +53,7 @@ def parse_gateway(text: str) -> GatewayAddress:
     """Return the address of a gateway. Raises ValueError for all but http(s)://HOST[:PORT][/SECRET]."""
     text = text.rstrip("/")
     try:
-        check_url(text)
+        check_url(text if text.isprintable() else "")  # urlsplit leaves out line ends
     except ValueError:
         what = mask_secrets(shown(text))
         raise ValueError(f"{what} is no address of a gateway: write https://HOST[:PORT]") from None
