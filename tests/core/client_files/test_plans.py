@@ -59,6 +59,25 @@ def test_docker_before_29_has_a_mirror_of_docker_hub_only() -> None:
         plan("docker", "ghcr.io", version=(28, 5))
 
 
+@pytest.mark.parametrize("folder", ["docker.io", "_default"])
+def test_docker_with_a_hosts_toml_does_not_look_at_mirrors(folder: str) -> None:
+    texts = {f"/etc/docker/certs.d/{folder}/hosts.toml": '[host."https://a"]\n'}
+    wish = {wish.path: wish for wish in plan("docker", texts=texts).files}["/etc/docker/certs.d/docker.io/hosts.toml"]
+    assert wish.entries == (Host("https://hub", ("pull", "resolve", "referrers")),)
+    assert ('[host."https://a"]' in wish.head) == (folder == "_default")
+    assert len(plan("docker", version=(28, 0), texts=texts).files) == 1
+
+
+def test_what_counted_for_all_registries_counts_still() -> None:
+    path = "/etc/containerd/certs.d/_default/hosts.toml"
+    wishes = plan("containerd", texts={path: '[host."https://a"]\n  ca = "/etc/ca.pem"\n'}).files
+    assert all(wish.head.endswith('ca = "/etc/ca.pem"\n') for wish in wishes if wish.format == "hosts.toml")
+    (wish,) = [wish for wish in plan("containerd", "*", texts={path: "x = 1"}).files if wish.path == path]
+    assert "x = 1" not in wish.head
+    with pytest.raises(CannotEditError, match="whole paths"):
+        plan("containerd", texts={path: '[host."https://a"]\n  ca = "ca.pem"\n'})
+
+
 def test_docker_every_registry() -> None:
     assert list(entries(plan("docker", "*"))) == ["/etc/docker/daemon.json", "/etc/docker/certs.d/_default/hosts.toml"]
 
@@ -182,6 +201,13 @@ def test_podman_describes_a_registry_where_it_is_described() -> None:
     }
 
 
+def test_podman_with_mirrors_for_a_part_of_a_registry() -> None:
+    texts = {"/etc/containers/registries.conf": '[[registry]]\nprefix = "docker.io/library"\nlocation = "x"\n'}
+    assert (
+        "docker.io/library has mirrors of its own, and does not go to the gateway" in plan("podman", texts=texts).notes
+    )
+
+
 def test_crio_has_a_file_of_its_own() -> None:
     made = plan("crio")
     assert list(entries(made)) == ["/etc/containers/registries.conf.d/50-hubferry-crio.conf"]
@@ -201,6 +227,11 @@ def test_k3s_takes_a_path_with_its_v2() -> None:
     assert wish.entries == (Item(("mirrors", "*", "endpoint"), f"https://hub/{SECRET}/v2"),)
     (wish,) = plan("k3s").files
     assert wish.entries[0] == Item(("mirrors", "docker.io", "endpoint"), "https://hub")
+
+
+def test_k3s_rewrites() -> None:
+    texts = {"/etc/rancher/k3s/registries.yaml": "mirrors: {docker.io: {rewrite: {a: b}}}"}
+    assert "rewrite" in plan("k3s", texts=texts).notes[-1]
 
 
 def test_buildkit_is_told_of_plain_http() -> None:

@@ -10,7 +10,7 @@ from hubferry.core.client_files.containerd import CONTAINERD_SOURCES, plan_conta
 from hubferry.core.client_files.containers import CONTAINERS_SOURCES, plan_crio, plan_podman
 from hubferry.core.client_files.docker import DOCKER_SOURCES, plan_docker
 from hubferry.core.client_files.entries import Plan
-from hubferry.core.client_files.others import plan_buildkit, plan_k3s
+from hubferry.core.client_files.others import REGISTRIES_YAML, plan_buildkit, plan_k3s
 from hubferry.core.client_files.request import PlanRequest
 
 _PLANS: Mapping[str, Callable[[PlanRequest], Plan]] = MappingProxyType(
@@ -31,7 +31,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "containerd": CONTAINERD_SOURCES,
         "podman": CONTAINERS_SOURCES,
         "crio": CONTAINERS_SOURCES,
-        "k3s": (),
+        "k3s": (REGISTRIES_YAML,),
         "buildkit": (),
     }
 )

@@ -10,8 +10,9 @@ import fnmatch
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hubferry.core.client_files.entries import CannotEditError, FileWish, Host, Plan, Setting
+from hubferry.core.client_files.entries import CannotEditError, FileWish, Plan, Setting
 from hubferry.core.client_files.gateway import EVERY
+from hubferry.core.client_files.hosts import hosts_path, hosts_wish
 from hubferry.core.client_files.request import PlanRequest, head_of
 from hubferry.core.client_files.toml_text import parse_toml
 
@@ -29,7 +30,9 @@ def plan_containerd(request: PlanRequest) -> Plan:
     configs = list(_configs(request.texts))
     folder, setting, notes = _decide_folder(request, configs)
     files = [] if setting is None else [_config_wish(request, setting)]
-    files += [_hosts_wish(f"{folder}/{_name(registry)}/hosts.toml", request) for registry in request.registries]
+    capabilities = ("pull", "resolve", "referrers") if request.is_since(*KNOWS_REFERRERS) else ("pull", "resolve")
+    paths = [hosts_path(folder, registry) for registry in request.registries]
+    files += [hosts_wish(request, "containerd", path, capabilities) for path in paths]
     registry = "docker.io/library/hello-world:latest"
     if EVERY not in request.registries and "docker.io" not in request.registries:
         registry = f"{request.registries[0]}/IMAGE"
@@ -98,16 +101,6 @@ def _refuse_mirrors(registry: dict[str, Any]) -> None:
 def _config_wish(request: PlanRequest, setting: Setting) -> FileWish:
     head = f"{head_of('containerd')}version = {_new_version(request)}\n"
     return FileWish(CONFIG, "toml", (setting,), head)
-
-
-def _hosts_wish(path: str, request: PlanRequest) -> FileWish:
-    capabilities = ("pull", "resolve", "referrers") if request.is_since(*KNOWS_REFERRERS) else ("pull", "resolve")
-    entries = (Host(request.gateway.url, capabilities),)
-    return FileWish(path, "hosts.toml", entries, head_of("containerd"))
-
-
-def _name(registry: str) -> str:
-    return "_default" if registry == EVERY else registry
 
 
 def _table(config: Mapping[str, Any], *keys: str) -> dict[str, Any]:

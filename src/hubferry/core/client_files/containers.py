@@ -71,6 +71,10 @@ def _image(request: PlanRequest) -> str:
 
 
 def _notes(request: PlanRequest, what: str) -> tuple[str, ...]:
+    parts = [prefix for prefix in _homes(request.texts) if prefix.partition("/")[0] in request.registries]
+    notes = tuple(
+        f"{prefix} has mirrors of its own, and does not go to the gateway" for prefix in parts if "/" in prefix
+    )
     if any("unqualified-search-registries" in text for text in request.texts.values()):
-        return ()
-    return (f'for {what}, write unqualified-search-registries = ["docker.io"] at the top of {MAIN}',)
+        return notes
+    return (*notes, f'for {what}, write unqualified-search-registries = ["docker.io"] at the top of {MAIN}')

@@ -7,9 +7,10 @@ ones ignore hosts.toml, so it is written as well when the version is not known. 
 
 from collections.abc import Iterator
 
-from hubferry.core.client_files.entries import CannotEditError, FileWish, Host, Item, Plan
+from hubferry.core.client_files.entries import CannotEditError, FileWish, Item, Plan
 from hubferry.core.client_files.gateway import EVERY
-from hubferry.core.client_files.request import PlanRequest, head_of
+from hubferry.core.client_files.hosts import hosts_path, hosts_wish
+from hubferry.core.client_files.request import PlanRequest
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 CERTS_D = "/etc/docker/certs.d"
@@ -30,6 +31,7 @@ DOCKER_SOURCES = (
     "/etc/default/docker",
     "/etc/sysconfig/docker",
     "/etc/conf.d/docker",
+    f"{CERTS_D}/*/hosts.toml",
 )
 
 
@@ -53,7 +55,10 @@ def plan_docker(request: PlanRequest) -> Plan:
     files = [FileWish(DAEMON_JSON, "json", tuple(_items(request)))] if has_hub else []
     for item in files[0].entries if files else ():
         _refuse_flag(request, item)
-    files += [_hosts_wish(registry, request) for registry in others]
+    paths = [hosts_path(CERTS_D, registry) for registry in others]
+    if has_hub and not request.is_older_than(*READS_HOSTS) and _hides_mirrors(request):
+        paths.append(hosts_path(CERTS_D, HUB))
+    files += [hosts_wish(request, "docker", path, CAPABILITIES) for path in dict.fromkeys(paths)]
     return Plan(tuple(files), tuple(_checks(request, has_hub)), tuple(notes))
 
 
@@ -72,18 +77,18 @@ def _items(request: PlanRequest) -> Iterator[Item]:
     yield Item(key, gateway.host)
 
 
-def _hosts_wish(registry: str, request: PlanRequest) -> FileWish:
-    folder = "_default" if registry == EVERY else registry
-    entries = (Host(request.gateway.url, CAPABILITIES),)
-    path = f"{CERTS_D}/{folder}/hosts.toml"
-    return FileWish(path, "hosts.toml", entries, head_of("docker"))
+def _hides_mirrors(request: PlanRequest) -> bool:
+    """Return whether a hosts.toml is there because of which dockerd would not look at the mirrors of daemon.json."""
+    return any(hosts_path(CERTS_D, registry) in request.texts for registry in (HUB, EVERY))
 
 
 def _refuse_flag(request: PlanRequest, item: object) -> None:
-    if not isinstance(item, Item):
+    if not isinstance(item, Item) or item.when != "always":
         return
     flag = "--registry-mirror" if item.keys == ("registry-mirrors",) else "--insecure-registry"
     for path, text in request.texts.items():
+        if path.startswith("/etc/docker/"):
+            continue
         lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
         if any(flag in line for line in lines):
             raise CannotEditError(

@@ -20,9 +20,13 @@ def plan_k3s(request: PlanRequest) -> Plan:
     url = f"{gateway.url}/v2" if gateway.path else gateway.url
     items = tuple(Item(("mirrors", registry, "endpoint"), url) for registry in request.registries)
     checks = ("k3s crictl pull docker.io/library/hello-world:latest, and the log of the gateway has a line for it",)
-    notes = ("do the same on every node; on agents the service is k3s-agent",)
+    notes = ["do the same on every node; on agents the service is k3s-agent"]
+    if "rewrite" in request.texts.get(REGISTRIES_YAML, ""):
+        notes.append(
+            f"k3s applies each rewrite of {REGISTRIES_YAML} to the gateway too, which then knows no such image"
+        )
     wish = FileWish(REGISTRIES_YAML, "yaml", items, head_of("k3s"))
-    return Plan((wish,), checks, notes)
+    return Plan((wish,), checks, tuple(notes))
 
 
 def plan_buildkit(request: PlanRequest) -> Plan:
