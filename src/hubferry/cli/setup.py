@@ -59,7 +59,7 @@ class Wanted:
 
 
 @click.command()
-@click.argument("client", type=click.Choice(CLIENTS))
+@click.argument("client", type=click.Choice(CLIENTS), metavar="CLIENT")
 @click.option("--gateway", metavar="URL", help="The gateway, as this machine reaches it; a secret in its path is kept.")
 @click.option(
     "--registry",
@@ -77,9 +77,10 @@ class Wanted:
 @click.option("--client-version", "version", metavar="X.Y", help="Version of the client; without, it is asked.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def setup(rootfs: Path, **options: Any) -> None:
-    """Make a client use a gateway: its files are changed, and nothing in them is lost.
+    """Make CLIENT use a gateway: docker, containerd, podman, crio, k3s or buildkit.
 
-    Shows the difference and asks. The former text of FILE is kept in FILE.before-hubferry; --undo puts it back.
+    Its files are changed, and nothing in them is lost. Shows the difference and asks. The former text of FILE is kept
+    in FILE.before-hubferry; --undo puts it back.
     Doing it again changes nothing; with another URL it replaces the gateway.
 
     \b
