@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomlkit
 from hypothesis import given, settings
@@ -19,6 +19,9 @@ from hubferry.core.client_files.json_text import add_items
 from hubferry.core.client_files.toml_text import parse_toml
 from hubferry.setup.machine import Machine
 from hubferry.setup.steps import Setup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 URL = "https://hub.example.com"
 REGISTRIES = ("docker.io", "ghcr.io")
@@ -79,8 +82,11 @@ clusters = st.fixed_dictionaries({}, optional={"mirrors": tables(keys, endpoints
 few = settings(max_examples=max(settings().max_examples // 4, 10))
 
 
-def kept(client: str, path: str, before: str) -> str:
-    """The text of the file after setting up; setting up again changed nothing, and undoing restored it."""
+def kept(client: str, path: str, before: str, read: Callable[[str], Any]) -> str:
+    """The text of the file after setting up; setting up again changed nothing, and undoing restored it.
+
+    If somebody changed it in between, undoing takes out what was added, and leaves the change.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         file = root / path.lstrip("/")
@@ -94,7 +100,20 @@ def kept(client: str, path: str, before: str) -> str:
         work.write(work.changes(None))
         assert file.read_bytes().decode() == before
         assert [one for one in root.rglob("*") if one.is_file()] == [file]
+        set_up(root, client)
+        change = "\n" if client == "docker" else "# changed\n"
+        file.write_bytes((after + change).encode())
+        work = Setup(Machine(root), client)
+        work.write(work.changes(None))
+        left = file.read_bytes().decode()
+        # comments of what is written in one line go with it
+        assert change.strip() in left or "{" in before or "[]" in before
+        assert said(read(left)) == said(read(before))
     return after
+
+
+def read_yaml(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text) or {}
 
 
 def set_up(root: Path, client: str) -> None:
@@ -114,11 +133,19 @@ def without(data: Any, value: str) -> Any:
     return data
 
 
+def said(document: Any) -> Any:
+    """What a file says, without registries of which it says nothing but their name."""
+    found = without(document, URL)
+    if isinstance(found.get("registry"), list):
+        found["registry"] = [one for one in found["registry"] if set(one) != {"location"}]
+    return without(found, URL)
+
+
 @few
 @given(document=other_daemons, indent=white, is_spaced=st.booleans())
 def test_docker(document: dict[str, Any], indent: Any, *, is_spaced: bool) -> None:
     before = json.dumps(document, indent=indent, ensure_ascii=is_spaced) + "\n" * is_spaced
-    after = kept("docker", "/etc/docker/daemon.json", before)
+    after = kept("docker", "/etc/docker/daemon.json", before, json.loads)
     mirrors = json.loads(after).pop("registry-mirrors")
     assert mirrors == [URL, *document.get("registry-mirrors", [])]
     others = {key: value for key, value in json.loads(after).items() if key != "registry-mirrors"}
@@ -130,7 +157,7 @@ def test_docker(document: dict[str, Any], indent: Any, *, is_spaced: bool) -> No
 @given(document=hosts)
 def test_hosts_toml(document: dict[str, Any]) -> None:
     before = "# ours\n" + tomlkit.dumps(document)
-    after = parse_toml(kept("containerd", "/etc/containerd/certs.d/ghcr.io/hosts.toml", before))
+    after = parse_toml(kept("containerd", "/etc/containerd/certs.d/ghcr.io/hosts.toml", before, parse_toml))
     assert next(iter(after["host"])) == URL
     del after["host"][URL]
     assert without(after, "") == without(document, "")
@@ -140,7 +167,7 @@ def test_hosts_toml(document: dict[str, Any]) -> None:
 @given(document=configs)
 def test_containerd(document: dict[str, Any]) -> None:
     before = tomlkit.dumps(document) + "# the end\n"
-    after = parse_toml(kept("containerd", "/etc/containerd/config.toml", before))
+    after = parse_toml(kept("containerd", "/etc/containerd/config.toml", before, parse_toml))
     plugin = "io.containerd.grpc.v1.cri" if document["version"] == 2 else "io.containerd.cri.v1.images"
     assert after["plugins"][plugin]["registry"].pop("config_path") == "/etc/containerd/certs.d"
     assert without(after, "") == without(document, "")
@@ -150,7 +177,7 @@ def test_containerd(document: dict[str, Any]) -> None:
 @given(document=registries)
 def test_podman(document: dict[str, Any]) -> None:
     before = tomlkit.dumps(document)
-    after = parse_toml(kept("podman", "/etc/containers/registries.conf", before))
+    after = parse_toml(kept("podman", "/etc/containers/registries.conf", before, parse_toml))
     for one in after.get("registry", []):
         if one["location"] in REGISTRIES:
             assert one["mirror"].pop(0)["location"] == f"hub.example.com/{one['location']}"
@@ -161,7 +188,7 @@ def test_podman(document: dict[str, Any]) -> None:
 @given(document=builders)
 def test_buildkit(document: dict[str, Any]) -> None:
     before = tomlkit.dumps(document)
-    after = parse_toml(kept("buildkit", "/etc/buildkit/buildkitd.toml", before))
+    after = parse_toml(kept("buildkit", "/etc/buildkit/buildkitd.toml", before, parse_toml))
     for name in REGISTRIES:
         assert after["registry"][name]["mirrors"].pop(0) == "hub.example.com"
     assert without(after, "") == without(document, "")
@@ -175,7 +202,7 @@ def test_k3s(document: dict[str, Any], *, is_flow: bool, indent: int) -> None:
     out = io.StringIO()
     writer.dump(copy.deepcopy(document), out)
     before = f"# ours\n{out.getvalue()}"
-    after = YAML(typ="safe", pure=True).load(kept("k3s", "/etc/rancher/k3s/registries.yaml", before))
+    after = read_yaml(kept("k3s", "/etc/rancher/k3s/registries.yaml", before, read_yaml))
     for name in REGISTRIES:
         assert after["mirrors"][name]["endpoint"].pop(0) == URL
     assert without(after, "") == without(document, "")

@@ -186,3 +186,14 @@ def test_what_cannot_be_changed_is_refused(kind: Format, entry: Entry, text: str
 def test_a_setting_that_somebody_changed_stays() -> None:
     text = "[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/other'\n"
     assert EDITORS["toml"].remove(text, (FOLDER,)) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [("toml", FOLDER), ("toml", HUB), ("yaml", ENDPOINT), ("hosts.toml", HOST), ("registries.conf", MIRROR)],
+)
+def test_what_stands_around_stays_when_it_is_taken_out(kind: Format, entry: Entry) -> None:
+    """Somebody wrote before and behind it; in the middle nothing is left of it, and no line is joined to another."""
+    before = "# mine\nx: 1\n" if kind == "yaml" else '# mine\nx = "1"\n'
+    added = EDITORS[kind].add(before, (entry,)) + "# behind\n"
+    assert EDITORS[kind].remove(added, (entry,)) == before + "# behind\n"

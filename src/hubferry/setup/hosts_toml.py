@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from hubferry.core.client_files import CannotEditError, Entry, Host
-from hubferry.core.client_files.toml_text import parse_toml, with_value
+from hubferry.core.client_files.toml_text import parse_toml, with_value, without_empty
 from hubferry.core.values import format_toml
-from hubferry.setup.toml import append, checked, edit
+from hubferry.setup.toml import append, checked, cut, edit
 
 _FIRST_HOST = re.compile(r"^[ \t]*\[[ \t]*host\b", re.MULTILINE)
 
@@ -28,8 +28,10 @@ def remove_hosts(text: str, entries: tuple[Entry, ...]) -> str:
         if isinstance(entry, Host):
             tables = parse_toml(text)
             if entry.url in _hosts(tables):
-                expected = with_value(tables, ("host", entry.url), None)
-                text = edit(text, expected, _without(entry.url))
+                removed = with_value(tables, ("host", entry.url), None)
+                expected = without_empty(removed, ("host",))
+                shorter = cut(text, _block_of(entry), expected, removed)
+                text = edit(text, expected, _without(entry.url)) if shorter is None else shorter
     return text
 
 
@@ -38,7 +40,7 @@ def _add(text: str, host: Host) -> str:
     hosts = _hosts(tables)
     if host.url in hosts:
         return text
-    block = f"[host.{format_toml(host.url)}]\n  capabilities = {format_toml(host.capabilities)}\n"
+    block = _block_of(host)
     expected = with_value(tables, ("host", host.url), {"capabilities": list(host.capabilities)})
     first = _FIRST_HOST.search(text)
     if hosts and first is not None:
@@ -49,6 +51,10 @@ def _add(text: str, host: Host) -> str:
     if next(iter(parse_toml(changed)["host"])) != host.url:
         raise CannotEditError("its hosts are not written as tables: put the gateway before them by hand")
     return changed
+
+
+def _block_of(host: Host) -> str:
+    return f"[host.{format_toml(host.url)}]\n  capabilities = {format_toml(host.capabilities)}\n"
 
 
 def _hosts(tables: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from hubferry.core.client_files import CannotEditError, Entry, Mirror
 from hubferry.core.client_files.toml_text import parse_toml
 from hubferry.core.values import format_toml
-from hubferry.setup.toml import append, checked, edit, means
+from hubferry.setup.toml import append, checked, cut, edit, means
 
 _HEADER = re.compile(r"[ \t]*\[\[[ \t]*registry[ \t]*\]\]")
 
@@ -82,8 +82,8 @@ def _remove(text: str, mirror: Mirror) -> str:
         del expected["registry"][number]
     if not expected["registry"]:
         del expected["registry"]
-    block = ("\n" + _registry_of(mirror) if is_bare else "") + _block_of(mirror)
-    if means(shorter := text.replace(block, "", 1), expected):
+    lines = (_registry_of(mirror) if is_bare else "") + _block_of(mirror)
+    if (shorter := cut(text, lines, expected)) is not None:
         return shorter
     return edit(text, expected, lambda document: _take(document, number, places[0], is_bare=is_bare))
 

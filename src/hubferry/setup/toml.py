@@ -10,8 +10,10 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from hubferry.core.client_files import CannotEditError, Entry, Item, Setting
-from hubferry.core.client_files.toml_text import look_up, parse_toml, with_value
+from hubferry.core.client_files.toml_text import look_up, parse_toml, with_value, without_empty
 from hubferry.core.values import format_toml, toml_key
+
+BY_HAND = "its way of writing cannot be changed without a risk: change the lines by hand"
 
 
 def add_settings(text: str, entries: tuple[Entry, ...]) -> str:
@@ -30,15 +32,18 @@ def remove_settings(text: str, entries: tuple[Entry, ...]) -> str:
     return text
 
 
-def edit(text: str, expected: dict[str, Any], change: Callable[[Any], None]) -> str:
-    """Return the text after `change` of its tomlkit document. Raises CannotEditError if it is not as expected then."""
+def edit(text: str, expected: dict[str, Any] | None, change: Callable[[Any], None]) -> str:
+    """Return the text after `change` of its tomlkit document.
+
+    Raises CannotEditError if it does not mean what is expected then. None: the caller looks.
+    """
     try:
         document = tomlkit.parse(text)
         change(document)
         changed = tomlkit.dumps(document)
     except (TOMLKitError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError):
-        changed = ""
-    return checked(changed, expected)
+        raise CannotEditError(BY_HAND) from None
+    return changed if expected is None else checked(changed, expected)
 
 
 def means(text: str, tables: dict[str, Any]) -> bool:
@@ -52,8 +57,21 @@ def means(text: str, tables: dict[str, Any]) -> bool:
 def checked(text: str, expected: dict[str, Any]) -> str:
     """Return the text. Raises CannotEditError if it does not mean what is expected."""
     if not means(text, expected):
-        raise CannotEditError("its way of writing cannot be changed without a risk: add the lines by hand")
+        raise CannotEditError(BY_HAND)
     return text
+
+
+def cut(text: str, lines: str, *expected: dict[str, Any]) -> str | None:
+    """Return the text without lines that `append` put into it, if it means one of what is expected then.
+
+    None: they are not there as they were put. Comments behind them stay, which tomlkit takes out with a table.
+    """
+    whole = f"\n{text}"
+    for block in (f"\n\n{lines}", f"\n{lines}"):
+        shorter = whole.replace(block, "\n", 1).removeprefix("\n")
+        if block in whole and any(means(shorter, tables) for tables in expected):
+            return shorter
+    return None
 
 
 def append(text: str, lines: str) -> str:
@@ -75,17 +93,17 @@ def _add(text: str, entry: Item | Setting) -> str:
             return text
         value = [entry.value, *there]
     expected = with_value(tables, entry.keys, value)
-    *table, key = entry.keys
-    if table and look_up(tables, tuple(table)) is None:
-        header = ".".join(map(toml_key, table))
-        return checked(
-            append(
-                text,
-                f"[{header}]\n  {toml_key(key)} = {format_toml(tuple(value) if isinstance(value, list) else value)}\n",
-            ),
-            expected,
-        )
+    table = entry.keys[:-1]
+    if table and look_up(tables, table) is None:
+        return checked(append(text, _table_of(entry)), expected)
     return edit(text, expected, lambda document: _put(document, entry))
+
+
+def _table_of(entry: Item | Setting) -> str:
+    """Return the lines of a table that has nothing but the entry."""
+    *table, key = entry.keys
+    value = (entry.value,) if isinstance(entry, Item) else entry.value
+    return f"[{'.'.join(map(toml_key, table))}]\n  {toml_key(key)} = {format_toml(value)}\n"
 
 
 def _put(document: Any, entry: Item | Setting) -> None:
@@ -110,24 +128,24 @@ def _remove(text: str, entry: Item | Setting) -> str:
             return text
         value = [one for one in there if one != entry.value] or None
     expected = with_value(tables, entry.keys, value)
-    return edit(text, expected, lambda document: _take(document, entry, value))
+    bare = without_empty(expected, entry.keys[:-1]) if value is None else expected
+    if (shorter := cut(text, _table_of(entry), bare, expected)) is not None:
+        return shorter
+    changed = edit(text, None, lambda document: _take(document, entry, value))
+    return changed if means(changed, expected) else checked(changed, bare)
 
 
 def _take(document: Any, entry: Item | Setting, value: Any) -> None:
     *tables, key = entry.keys
-    ways = [document]
     for table in tables:
-        ways.append(ways[-1][table])
+        document = document[table]
     if value is None:
-        del ways[-1][key]
-        for way, table in zip(reversed(ways[:-1]), reversed(tables), strict=True):
-            if not way[table]:
-                del way[table]
+        del document[key]
     elif isinstance(entry, Setting):
-        ways[-1][key] = value
+        document[key] = value
     else:
-        while entry.value in ways[-1][key]:
-            ways[-1][key].remove(entry.value)
+        while entry.value in document[key]:
+            document[key].remove(entry.value)
 
 
 def _list_at(tables: dict[str, Any], item: Item) -> list[str]:

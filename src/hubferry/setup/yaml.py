@@ -41,11 +41,15 @@ def remove_texts(text: str, entries: tuple[Entry, ...]) -> str:
     there = [entry for entry in entries if isinstance(entry, Item) and entry.value in _list_at(expected, entry)]
     if not there:
         return text
-    document, writer = _open(text)
     for item in there:
         _take(expected, item)
-        _take(document, item)
-    return _checked(_write(writer, document) if document else "", expected)
+        shorter = _without_lines(text, item, expected)
+        if shorter is None:
+            document, writer = _open(text)
+            _take(document, item)
+            shorter = _write(writer, document)
+        text = _checked(shorter, expected)
+    return text
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -107,7 +111,7 @@ def _means(text: str, data: dict[str, Any]) -> bool:
 
 def _checked(text: str, expected: dict[str, Any]) -> str:
     if not _means(text, expected):
-        raise CannotEditError("its way of writing cannot be changed without a risk: add the lines by hand")
+        raise CannotEditError("its way of writing cannot be changed without a risk: change the lines by hand")
     return text
 
 
@@ -159,6 +163,22 @@ def _inserted(text: str, item: Item) -> str | None:
     if not isinstance(node, CommentedSeq):
         return None
     return _before(text, node, [f"{' ' * node.lc.col}- {_quoted(item.value)}"])
+
+
+def _without_lines(text: str, item: Item, expected: dict[str, Any]) -> str | None:
+    """Return the text without the line of the item, and those of the keys that would be empty; None: not so written.
+
+    Comments beside and behind them stay, which ruamel.yaml may take out together with a key.
+    """
+    lines = text.splitlines(keepends=True)
+    words = [*(f"{_quoted(key)}:" for key in item.keys), f"- {_quoted(item.value)}"]
+    for begin in range(len(words)):
+        wanted = words[begin:]
+        for at in range(len(lines) - len(wanted) + 1):
+            is_there = [line.strip() for line in lines[at : at + len(wanted)]] == wanted
+            if is_there and _means(shorter := "".join([*lines[:at], *lines[at + len(wanted) :]]), expected):
+                return shorter
+    return None
 
 
 def _lines(keys: tuple[str, ...], value: str, column: int) -> list[str]:

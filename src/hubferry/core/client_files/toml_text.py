@@ -32,7 +32,7 @@ def look_up(tables: dict[str, Any], keys: tuple[str, ...]) -> Any:
 
 
 def with_value(tables: dict[str, Any], keys: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """Return a copy with another value at some keys; None takes it out, and every table that is empty then.
+    """Return a copy with another value at some keys; None takes it out.
 
     Raises CannotEditError if something on the way is no table.
     """
@@ -45,9 +45,14 @@ def with_value(tables: dict[str, Any], keys: tuple[str, ...], value: Any) -> dic
         ways.append(following)
     if value is None:
         ways[-1].pop(keys[-1], None)
-        for table, key in zip(reversed(ways[:-1]), reversed(keys[:-1]), strict=True):
-            if not table[key]:
-                del table[key]
     else:
         ways[-1][keys[-1]] = value
     return found
+
+
+def without_empty(tables: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return a copy without the tables at some keys, from the innermost one outwards, as far as they are empty."""
+    while keys and look_up(tables, keys) == {}:
+        tables = with_value(tables, keys, None)
+        keys = keys[:-1]
+    return tables
