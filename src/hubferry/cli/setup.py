@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubferry.cli.load import Misuse
-from hubferry.cli.output import Mark, print_json, print_marked
+from hubferry.cli.output import print_json, print_marked
 from hubferry.core.client_files import (
     CLIENTS,
     RESTARTS,
@@ -30,6 +30,7 @@ from hubferry.core.client_files import (
     plan_client,
 )
 from hubferry.core.client_files.shown import format_diff, mask_line
+from hubferry.core.finding import Mark
 
 if TYPE_CHECKING:
     from hubferry.setup.steps import Change, Setup
