@@ -81,3 +81,21 @@ def test_a_name_or_platform_that_is_none_and_a_denied_image_are_misuse(workshop:
     result = workshop.run("inspect", "app")
     assert result.exit_code == 2
     assert "may not be pulled" in result.stderr
+
+
+def test_without_a_cache_everything_is_asked_and_nothing_kept(workshop: Workshop) -> None:
+    workshop.configure(cache={"enabled": False})
+    published = build_published("streamed")
+    published.push(workshop.hub.add, "library/app", "1")
+    result = workshop.run("inspect", "app:1", "--platform", "linux/amd64", "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["platform"]["platform"] == "linux/amd64"
+    assert said["platform"]["config"] is not None
+    assert [layer["digest"] for layer in said["platform"]["layers"]] == [
+        layer.digest for layer in published.index.image("amd64").layers
+    ]
+    assert not said["is_kept"]
+    assert len(said["referrers"]) == len(published.referrers_of(published.index.digest))
+    assert workshop.json("tags", "app")["tags"] == ["1"]
+    assert not (workshop.folder / "data").exists()
