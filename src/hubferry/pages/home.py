@@ -1,8 +1,11 @@
 """The home page: texts rewritten for this gateway, and what to type so that a client uses it."""
 
+import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hubferry.core.gateway_names import GatewayNames
 from hubferry.core.http import MAX_FORM_BYTES
 from hubferry.core.rewrite import Rewritten, rewrite
 from hubferry.gateway.answer import Answer
@@ -11,6 +14,7 @@ from hubferry.pages.page import PageRequest
 from hubferry.pages.places import Places
 from hubferry.ports.shell import Visit
 
+SHORT = 4096  # characters, which take some 4 ms
 MAX_SHOWN = 20  # of the images of a text that are linked, and of the names that are left
 
 
@@ -29,12 +33,13 @@ class HomePage:
         """`is_down` says of an upstream that it cannot be reached at the moment."""
         self._places = places
         self._is_down = is_down
+        self._long_texts = asyncio.Lock()
 
     async def show(self, asked: PageRequest, _: Visit) -> Answer:
         """Return the page, with the text of its form rewritten if there is one. Raises OciError 404."""
         gateway = self._places.at(asked.request)
         text = asked.parameters.get("text", "").replace("\r\n", "\n")
-        result = rewrite(text, gateway.names) if text.strip() else None
+        result = await self._rewritten(text, gateway.names) if text.strip() else None
         served = gateway.names.serves()
         return asked.page(
             "home.html",
@@ -50,6 +55,13 @@ class HomePage:
             only=gateway.names.host.is_exclusive and len(served) == 1,
             home=gateway.names.home,
         )
+
+    async def _rewritten(self, text: str, names: GatewayNames) -> Rewritten:
+        """Return a text with the names of this gateway; long ones one after the other, beside the event loop."""
+        if len(text) <= SHORT or sys.platform == "emscripten":  # in the Worker there are no threads
+            return rewrite(text, names)
+        async with self._long_texts:
+            return await asyncio.to_thread(rewrite, text, names)
 
 
 def _commands(text: str, result: Rewritten | None) -> list[str]:
