@@ -116,3 +116,22 @@ def test_pulls_go_on_when_it_cannot_be_written(
 def test_a_file_that_cannot_be_written_stops_the_start(hub: Hub, start_gateway: StartGateway, tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"audit\.file.*cannot be written"):
         start_gateway(config(hub, tmp_path / "nowhere" / "audit.json", {"login": "open"}))
+
+
+def test_each_image_of_a_file_has_a_line(hub: Hub, image: Image, start_gateway: StartGateway, tmp_path: Path) -> None:
+    other = build_image("other")
+    hub.add("team/other", "1", other)
+    file = tmp_path / "audit.json"
+    gateway = start_gateway(config(hub, file, {"deny": ["docker.io/evil/*"]}))
+    assert get(gateway, "/download?image=app:1&image=team/other:1") == 302
+    assert get(gateway, f"/download?image=app:1@{image.digest}", method="HEAD") == 200
+    assert get(gateway, f"/download?image=app:1@{image.digest}&image=team/other:1@{other.digest}") == 200
+    assert get(gateway, "/download?image=app:1&image=evil/app:1") == 403
+    wait_until(lambda: len(lines(file)) == 3, "three lines", seen=lambda: lines(file))
+    found = {line["repository"]: line for line in lines(file)}
+    assert {name: (line["digest"], line["status"]) for name, line in found.items()} == {
+        "library/app": (image.digest, 200),
+        "team/other": (other.digest, 200),
+        "evil/app": ("", 403),
+    }
+    assert found["library/app"]["bytes"] > image.layers[0].size > found["team/other"]["bytes"] == 0

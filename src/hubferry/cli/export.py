@@ -1,7 +1,7 @@
 """`hubferry export`: images as one file, for machines without network. Works beside a running server.
 
 The file is the one that the server gives at /download (core/archive.py); the command asks the same cache and the same
-upstreams (local.py). Exit status: as cli/output.py says; 1 leaves FILE.part, and the same command goes on from there.
+upstreams (opening.py). Exit status: as cli/output.py says; 1 leaves FILE.part, and the same command goes on from there.
 """
 
 import asyncio
