@@ -27,6 +27,6 @@ def serve(config_file: Path | None, listen: tuple[str, ...], public: bool) -> No
     overrides: list[tuple[str, object]] = [("server.listen", list(listen))] if listen else []
     overrides += [("server.public", True)] if public else []
     try:
-        run(load_settings(config_file, overrides))
+        run(load_settings(config_file, overrides), config_file)
     except ConfigError as error:
         raise fail(error, config_file) from None

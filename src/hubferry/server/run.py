@@ -27,6 +27,7 @@ import uvicorn
 import uvloop
 
 from hubferry.core.exposure import problem_of_openness
+from hubferry.core.human import human_size
 from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
 from hubferry.gateway.answer import NOSNIFF
@@ -50,10 +51,10 @@ KEY_BYTES = 32
 COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, config_file: Path | None = None) -> None:
     """Serve until a signal. With several workers this then exits the process; with one it returns.
 
-    Raises ConfigError when the server cannot start.
+    `config_file` is where settings came from, for the log. Raises ConfigError when the server cannot start.
     """
     log.configure(settings.server.log_format, settings.server.log_level)
     check_server()
@@ -70,12 +71,25 @@ def serve(settings: Settings) -> None:
     read_public_suffixes()  # once for all workers, and not while a client waits
     tls = load_tls(settings)
     sockets = [bind(address) for address in settings.server.listen]
-    log.logger().info("listening", listen=list(settings.server.listen), upstreams=sorted(settings.upstreams))
+    log.logger().info("listening", **describe_start(settings, config_file))
     with counts_folder(settings):
         if settings.server.workers == 1:
             work(settings, keys, tls, sockets)
         else:
             sys.exit(Supervisor(settings, keys, tls, sockets).run())
+
+
+def describe_start(settings: Settings, config_file: Path | None) -> dict[str, object]:
+    """Return what the log says of a server that starts: the mistakes that operators make are seen there."""
+    told: dict[str, object] = {
+        "listen": list(settings.server.listen),
+        "upstreams": sorted(settings.upstreams),
+        "config": "none" if config_file is None else str(config_file.absolute()),
+    }
+    if settings.cache.enabled:
+        folder = Path(settings.cache.dir).absolute()
+        told |= {"folder": str(folder), "free": human_size(shutil.disk_usage(folder).free)}
+    return told
 
 
 def allow_descriptors() -> None:
