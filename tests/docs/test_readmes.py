@@ -86,7 +86,7 @@ def _targets(document: Page, text: str, *pair: str) -> list[str]:
 def _target(document: Page, link: str) -> str:
     path, _, fragment = link.partition("#")
     target = (document.path.parent / path).resolve() if path else document.path
-    name = str(target.relative_to(ROOT)).replace(CHINESE, ".md")
+    name = str(target.relative_to(ROOT)).replace(CHINESE, ".md").replace(".zh-CN.png", ".en.png")
     if not fragment:
         return name
     titles = [document.anchor_of(section) for section in page(str(target.relative_to(ROOT))).sections]

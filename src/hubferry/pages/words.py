@@ -20,8 +20,8 @@ _ENTRIES: dict[str, tuple[str, str]] = {
     "copied": ("Copied", "已复制"),
     "not_copied": ("Not copied", "复制失败"),
     "about": (
-        "hubferry is a private gateway to container registries. It belongs to no registry operator, and this page asks for no password.",
-        "hubferry 是自建的容器镜像网关，与各镜像仓库的运营方无关；本页不会索要密码。",
+        "hubferry is a private gateway to container registries. It belongs to no registry operator, and never asks for the password of one.",
+        "hubferry 是自建的容器镜像网关，与各镜像仓库的运营方无关，也不会索要镜像仓库的密码。",
     ),
     # home
     "home_title": ("Pull container images through {host}", "通过 {host} 拉取容器镜像"),
