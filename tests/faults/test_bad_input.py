@@ -96,7 +96,7 @@ def gateway(request: pytest.FixtureRequest) -> Gateway | Deployment:
         ("/v2/a/tags/list?n=-1", 400, "PAGINATION_NUMBER_INVALID"),
         ("/v2/a/tags/list?n=many", 400, "PAGINATION_NUMBER_INVALID"),
         ("/v2/a/manifests/latest?" + "&".join("x" for _ in range(100)), 400, "UNSUPPORTED"),
-        ("/v1/search?q=a&ns=ghcr.io", 404, "UNSUPPORTED"),
+        ("/v1/search?q=a&ns=quay.io", 404, "UNSUPPORTED"),
     ],
 )
 def test_a_bad_path_is_refused(gateway: Gateway | Deployment, path: str, status: int, code: str) -> None:
