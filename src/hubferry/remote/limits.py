@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import get_args
 
 from hubferry.core.access import Credential, credential_bytes
 from hubferry.core.bounded import BoundedMap
@@ -29,6 +30,22 @@ class _Blocked:
     until: float
     refusals: int  # without an answer between
     headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of the limit of one account of the gateway's own, ANONYMOUS: that of its address.
+
+    Of `limit` pulls `remaining` were left when the upstream last said so; None: it never did. They are all there again
+    in at most `resets_s` seconds. `waits` are kinds of requests that an upstream's 429 keeps from being sent, and for
+    how many seconds yet.
+    """
+
+    account: str
+    limit: int | None
+    remaining: int | None
+    resets_s: float
+    waits: tuple[tuple[str, float], ...]
 
 
 class RateLimits:
@@ -83,6 +100,23 @@ class RateLimits:
                 whose = "an account of this gateway's" if own else f"the account {credential.username}"
             until = datetime.fromtimestamp(self._clock.time() + wait_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             raise limit_error(asked, whose, until, wait_s, blocked.headers)
+
+    def standings(self, upstream: str) -> list[Standing]:
+        """Return what is known of the limits of the gateway's own accounts and of its address, for people."""
+        whose = (*self._accounts.get(upstream, ()), None)
+        found = (self._standing(upstream, credential) for credential in whose)
+        return [one for one in found if one.limit is not None or one.waits]
+
+    def _standing(self, upstream: str, credential: Credential | None) -> Standing:
+        now = self._clock.monotonic()
+        kinds: tuple[RequestKind, ...] = get_args(RequestKind)
+        blocked = [(kind, self._find(upstream, credential, kind)) for kind in kinds]
+        waits = tuple((kind, found.until - now) for kind, found in blocked if found is not None)
+        known = self._quotas.get((upstream, credential))
+        if known is None or now - known[0] >= known[1].window_s:
+            return Standing(_name(credential), None, None, 0.0, waits)
+        said_at, quota = known
+        return Standing(_name(credential), quota.limit, quota.remaining, said_at + quota.window_s - now, waits)
 
     def quota_left(self, upstream: str, credential: Credential | None) -> float:
         """What is left of a limit, from 0 to 1; of the gateway's own accounts the best; 1 when nothing is known."""

@@ -92,6 +92,11 @@ class Catalogue:
 
         return self._ask(read)
 
+    def size(self) -> tuple[int, int]:
+        """Return how many bytes everything takes, and how many tags have their manifest."""
+        sql = "SELECT count(*) FROM tags JOIN manifests USING (upstream, repository, digest)"
+        return self._ask(lambda db: (total_bytes(db), int(db.execute(sql).fetchone()[0])))
+
     def remove(self, images: Iterable[KeptImage]) -> Removed:
         """Forget images, and remove what nothing else refers to. Readers that have it open still get all of it."""
 
