@@ -46,6 +46,5 @@ def chart(values: Sequence[float | None], top: float | None = None) -> Chart:
 
 def _joined(steps: list[str]) -> str:
     """Return a path in which several steps along the same height are one."""
-    return "".join(
-        step for step, following in zip(steps, [*steps[1:], ""], strict=True) if not (step[0] == following[:1] == "H")
-    )
+    ends = zip(steps, [*steps[1:], "M"], strict=False)
+    return "".join(step for step, following in ends if not step[0] == following[0] == "H")

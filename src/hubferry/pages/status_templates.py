@@ -22,12 +22,11 @@ FIGURES = """\
 <div><dt>{{ t.saved }}</dt><dd>{{ day.saved_bytes | size }}</dd><dd class="quiet small">{{ t.in_all.format(value=total.saved_bytes | size) }}</dd></div>
 <div><dt>{{ t.requests }}</dt><dd>{{ day.requests | count }}</dd><dd class="quiet small">{{ t.in_all.format(value=total.requests | count) }}</dd></div>
 {% if overview.disk %}
-<div><dt>{{ t.disk }}</dt><dd>{{ overview.disk.used_bytes | size }}</dd><dd class="quiet small">{{ t.disk_of.format(most=overview.disk.most_bytes | size, free=overview.disk.free_bytes | size) }}</dd></div>
+<div><dt>{{ t.disk }}</dt><dd>{{ overview.disk.used_bytes | size }}</dd><dd class="quiet small">{{ t.disk_of.format(most=overview.disk.most_bytes | size, free=overview.disk.free_bytes | size) }}</dd><dd><progress aria-label="{{ t.disk }}" max="{{ overview.disk.most_bytes }}" value="{{ overview.disk.used_bytes }}"></progress></dd></div>
 <div><dt>{{ t.kept_tags }}</dt><dd>{{ overview.disk.images | count }}</dd></div>
 {% endif %}
 </dl>
 <p class="quiet small">{{ t.last_24_hours }} {{ t.since.format(date=overview.since | date) }}</p>
-{% if overview.disk %}<progress aria-label="{{ t.disk }}" max="{{ overview.disk.most_bytes }}" value="{{ overview.disk.used_bytes }}"></progress>{% endif %}
 <h2>{{ t.fills }}</h2>
 {% if overview.fills %}
 <ul class="plain">
@@ -90,7 +89,7 @@ FIGURES = """\
 <li>
 <p class="quiet small">{{ time(one.at, now, language) }} · {{ one.upstream }} · {{ one.status }}{% if one.count > 1 %} · {{ t.times.format(count=one.count | count) }}{% endif %}</p>
 <p lang="en">{{ one.text }}</p>
-<p class="small">{{ t[remedy] }}</p>
+<p class="small">{{ remedy }}</p>
 </li>
 {% endfor %}
 </ul>

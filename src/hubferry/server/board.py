@@ -220,7 +220,7 @@ class ServerBoard:
         return "warm_ordered"
 
     async def _change_kept(self, action: str, text: str) -> str:
-        """Remove an image. Raises ValueError, OciError, StoreFailure."""
+        """Remove, pin or unpin one image. Raises ValueError, OciError, StoreFailure."""
         store = self._needed()
         name = parse_image(text, self._settings.upstreams, self._settings.default_upstream)
         if not name.reference:
@@ -230,7 +230,11 @@ class ServerBoard:
         if action == "remove":
             await asyncio.to_thread(store.catalogue.remove, found)
             return "was_removed"
-        raise ValueError(f"{action} is no action")
+        if action == "pin":
+            await asyncio.to_thread(store.catalogue.pin, found)
+            return "was_pinned"
+        await asyncio.to_thread(store.catalogue.unpin, [name])
+        return "was_unpinned"
 
     def _needed(self) -> Store:
         if self._store is None:
@@ -239,4 +243,4 @@ class ServerBoard:
 
 
 def _row(image: KeptImage) -> KeptRow:
-    return KeptRow(str(image.name), image.digest, image.size_bytes, image.used_at, image.confirmed_at, is_pinned=False)
+    return KeptRow(str(image.name), image.digest, image.size_bytes, image.used_at, image.confirmed_at, image.is_pinned)
