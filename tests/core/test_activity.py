@@ -91,7 +91,7 @@ def test_names_and_problems_are_bounded() -> None:
         record.note_problem(Problem(NOW + number, "docker.io", 503, str(number)))
     assert len(record.document()["images"]) <= MOST_IMAGES
     assert record.busiest(NOW, 1)[0].name == "docker.io/wanted"
-    assert [one.text for one in record.problems()][0] == str(3 * MOST_IMAGES - 1)
+    assert record.problems()[0].text == str(3 * MOST_IMAGES - 1)
     assert len(record.problems()) == MOST_PROBLEMS
 
 

@@ -92,6 +92,7 @@ class Ring:
         return [self._slots.get(slot, NOTHING) for slot in range(last - self._most + 1, last + 1)]
 
     def document(self) -> list[list[int]]:
+        """Return a row for each interval in which something happened: its number, then its figures."""
         return [[slot, *astuple(figures)] for slot, figures in self._slots.items()]
 
     def read(self, rows: object) -> None:

@@ -6,9 +6,9 @@ from typing import Protocol
 
 from hubferry.core.activity import BusyImage, Figures, Problem
 from hubferry.core.http import Request
+from hubferry.core.quota import Standing
 from hubferry.ports.shell import Visit
 from hubferry.ports.upstream import Readable
-from hubferry.remote.limits import Standing
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from hubferry.core.access import Credential, credential_bytes
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import KEPT_ON_ERRORS, Asked, limit_error
 from hubferry.core.http import Headers
-from hubferry.core.quota import Quota, block_s, parse_quota
+from hubferry.core.quota import Quota, Standing, block_s, parse_quota
 from hubferry.ports.shell import Clock, EventLog, Metrics
 from hubferry.remote.target import RequestKind
 
@@ -30,22 +30,6 @@ class _Blocked:
     until: float
     refusals: int  # without an answer between
     headers: Headers
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known of the limit of one account of the gateway's own, ANONYMOUS: that of its address.
-
-    Of `limit` pulls `remaining` were left when the upstream last said so; None: it never did. They are all there again
-    in at most `resets_s` seconds. `waits` are kinds of requests that an upstream's 429 keeps from being sent, and for
-    how many seconds yet.
-    """
-
-    account: str
-    limit: int | None
-    remaining: int | None
-    resets_s: float
-    waits: tuple[tuple[str, float], ...]
 
 
 class RateLimits:

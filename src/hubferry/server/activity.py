@@ -40,7 +40,7 @@ class Activity:
         self._record = Record(time.time())
         self._sums: dict[tuple[str, str, str], list[int]] = {}
         self._fetched_bytes = 0
-        self._number: int | None = None
+        self.number: int | None = None
         self._lock = -1
         self._is_saved = True
         self._has_failed = False
@@ -142,7 +142,7 @@ class Activity:
                 except OSError:
                     os.close(descriptor)
                     continue
-                self._lock, self._number = descriptor, number
+                self._lock, self.number = descriptor, number
                 return _read(self._path(number))
         return None
 
@@ -150,26 +150,26 @@ class Activity:
         return (self.folder or Path()) / f"{number}.json"
 
     async def _save(self) -> None:
-        if self._number is None or self._is_saved:
+        if self.number is None or self._is_saved:
             return
         self._is_saved = True
         text = json.dumps(self._record.document(), separators=(",", ":"), ensure_ascii=False)
         try:
-            await asyncio.to_thread(_write, self._path(self._number), text.encode("utf-8", "replace"))
+            await asyncio.to_thread(_write, self._path(self.number), text.encode("utf-8", "replace"))
         except OSError as error:
             self._is_saved = False
             if not self._has_failed:
                 self._has_failed = True
-                logger().warning("activity_not_kept", file=str(self._path(self._number)), problem=str(error))
+                logger().warning("activity_not_kept", file=str(self._path(self.number)), problem=str(error))
 
     def _read_others(self) -> list[object]:
         """Return the documents of the other workers; a file is read again when it has changed."""
-        if self.folder is None or self._number is None:
+        if self.folder is None or self.number is None:
             return []
         found: dict[str, tuple[tuple[int, int], object]] = {}
         with contextlib.suppress(OSError):
             for entry in os.scandir(self.folder):
-                if entry.name.endswith(".json") and entry.name != f"{self._number}.json" and len(found) < MAX_WORKERS:
+                if entry.name.endswith(".json") and entry.name != f"{self.number}.json" and len(found) < MAX_WORKERS:
                     seen = entry.stat(follow_symlinks=False)
                     version = (seen.st_mtime_ns, seen.st_size)
                     known = self._others.get(entry.name)

@@ -6,9 +6,9 @@ there before its bytes are, so that the sum is never less than what is on the di
 without a file, or one under its old name, which the next count puts right.
 
 What was wanted longest ago goes first. To want a manifest is to want what it refers to, down to the layers: a node
-that only asks whether its image has changed keeps the whole of it. What a pinned image consists of stays, and so does a
-file that is being read or written: it is locked. That nobody holds a lock for nothing is the server's task: it cuts off clients that take nothing
-(core/client_rate.py). Methods block and are meant for threads, except `touch`.
+that only asks whether its image has changed keeps the whole of it. What a pinned image consists of stays. A file that
+is being read or written is locked and stays. That nobody holds a lock for nothing is the server's task: it cuts off
+clients that take nothing (core/client_rate.py). Methods block and are meant for threads, except `touch`.
 
 Not here: the connection to the index (index.py), how the files are made (content.py, partial.py), comparing rows with
 the disk (housekeeping.py).
@@ -150,8 +150,8 @@ class Ledger:
     def _full(self, wanted_bytes: int) -> NoRoom:
         limits = self._limits
         return NoRoom(
-            f"everything in {self._layout.folder} is in use or pinned, and within cache.max_size ({Size(limits.max_size_bytes)}) "
-            f"and cache.min_free ({Size(limits.min_free_bytes)}) there is no room for {Size(wanted_bytes)} more"
+            f"everything in {self._layout.folder} is in use or pinned, and within "
+            f"cache.max_size ({Size(limits.max_size_bytes)}) and cache.min_free ({Size(limits.min_free_bytes)}) there is no room for {Size(wanted_bytes)} more"
         )
 
     def _can_go(self, size_bytes: int, *, spare: str) -> bool:

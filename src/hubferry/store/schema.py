@@ -2,8 +2,8 @@
 
 `files` is the ledger of what takes room (ledger.py). Triggers keep its sum, because a million rows cannot be added up
 for every blob. `parts` says what a manifest refers to. `manifests` and `blobs` are what each repository is proven to
-hold, `tags` and `lists` are what upstreams said, `pins` are images that stay whatever room is needed, and `rights` says who may have it: a right is valid while `proven_at`
-is later than `withdrawn_at` (right_rows.py; docs/design.md, "Rights").
+hold, `tags` and `lists` are what upstreams said, and `rights` says who may have it: a right is valid while `proven_at` is later than `withdrawn_at`
+(right_rows.py; docs/design.md, "Rights"). `pins` are names of images that stay, whatever room is needed.
 """
 
 import sqlite3
