@@ -27,7 +27,7 @@ async def begun(folder: Path) -> Activity:
     activity = Activity(folder)
     activity.start()
     for _ in range(1000):
-        if any(folder.glob("*.lock")) and activity.number is not None:
+        if activity.number is not None:
             break
         await asyncio.sleep(0.005)
     return activity
@@ -36,7 +36,7 @@ async def begun(folder: Path) -> Activity:
 def test_content_from_the_cache_counts_as_a_hit_and_other_requests_as_neither() -> None:
     activity = Activity(None)
     for outcome in ("hit", "revalidated", "stale", "miss", "bypass", "error", "challenge"):
-        activity.answered(record(outcome), 200, 10)  # type: ignore[arg-type]
+        activity.answered(record(outcome), 200, 10)
     activity.answered(AccessRecord(), 200, 10)  # a page
     FetchedCounter(activity, UNCOUNTED).upstream_gave("docker.io", 30)
     assert looked(activity).total == Figures(requests=7, hits=3, misses=2, sent_bytes=70, fetched_bytes=30)

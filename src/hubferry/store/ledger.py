@@ -151,7 +151,8 @@ class Ledger:
         limits = self._limits
         return NoRoom(
             f"everything in {self._layout.folder} is in use or pinned, and within "
-            f"cache.max_size ({Size(limits.max_size_bytes)}) and cache.min_free ({Size(limits.min_free_bytes)}) there is no room for {Size(wanted_bytes)} more"
+            f"cache.max_size ({Size(limits.max_size_bytes)}) and cache.min_free ({Size(limits.min_free_bytes)}) "
+            f"there is no room for {Size(wanted_bytes)} more"
         )
 
     def _can_go(self, size_bytes: int, *, spare: str) -> bool:

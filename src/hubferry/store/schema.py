@@ -2,8 +2,9 @@
 
 `files` is the ledger of what takes room (ledger.py). Triggers keep its sum, because a million rows cannot be added up
 for every blob. `parts` says what a manifest refers to. `manifests` and `blobs` are what each repository is proven to
-hold, `tags` and `lists` are what upstreams said, and `rights` says who may have it: a right is valid while `proven_at` is later than `withdrawn_at`
-(right_rows.py; docs/design.md, "Rights"). `pins` are names of images that stay, whatever room is needed.
+hold, `tags` and `lists` are what upstreams said, and `rights` says who may have it: a right is valid while `proven_at`
+is later than `withdrawn_at` (right_rows.py; docs/design.md, "Rights"). `pins` are names of images that stay, whatever
+room is needed.
 """
 
 import sqlite3
