@@ -79,6 +79,15 @@ def test_a_network_counts_only_for_requests_that_come_from_it(stage: Stage) -> N
     assert '<a href="/status"' not in fetch(stage.url, headers=[("Via", "1.1 proxy")]).body.decode()
 
 
+def test_under_a_name_of_somebody_else_nothing_is_shown(stage: Stage) -> None:
+    """DNS rebinding: the page of a stranger, in the browser of an operator, leads its own name to the gateway."""
+    for path in PAGES:
+        answer = fetch(stage.url + path, host="rebound.example")
+        assert answer.status == 403
+        assert "nginx" not in answer.body.decode()
+    assert fetch(f"{stage.url}/status", host=f"localhost:{stage.gateway.port}").status == 200
+
+
 def test_users_and_groups_log_in(tmp_path: Path) -> None:
     people = ("alice", "bob", "carol")
     (tmp_path / "users").write_text("".join(f"{name}:{make_hash(name, 4)}\n" for name in people))
@@ -281,4 +290,4 @@ def test_fifty_browsers_cost_little(stage: Stage) -> None:
         for stream in streams:
             stream.close()
     assert passed > 3
-    assert used / passed < 0.04, f"{used:.3f} CPU s in {passed:.1f} s"  # twice the bound: the clock counts in 10 ms
+    assert used / passed < 0.03, f"{used:.3f} CPU s in {passed:.1f} s"  # 0.009 measured; a busy machine needs more

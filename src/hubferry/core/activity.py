@@ -34,7 +34,18 @@ class Figures:
     fetched_bytes: int = 0
 
     def __add__(self, other: "Figures") -> "Figures":
-        return Figures(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+        return Figures(
+            self.requests + other.requests,
+            self.hits + other.hits,
+            self.misses + other.misses,
+            self.sent_bytes + other.sent_bytes,
+            self.fetched_bytes + other.fetched_bytes,
+        )
+
+    @property
+    def row(self) -> tuple[int, int, int, int, int]:
+        """The figures in their order, for a document; dataclasses.astuple takes ten times as long."""
+        return self.requests, self.hits, self.misses, self.sent_bytes, self.fetched_bytes
 
     @property
     def hit_ratio(self) -> float | None:
@@ -93,12 +104,12 @@ class Ring:
 
     def document(self) -> list[list[int]]:
         """Return a row for each interval in which something happened: its number, then its figures."""
-        return [[slot, *astuple(figures)] for slot, figures in self._slots.items()]
+        return [[slot, *figures.row] for slot, figures in self._slots.items()]
 
     def read(self, rows: object) -> None:
         """Add what a document has."""
         for row in _rows(rows, 2 * self._most):
-            if len(row) == 1 + len(fields(Figures)) and all(map(_is_count, row)):
+            if len(row) == 1 + len(NOTHING.row) and all(map(_is_count, row)):
                 slot, *numbers = row
                 self._slots[slot] = self._slots.get(slot, NOTHING) + Figures(*numbers)
 
@@ -155,7 +166,7 @@ class Record:
         return {
             "version": VERSION,
             "since": self.since,
-            "total": list(astuple(self.total)),
+            "total": list(self.total.row),
             "rings": {name: ring.document() for name, ring in self.rings.items()},
             "images": [[hour, name, *of] for hour, images in self._images.items() for name, of in images.items()],
             "problems": [list(astuple(one)) for one in self._problems.values()],
@@ -168,7 +179,7 @@ class Record:
         if _is_time(document.get("since")):
             self.since = min(self.since, document["since"])
         (total,) = _rows([document.get("total")], 1) or [[]]
-        if len(total) == len(fields(Figures)) and all(map(_is_count, total)):
+        if len(total) == len(NOTHING.row) and all(map(_is_count, total)):
             self.total += Figures(*total)
         rings = document.get("rings")
         for name, ring in self.rings.items():

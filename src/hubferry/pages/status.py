@@ -52,8 +52,12 @@ class StatusPages:
         return self._board.is_operator(request, arrived)
 
     async def show(self, asked: PageRequest, arrived: Request, visit: Visit) -> Answer:
-        """Return a page. Raises OciError: 404 for whoever is no operator, 401 when a login may change that."""
+        """Return a page.
+
+        Raises OciError: 404 for whoever is no operator, 401 when a login may change that, 403 under a strange name.
+        """
         who = await self._board.operator(asked.request, arrived, visit)
+        self._places.check_own_name(asked.request)
         return await self._pages[asked.request.path](asked, arrived, who)
 
     async def _status(self, asked: PageRequest, _arrived: Request, _who: str) -> Answer:

@@ -26,7 +26,7 @@ FIGURES = """\
 <div><dt>{{ t.kept_tags }}</dt><dd>{{ overview.disk.images | count }}</dd></div>
 {% endif %}
 </dl>
-<p class="quiet small">{{ t.last_24_hours }} {{ t.since.format(date=overview.since | date) }}</p>
+<p class="quiet small">{{ t.last_24_hours }}<br>{{ t.since.format(date=overview.since | date) }}</p>
 <h2>{{ t.fills }}</h2>
 {% if overview.fills %}
 <ul class="plain">
