@@ -88,6 +88,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ]),
     "users": ({
         "server": {"public_url": "https://hub.example.com", "metrics_from": ["0.0.0.0/0"]},
+        "pages": {"operators": ["0.0.0.0/0"]},
         "access": {"login": "users", "users_file": "x", "rules": [{"who": ["users", "group:a"], "allow": True}]},
         "upstreams": {"ghcr.io": {"allow_private_addresses": True}},
     }, [
@@ -95,6 +96,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], list[str]]] = {
         "Without a login nobody can pull anything.",
         "A client may have any number of requests, downloads at a time, bytes ([limits]).",
         "Everybody who can connect can read the metrics (metrics_from).",
+        "Everybody who can connect can see what is pulled, and remove what is kept (pages.operators).",
         "ghcr.io may lead the gateway to addresses of your own network (allow_private_addresses).",
     ]),
     "a public issuer, and everybody trusted": ({

@@ -502,7 +502,14 @@ def test_the_name_of_an_upstream_is_masked_as_well() -> None:
 MISTAKES: dict[str, tuple[str, str, str]] = {
     # name: TOML, key, words of the remedy
     "a misspelt section": ("sever.listen = ':1'", "sever", "did you mean server?"),
-    "a section like nothing": ("[zzz]", "zzz", "known are access, audit, cache, limits, server, upstreams"),
+    "a section like nothing": ("[zzz]", "zzz", "known are access, audit, cache, limits, pages, server, upstreams"),
+    "operators who are everybody": ("[pages]\noperators = ['users']", "pages.operators", "for chosen people only"),
+    "operators who are nobody": ("[pages]\noperators = ['alice']", "pages.operators", "'alice' is none of"),
+    "operators who log in where nobody does": (
+        "[pages]\noperators = ['user:alice']",
+        "pages.operators",
+        'unless access.login = "users"',
+    ),
     "a misspelt key": ("server.lisen = ':1'", "server.lisen", "did you mean listen?"),
     "a key like nothing": ("server.qqqq = 1", "server.qqqq", "known are connections_per_address"),
     "a misspelt key of an upstream": (

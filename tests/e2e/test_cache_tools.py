@@ -120,6 +120,21 @@ def test_an_index_shows_which_platforms_are_kept(shop: Shop) -> None:
     assert len(shop.cache("ls", "--json").splitlines()) == 1
 
 
+def test_a_pinned_image_stays_when_room_is_made(shop: Shop) -> None:
+    one, two = shop.publish("one"), shop.publish("two")
+    shop.pull("one", one)
+    shop.pull("two", two)
+    assert "pinned docker.io/library/one:1" in shop.cache("pin", "one")
+    assert "docker.io/library/one:1 (pinned)" in shop.cache("ls")
+    shop.cache("prune", "--to", "0B")
+    assert [json.loads(line)["pinned"] for line in shop.cache("ls", "--json").splitlines()] == [True]
+    assert shop.pull("one", one) == 0
+    assert "1 unpinned" in shop.cache("unpin", "one:1")
+    shop.cache("prune", "--to", "0B")
+    assert "one" not in shop.cache("ls")
+    assert "nothing of docker.io/library/one is kept" in shop.cache("pin", "one", status=1)
+
+
 def test_a_removed_image_is_gone_and_comes_back(shop: Shop) -> None:
     one, two = shop.publish("one"), shop.publish("two")
     shared = Blob.generated(MIB, seed=3)

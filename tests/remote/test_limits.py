@@ -7,10 +7,26 @@ import pytest
 
 from hubferry.core.access import Credential
 from hubferry.core.http import Headers
+from hubferry.core.quota import Standing
 from hubferry.ports.shell import Uncounted
 from hubferry.ports.upstream import Cause, UpstreamFailure
 from hubferry.remote.fetch import WaitLimits
-from tests.gateway.fakes import BEARER, HUB, MIRROR, REALM, FakeResponse, Reply, Stage, challenged, ok, play, token
+from hubferry.remote.limits import RateLimits
+from tests.gateway.fakes import (
+    BEARER,
+    HUB,
+    MIRROR,
+    REALM,
+    FakeClock,
+    FakeLog,
+    FakeResponse,
+    Reply,
+    Stage,
+    challenged,
+    ok,
+    play,
+    token,
+)
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -318,3 +334,20 @@ def test_what_will_not_pass_is_not_asked_again(status: int) -> None:
         assert (await stage.ask(BLOB)).status in (status, 502)
 
     play(stage, scene())
+
+
+def test_what_is_known_of_limits_is_told_to_operators() -> None:
+    clock = FakeClock()
+    limits = RateLimits(clock, FakeLog(), Uncounted(), {"docker.io": (ALICE,)})
+    assert limits.standings("docker.io") == []
+    limits.heard("docker.io", ALICE, "manifests", 200, quota(76))
+    limits.heard("docker.io", BOB, "manifests", 200, quota(5))  # a client's own login is nobody else's business
+    clock.pass_s(1600)
+    limits.heard("docker.io", None, "blobs", 429, (("retry-after", "90"),))
+    clock.pass_s(30)
+    assert limits.standings("docker.io") == [
+        Standing("alice", 100, 76, 21600 - 1630, ()),
+        Standing("anonymous", None, None, 0.0, (("blobs", 60.0),)),
+    ]
+    clock.pass_s(30_000)
+    assert limits.standings("docker.io") == []

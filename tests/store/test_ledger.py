@@ -437,3 +437,36 @@ def test_one_digest_of_two_upstreams_is_counted_once(make: Callable[..., House])
 def test_what_a_manifest_refers_to(document: object, digests: list[bytes]) -> None:
     assert parts_of(json.dumps(document).encode()) == tuple(map(digest_of, digests))
     assert parts_of(b"\xff{") == ()
+
+
+def test_what_is_pinned_stays_whatever_room_is_needed(make: Callable[..., House]) -> None:
+    house = make(max_size_bytes=10 * BLOCK_BYTES)
+    layers = [house.keep(bytes([number]) * KIB) for number in range(3)]
+    manifest = house.keep_manifest(*layers)
+    index = house.keep_manifest(manifest, index=True)
+    cold = house.keep(b"cold" * KIB)
+    place = ("docker.io", "library/app")
+
+    def pin(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO tags VALUES (?, ?, 'one', ?, 1, '', 0)", (*place, index))
+        db.execute("INSERT INTO pins VALUES (?, ?, 'one')", place)
+
+    house.index.transact(pin)
+    house.ledger.make_room(2**40)
+    assert house.layout.content(index).exists()
+    assert all(house.layout.content(digest).exists() for digest in (manifest, *layers))
+    assert not house.layout.content(cold).exists()
+    with pytest.raises(NoRoom, match="in use or pinned"):
+        house.keep(b"x" * 6 * BLOCK_BYTES)
+    house.index.transact(lambda db: db.execute("DELETE FROM pins"))
+    house.keep(b"x" * 6 * BLOCK_BYTES)
+    assert not all(house.layout.content(digest).exists() for digest in (index, manifest, *layers))
+
+
+def test_a_pinned_digest_stays(make: Callable[..., House]) -> None:
+    house = make()
+    manifest = house.keep_manifest(house.keep(b"layer"))
+    house.index.transact(lambda db: db.execute("INSERT INTO pins VALUES ('docker.io', 'a/b', ?)", (manifest,)))
+    house.keep(b"other")
+    assert house.ledger.make_room(2**40).files == 1
+    assert house.layout.content(manifest).exists()

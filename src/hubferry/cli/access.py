@@ -80,7 +80,7 @@ def check(config_file: Path | None) -> None:
     problems = list(policy.problems(settings.upstreams))
     if settings.access.login == "users":
         with as_misuse():
-            problems += unknown_names(settings.access, read_directory(settings.access))
+            problems += unknown_names(settings.access, read_directory(settings.access), settings.pages.operators)
     for problem in problems:
         click.echo(problem)
     if problems:

@@ -93,7 +93,7 @@ def list_images(config_file: Path | None, *, as_json: bool) -> None:
         return
     rows = [
         (
-            str(image.name),
+            f"{image.name}{' (pinned)' if image.is_pinned else ''}",
             short_digest(image.digest),
             human_size(image.size_bytes),
             _ago(image.used_at),
@@ -134,6 +134,35 @@ def rm(config_file: Path | None, images: tuple[str, ...]) -> None:
     for kept in found:
         click.echo(f"removed {kept.name}")
     _report(removed)
+
+
+@cache.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@config_option
+def pin(config_file: Path | None, images: tuple[str, ...]) -> None:
+    """Keep images, whatever room is needed: what their tags mean now and later.
+
+    \b
+      hubferry cache pin nginx:1.29 ghcr.io/owner/app:1
+
+    Without tag and digest: all of a repository that is kept now.
+    """
+    with opened(config_file) as cached:
+        found = [kept for text in images for kept in cached.found(text)]
+        cached.catalogue.pin(found)
+    for kept in found:
+        click.echo(f"pinned {kept.name}")
+
+
+@cache.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@config_option
+def unpin(config_file: Path | None, images: tuple[str, ...]) -> None:
+    """Let pinned images make room for others again. Without tag and digest: all of a repository."""
+    with opened(config_file) as cached:
+        names = [cached.named(text) for text in images]
+        count = cached.catalogue.unpin(names)
+    click.echo(f"{count} unpinned")
 
 
 @cache.command()
@@ -183,6 +212,7 @@ def _document(image: KeptImage) -> dict[str, object]:
         "size_bytes": image.size_bytes,
         "used_at": image.used_at,
         "confirmed_at": image.confirmed_at,
+        "pinned": image.is_pinned,
     }
 
 

@@ -1,4 +1,5 @@
-"""The tables of `[access]`: rules (who may pull which images), issuers and groups; parse, check and format them.
+"""The tables of `[access]`: rules (who may pull which images), issuers and groups; and operators. They are parsed and
+checked here.
 
 Pure. A value that is refused raises ValueError, whose text says what to write instead. Not here: what the rules decide
 (rules.py).
@@ -89,6 +90,38 @@ class Groups(ParsedValue):
 
     def to_toml(self) -> str:
         return "{" + ", ".join(f"{toml_key(name)} = {format_toml(members)}" for name, members in self.rows) + "}"
+
+
+@dataclass(frozen=True)
+class Operators(ParsedValue):
+    """Whom the status page is for: `user:NAME`, `group:NAME` and networks, as in `who` of a rule. Empty: nobody."""
+
+    who: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, raw: Any) -> "Operators":
+        who = texts(raw)
+        if not all(isinstance(one, str) for one in who):
+            raise ValueError("expected a list of texts in quotes")
+        for one in who:
+            if one in (ANYONE, USERS):
+                problem = f"it is for chosen people only: write {USER}NAME, {GROUP}NAME or a network"
+                raise ValueError(f"{one} is not possible here, because what is kept can be removed there: {problem}")
+            _check_who(one)
+        return cls(who)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Those who have to log in to be known: users and groups."""
+        return tuple(one for one in self.who if one.startswith((USER, GROUP)))
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks among them."""
+        return tuple(one for one in self.who if not one.startswith((USER, GROUP)))
+
+    def to_toml(self) -> str:
+        return format_toml(self.who)
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,8 @@ def _what_else(settings: Settings) -> Iterator[str]:
             yield f"Everybody can say which address it has ({option})."
     if any(map(_is_everybody, server.metrics_from)):
         yield "Everybody who can connect can read the metrics (metrics_from)."
+    if any(map(_is_everybody, settings.pages.operators.networks)):
+        yield "Everybody who can connect can see what is pulled, and remove what is kept (pages.operators)."
     inside = [name for name, up in settings.upstreams.items() if up.allow_private_addresses]
     if inside:
         yield f"{', '.join(inside)} may lead the gateway to addresses of your own network (allow_private_addresses)."

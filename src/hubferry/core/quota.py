@@ -42,6 +42,22 @@ class Quota:
         return min(said + (1.0 - said) * max(age_s, 0.0) / self.window_s, 1.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of the limit of one account of the gateway's own, or of its address.
+
+    Of `limit` pulls `remaining` were left when the upstream last said so; None: it never did. They are all there again
+    in at most `resets_s` seconds. `waits` are kinds of requests that an upstream's 429 keeps from being sent, and for
+    how many seconds yet.
+    """
+
+    account: str
+    limit: int | None
+    remaining: int | None
+    resets_s: float
+    waits: tuple[tuple[str, float], ...]
+
+
 def parse_quota(headers: Headers) -> Quota | None:
     """Return the limit that an upstream's answer states; None when it states none, or none that can be read."""
     limit, window_s = _parse_item(get(headers, "ratelimit-limit"))

@@ -240,6 +240,14 @@ def resolve_host(host: str, table: RoutingTable) -> HostMeaning:
     return HostMeaning(upstream, is_exclusive=upstream is not None and not is_gateway)
 
 
+def is_own_name(host: str, table: RoutingTable) -> bool:
+    """Return whether a Host header is certainly a name of this gateway, and not one that somebody else has chosen.
+
+    A name that anybody may lead to the gateway's address (DNS rebinding) is none, although it is answered.
+    """
+    return table.by_host(host) is not None or _is_gateway(host, table)
+
+
 def _is_gateway(host: str, table: RoutingTable) -> bool:
     host = host.lower()
     bare = reference.host_without_port(host).strip("[]")

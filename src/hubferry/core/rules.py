@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_network
 
-from hubferry.core.access_values import ANYONE, GROUP, USER, USERS, AccessRule
+from hubferry.core.access_values import ANYONE, GROUP, USER, USERS, AccessRule, Operators
 from hubferry.core.bounded import MAX_REMEMBERED
 from hubferry.core.client import Network, is_in
 from hubferry.core.reference import complete_library, is_address, is_digest, normal_host
@@ -93,7 +93,7 @@ class ImagePattern:
 
 
 @dataclass(frozen=True, slots=True)
-class _Who:
+class Who:
     """Whom a row is for: clients in these networks, these users, users in these groups, and every user if `users`.
 
     `patterns` are names with stars, of users of issuers.
@@ -119,7 +119,7 @@ class _Who:
             return True
         return bool(self.networks) and bool(requester.address) and is_in(requester.address, self.networks)
 
-    def covers(self, other: "_Who") -> bool:
+    def covers(self, other: "Who") -> bool:
         """Return whether everybody whom the other is for is certainly one of them."""
         if not all(_is_within(one, self.networks) for one in other.networks):
             return False
@@ -129,15 +129,15 @@ class _Who:
         return is_named and other.groups <= self.groups and not other.users
 
 
-EVERY_USER = _Who(users=True)
+EVERY_USER = Who(users=True)
 
 
-def _who_of(texts: Sequence[str]) -> _Who | None:
-    """Return whom a rule is for; None: anyone."""
+def who_of(texts: Sequence[str]) -> Who | None:
+    """Return whom a rule, or a list of operators, is for; None: anyone. The texts were checked before."""
     if not texts or ANYONE in texts:
         return None
     kinds = (USER, GROUP)
-    return _Who(
+    return Who(
         tuple(ip_network(one) for one in texts if one != USERS and not one.startswith(kinds)),
         frozenset(one.removeprefix(USER) for one in texts if one.startswith(USER) and "*" not in one),
         tuple(one.removeprefix(USER) for one in texts if one.startswith(USER) and "*" in one),
@@ -151,7 +151,7 @@ class _Row:
     """One row of the table: what it is called, whom it is for (None: anybody), the images, and what it says of them."""
 
     name: str
-    who: _Who | None
+    who: Who | None
     what: tuple[ImagePattern, ...]
     is_allowed: bool
     message: str = ""
@@ -257,20 +257,21 @@ class AccessPolicy:
         return Decision(is_allowed=True)
 
 
-def unknown_names(access: AccessSettings, directory: Directory) -> Iterator[str]:
-    """Yield in sentences which names of rules, groups and access tokens nobody has, or two have."""
+def unknown_names(access: AccessSettings, directory: Directory, operators: Operators) -> Iterator[str]:
+    """Yield in sentences which names of rules, operators, groups and access tokens nobody has, or two have."""
     groups = {name for name, _ in access.groups.rows}
     groups |= {name for issuer in access.issuers.rows for name in issuer.groups}
     issuers = {issuer.name for issuer in access.issuers.rows}
-    for number, rule in enumerate(access.rules.rows, 1):
-        for one in rule.who:
+    named = [(f"access.rules, number {number}", rule.who) for number, rule in enumerate(access.rules.rows, 1)]
+    for setting, who in (*named, ("pages.operators", operators.named)):
+        for one in who:
             name = one.removeprefix(USER)
             if one.startswith(USER) and ":" in name and name.partition(":")[0] not in issuers:
-                yield f"access.rules, number {number}: {one} is of none of access.issuers"
+                yield f"{setting}: {one} is of none of access.issuers"
             if one.startswith(USER) and ":" not in name and not directory.knows(name):
-                yield f"access.rules, number {number}: {one} is no user or client of this gateway"
+                yield f"{setting}: {one} is no user or client of this gateway"
             if one.startswith(GROUP) and one.removeprefix(GROUP) not in groups:
-                yield f"access.rules, number {number}: {one} is none of access.groups"
+                yield f"{setting}: {one} is none of access.groups"
     for row in directory.orphans:
         yield f"access token {row.id} is of {row.user}, who is no user any more: revoke it with hubferry token revoke"
     for name in directory.shared_names:
@@ -287,7 +288,7 @@ def _rows(access: AccessSettings, upstreams: Mapping[str, UpstreamSettings]) -> 
     for number, rule in enumerate(access.rules.rows, 1):
         name = f"access.rules, number {number}"
         _check_rule(name, rule, access)
-        yield _Row(name, _who_of(rule.who), _patterns(name, rule.what, upstreams), rule.allow, rule.message)
+        yield _Row(name, who_of(rule.who), _patterns(name, rule.what, upstreams), rule.allow, rule.message)
     if access.allow:
         whom = EVERY_USER if access.login == "users" else None
         yield _Row(ALLOW, whom, _patterns(ALLOW, access.allow, upstreams), is_allowed=True)

@@ -10,7 +10,7 @@ from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from hubferry.core.access_values import AccessRules, Groups, Issuers
+from hubferry.core.access_values import AccessRules, Groups, Issuers, Operators
 from hubferry.core.limit_values import ByteRate, RateSchedule, RequestRate
 from hubferry.core.masking import MASK, mask_userinfo
 from hubferry.core.no_proxy import NoProxy
@@ -264,6 +264,16 @@ class AuditSettings:
 
 
 @dataclass(frozen=True)
+class PagesSettings:
+    """The options of the section `[pages]`: who may see what the gateway does, and change what it keeps."""
+
+    operators: Operators = option(
+        Operators(),
+        "users, groups and networks for whom /status is, e.g. user:alice, group:admins, 127.0.0.1/32; empty: nobody",
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, resolved from their sources and checked (settings_sources.resolve)."""
 
@@ -274,6 +284,7 @@ class Settings:
     warm: WarmSettings
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    pages: PagesSettings = field(default_factory=PagesSettings)
     no_proxy: NoProxy = field(default_factory=NoProxy)  # NO_PROXY is for every program, so it is not an option of ours
 
     @property
@@ -290,6 +301,7 @@ SECTIONS: Mapping[str, type] = MappingProxyType(
         "cache": CacheSettings,
         "warm": WarmSettings,
         "audit": AuditSettings,
+        "pages": PagesSettings,
     }
 )
 

@@ -23,6 +23,7 @@ from hubferry.core.settings import (
     AuditSettings,
     CacheSettings,
     LimitSettings,
+    PagesSettings,
     ServerSettings,
     Settings,
     UpstreamSettings,
@@ -70,6 +71,7 @@ def resolve(layers: list[SettingsSource]) -> Settings:
         warm=_build(WarmSettings, merged["warm"]),
         limits=_build(LimitSettings, merged["limits"]),
         audit=_build(AuditSettings, merged["audit"]),
+        pages=_build(PagesSettings, merged["pages"]),
     )
     _check_whole(settings, origins)
     return settings
@@ -195,6 +197,9 @@ def _check_whole(settings: Settings, origins: Mapping[str, str]) -> None:
             raise ConfigError("cache.tag_ttls", problem, origins.get("cache.tag_ttls", ""))
     _check_users(settings.access, origins)
     policy = _check_access(settings, origins)
+    if settings.access.login != "users" and (named := settings.pages.operators.named):
+        problem = f'{named[0]} is nobody unless access.login = "users": set it, or name networks'
+        raise ConfigError("pages.operators", problem, origins.get("pages.operators", ""))
     _check_warm(settings, policy, origins)
 
 

@@ -107,4 +107,5 @@ def build_gateway(settings: Settings, table: RoutingTable, upstreams: Sequence[U
         downloads=downloads,
         is_down=is_down,
         visitors=visitors,
+        limits=limits,
     )

@@ -38,6 +38,7 @@ from hubferry.pull.export import Exporter
 from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent
 from hubferry.pull.warm import Warmer
+from hubferry.remote.limits import RateLimits
 from hubferry.remote.lists import referrers_query, tags_query
 from hubferry.remote.parsing import parsed
 from hubferry.remote.refusals import unreachable, unusable
@@ -67,10 +68,12 @@ class Gateway:
         downloads: Downloads,
         is_down: Callable[[str], bool],
         visitors: Visitors,
+        limits: RateLimits,
     ) -> None:
         """`is_down` says of an upstream that it cannot be reached at the moment, nor any of its mirrors."""
         self.is_down = is_down
         self.visitors = visitors
+        self.limits = limits
         self._public_url = server.public_url
         self._cors_origins = server.cors_origins
         self._table = table

@@ -15,6 +15,7 @@ from hubferry.core.http import Request
 from hubferry.core.image import ImageName
 from hubferry.core.image_details import ImageDetails, ImagePlatform, PlatformDetails, Referrer, TagList
 from hubferry.core.routing import Endpoint, EndpointKind, Route, RoutingTable, resolve_host
+from hubferry.core.rules import Requester
 from hubferry.core.search_results import SearchResult, parse_search
 from hubferry.core.token_request import parse_basic
 from hubferry.gateway.admission import Admission
@@ -101,6 +102,22 @@ class Visitors:
             return Visitor(request, await self._callers.person(request))
         except OciError as error:
             raise self._callers.with_challenge(error, request) from None
+
+    def recognized(self, received: Request) -> Requester | None:
+        """Return who asks for a page as far as no password has to be checked to know that; None: nobody known."""
+        try:
+            login = self._callers.client_login(received)
+            host = resolve_host(received.host, self._table)
+            page = Endpoint(EndpointKind.PAGE)
+            request = resolve_request(received, page, host, self._table, self._public_url, login=login)
+            return self._callers.requester(request, parse_basic(received.header("authorization")))
+        except OciError:
+            return None
+
+    def login_needed(self, visitor: Visitor) -> OciError:
+        """Return the 401 that makes a browser ask for a user name and a password."""
+        error = OciError(401, Code.UNAUTHORIZED, "log in as a user of this gateway who may see this page")
+        return self._callers.with_challenge(error, visitor.request)
 
     async def repository(self, visitor: Visitor, image: ImageName) -> SeenRepository:
         """Return the repository of an image for a visitor. Raises OciError when they may not pull it."""

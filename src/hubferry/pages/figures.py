@@ -23,6 +23,13 @@ def shown_count(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
 
 
+def shown_share(share: float | None) -> str:
+    """Return a share from 0 to 1 in per cent, a dash when it is not known. Only all of it is 100%."""
+    if share is None:
+        return "-"
+    return f"{min(round(share * 100), 99 if share < 1 else 100)}%"
+
+
 def shown_date(moment: float) -> str:
     """Return a moment in seconds since 1970 to the minute in UTC: `2024-05-01 12:00 UTC`."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -74,6 +74,7 @@ SCRIPT = """\
   document.querySelectorAll("[data-events]").forEach((part) => {
     const source = new EventSource(part.dataset.events);
     source.addEventListener("message", (event) => {
+      if (part.contains(document.activeElement) || !document.getSelection().isCollapsed) return; // somebody reads there
       const page = new DOMParser().parseFromString(event.data, "text/html");
       part.replaceChildren(...page.body.childNodes);
     });

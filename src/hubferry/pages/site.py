@@ -12,11 +12,13 @@ from hubferry.core.routing import RoutingTable
 from hubferry.core.settings import Settings
 from hubferry.gateway.answer import Answer
 from hubferry.gateway.gateway import Gateway
+from hubferry.pages.board import Board
 from hubferry.pages.home import HomePage
 from hubferry.pages.image import ImagePage
 from hubferry.pages.page import ASSETS, NO_STORE, PageRequest, missing, parameters_of, plain
 from hubferry.pages.places import Places
 from hubferry.pages.search import SearchPage
+from hubferry.pages.status import IMAGES, MAX_ORDER_BYTES, STATUS, StatusPages
 from hubferry.ports.shell import UNLIMITED, Clock, Visit
 
 ROBOTS = "User-agent: *\nDisallow: /"
@@ -27,29 +29,34 @@ Show = Callable[[PageRequest, Visit], Awaitable[Answer]]
 
 def form_limit(path: str) -> int:
     """Return how many bytes the form that is sent to a path may have; 0: the path takes none."""
-    return MAX_FORM_BYTES if path == "/" else 0
+    return {"/": MAX_FORM_BYTES, IMAGES: MAX_ORDER_BYTES}.get(path, 0)
 
 
 class Site:
     """All pages of one gateway."""
 
-    def __init__(self, settings: Settings, table: RoutingTable, gateway: Gateway, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, table: RoutingTable, gateway: Gateway, clock: Clock, board: Board | None = None
+    ) -> None:
+        """`board` is what operators see; None: there is no status page."""
         places = Places(table, settings.server.public_url, has_users=settings.access.login == "users")
         searchable = sorted(
             (name for name, upstream in settings.upstreams.items() if upstream.search_url),
             key=lambda name: (name != settings.default_upstream, name),
         )
+        self._status = None if board is None else StatusPages(places, board)
         self._pages: dict[str, Show] = {
             "/": HomePage(places, gateway.is_down).show,
             "/search": SearchPage(places, gateway.visitors, tuple(searchable)).show,
             "/image": ImagePage(places, gateway.visitors, clock).show,
         }
 
-    async def answer(self, request: Request, visit: Visit = UNLIMITED) -> Answer:
+    async def answer(self, request: Request, visit: Visit = UNLIMITED, arrived: Request | None = None) -> Answer:
         """Return the page for a request, or a 404 page when there is none at its path.
 
         The request is given as the client made it (see core.client.behind_proxy), with the body of a form. `visit` is
-        told who asks for a page that costs more than itself, and may refuse that client.
+        told who asks for a page that costs more than itself, and may refuse that client. `arrived` is the request as
+        it came in; None: nobody is an operator.
         """
         if request.method not in ("GET", "HEAD") and not (request.method == "POST" and form_limit(request.path)):
             return plain(405, "only GET and HEAD are answered here", (("allow", "GET, HEAD"),))
@@ -59,11 +66,17 @@ class Site:
             return plain(200, "ok", NO_STORE)
         if (asset := ASSETS.get(request.path)) is not None:
             return asset
-        show = self._pages.get(request.path)
-        if show is None:
+        show, status = self._pages.get(request.path), None if arrived is None else self._status
+        is_status = status is not None and status.has(request.path)
+        if show is None and not is_status:
             return missing(request)
-        asked = PageRequest(request, parameters_of(request), LINKS)
+        is_operator = status is not None and arrived is not None and status.is_for(request, arrived)
+        asked = PageRequest(request, parameters_of(request), (*LINKS, (STATUS, "status")) if is_operator else LINKS)
         try:
-            return await show(asked, visit)
+            if status is not None and arrived is not None and is_status:
+                return await status.show(asked, arrived, visit)
+            return missing(request) if show is None else await show(asked, visit)
         except OciError as error:
+            if is_status and error.status == 404 and not is_operator:
+                return missing(request)
             return asked.problem(error.status, error.message, error.headers)

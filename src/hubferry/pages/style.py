@@ -72,6 +72,8 @@ button:disabled { opacity: .5; cursor: default; }
 .row { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: end; margin: 0 0 16px; }
 .row > .quiet { align-self: center; }
 .row > .grow { flex: 1 1 12rem; }
+form.actions { display: flex; gap: 8px; margin: 8px 0 0; }
+button.small { padding: 4px 12px; font-size: 14px; }
 
 /* command: text that is copied */
 .command { position: relative; margin: 4px 0 12px; }
@@ -122,7 +124,11 @@ dl.facts dd { margin: 0; }
 .figures > div { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
 .figures dt { font-size: 14px; color: var(--quiet); }
 .figures dd { margin: 0; font-size: 20px; font-weight: 600; font-variant-numeric: tabular-nums; }
-.chart { display: block; width: 100%; height: 80px; }
+.figures dd.small { font-size: 14px; font-weight: 400; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: 12px 20px; margin: 0 0 16px; }
+figure { margin: 0; }
+figcaption { font-size: 14px; color: var(--quiet); }
+.chart { display: block; width: 100%; height: 80px; border-bottom: 1px solid var(--line); }
 .chart path { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
 .chart path.area { fill: var(--accent); fill-opacity: .12; stroke: none; }
 @media (max-width: 30rem) {

@@ -6,7 +6,9 @@ the visitor's language.
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from hubferry.pages.figures import ago, machine_date, shown_count, shown_date, shown_size
+from hubferry.core.human import human_time
+from hubferry.pages.figures import ago, machine_date, shown_count, shown_date, shown_share, shown_size
+from hubferry.pages.status_templates import FIGURES, KEPT, STATUS
 
 BASE = """\
 <!doctype html>
@@ -51,6 +53,12 @@ PARTS = """\
 {%- endmacro %}
 {% macro time(moment, now, language) -%}
 <time datetime="{{ moment | machine_date }}" title="{{ moment | date }}">{{ moment | ago(now, language) }}</time>
+{%- endmacro %}
+{% macro job(one, t) -%}
+<p>{{ one.image }} {{ badge(t["job_" ~ one.state], "alert" if one.state == "failed" else "good" if one.state == "done" else "") }}</p>
+{% if one.state == "running" %}<progress aria-label="{{ one.image }}" max="{{ [one.size_bytes, 1] | max }}" value="{{ one.at_bytes }}"></progress>{% endif %}
+{% if one.size_bytes %}<p class="quiet small">{{ one.at_bytes | size }} / {{ one.size_bytes | size }}</p>{% endif %}
+{% if one.problem %}<p class="small" lang="en">{{ one.problem }}</p>{% endif %}
 {%- endmacro %}
 """
 
@@ -321,7 +329,18 @@ ENVIRONMENT = Environment(
             "tags.html": TAGS,
             "image.html": IMAGE,
             "problem.html": PROBLEM,
+            "status.html": STATUS,
+            "figures.html": FIGURES,
+            "kept.html": KEPT,
         }
     ),
 )
-ENVIRONMENT.filters.update(size=shown_size, count=shown_count, date=shown_date, machine_date=machine_date, ago=ago)
+ENVIRONMENT.filters.update(
+    size=shown_size,
+    count=shown_count,
+    date=shown_date,
+    machine_date=machine_date,
+    ago=ago,
+    percent=shown_share,
+    duration=human_time,
+)

@@ -9,12 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import get_args
 
 from hubferry.core.access import Credential, credential_bytes
 from hubferry.core.bounded import BoundedMap
 from hubferry.core.errors import KEPT_ON_ERRORS, Asked, limit_error
 from hubferry.core.http import Headers
-from hubferry.core.quota import Quota, block_s, parse_quota
+from hubferry.core.quota import Quota, Standing, block_s, parse_quota
 from hubferry.ports.shell import Clock, EventLog, Metrics
 from hubferry.remote.target import RequestKind
 
@@ -83,6 +84,23 @@ class RateLimits:
                 whose = "an account of this gateway's" if own else f"the account {credential.username}"
             until = datetime.fromtimestamp(self._clock.time() + wait_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             raise limit_error(asked, whose, until, wait_s, blocked.headers)
+
+    def standings(self, upstream: str) -> list[Standing]:
+        """Return what is known of the limits of the gateway's own accounts and of its address, for people."""
+        whose = (*self._accounts.get(upstream, ()), None)
+        found = (self._standing(upstream, credential) for credential in whose)
+        return [one for one in found if one.limit is not None or one.waits]
+
+    def _standing(self, upstream: str, credential: Credential | None) -> Standing:
+        now = self._clock.monotonic()
+        kinds: tuple[RequestKind, ...] = get_args(RequestKind)
+        blocked = [(kind, self._find(upstream, credential, kind)) for kind in kinds]
+        waits = tuple((kind, found.until - now) for kind, found in blocked if found is not None)
+        known = self._quotas.get((upstream, credential))
+        if known is None or now - known[0] >= known[1].window_s:
+            return Standing(_name(credential), None, None, 0.0, waits)
+        said_at, quota = known
+        return Standing(_name(credential), quota.limit, quota.remaining, said_at + quota.window_s - now, waits)
 
     def quota_left(self, upstream: str, credential: Credential | None) -> float:
         """What is left of a limit, from 0 to 1; of the gateway's own accounts the best; 1 when nothing is known."""

@@ -44,6 +44,7 @@ from hubferry.server.log import AccessLog, logger
 from hubferry.server.recent import RecentAnswers, Repeating
 
 if TYPE_CHECKING:
+    from hubferry.server.activity import Activity
     from hubferry.server.metrics import Counters
     from hubferry.server.usage import ClientVisit, Usage
 
@@ -86,12 +87,15 @@ class App:
         count_fills: Callable[[], int],
         usage: "Usage | None" = None,
         audit: AuditLog | None = None,
+        activity: "Activity | None" = None,
+        end_streams: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up the application.
 
         `start` begins work that goes on beside the requests, such as keeping images warm. `shutdown` ends that work and
         releases everything. `count_fills` returns how many blobs are being fetched at the moment. `usage` counts what
-        clients use; None: nothing is limited. `audit` gets what they pulled.
+        clients use; None: nothing is limited. `audit` gets what they pulled, `activity` what operators see of it.
+        `end_streams` ends answers that would never end by themselves.
         """
         self._gateway = gateway
         self._body_memory = BodyMemoryQueue()
@@ -107,6 +111,8 @@ class App:
         self._counters = counters
         self._usage = usage
         self._audit = audit
+        self._activity = activity
+        self.end_streams = end_streams
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Handle one HTTP request, or the lifespan events of the process. This is the ASGI entry point."""
@@ -182,7 +188,7 @@ class App:
         It is called again each time that the same answer is sent again (recent.py).
         """
         record, status, sent_bytes = delivery.record, delivery.status, delivery.progress.sent_bytes
-        counters, audit = self._counters, self._audit
+        counters, audit, activity = self._counters, self._audit, self._activity
         line = self._access_log.line(
             log_level(status, record), log_fields(request, status, record, {"bytes": sent_bytes})
         )
@@ -191,6 +197,8 @@ class App:
             line.write(seconds)
             if counters is not None:
                 counters.answered(record, status, sent_bytes)
+            if activity is not None:
+                activity.answered(record, status, sent_bytes)
             if audit is not None:
                 audit.write(request, status, record, sent_bytes)
 
@@ -281,7 +289,7 @@ class App:
         if request.path == "/metrics" and request.method in ("GET", "HEAD") and self._read_metrics is not None:
             metrics = await self._read_metrics(arrived)
             return missing(request) if metrics is None else page_answer(200, PROMETHEUS_TEXT, metrics, NO_STORE)
-        return await self._site.answer(request, visit)
+        return await self._site.answer(request, visit, arrived)
 
 
 def _held_bytes(request: Request, answer: Answer) -> int:

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 
@@ -43,7 +44,7 @@ class AuditLog:
         if not record.digest and not record.is_denied:
             return
         fields = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": _now(),
             "allowed": not record.is_denied,
             "rule": record.rule,
             "peer": request.peer,
@@ -56,11 +57,18 @@ class AuditLog:
             "status": status,
             "bytes": sent_bytes,
         }
+        self._append(fields)
+
+    def _append(self, fields: Mapping[str, object]) -> None:
         line = logging.makeLogRecord({"msg": json.dumps(logged_fields(fields), ensure_ascii=False)})
         try:
             self._file.emit(line)
         except OSError:  # it was removed, and cannot be made anew
             self._failed(line)
+
+    def write_change(self, action: str, image: str, user: str, peer: str) -> None:
+        """Append what an operator ordered on the status page: `action` is `warm`, `remove`, `pin` or `unpin`."""
+        self._append({"time": _now(), "action": action, "image": image, "peer": peer, "user": user})
 
     def close(self) -> None:
         """Let go of the file; nothing is written after that."""
@@ -72,3 +80,7 @@ class AuditLog:
         if now_s - self._told_at_s >= TELL_S:
             self._told_at_s = now_s
             logger().error("audit_failed", file=self._file.baseFilename, problem=str(sys.exception()))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

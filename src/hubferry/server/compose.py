@@ -24,14 +24,17 @@ from hubferry.fill.bounds import Effort
 from hubferry.fill.fills import LocalFills
 from hubferry.gateway.build import ShellParts, build_gateway
 from hubferry.gateway.gateway import Gateway
+from hubferry.gateway.operators import Operators
 from hubferry.pages.site import Site
 from hubferry.ports.shell import UNCOUNTED, EventLog, Metrics, Sealer
 from hubferry.ports.upstream import Transport
 from hubferry.pull.services import DiskCache
 from hubferry.remote.fetch import WaitLimits
 from hubferry.remote.target import Upstream
+from hubferry.server.activity import Activity, FetchedCounter
 from hubferry.server.app import App, ReadMetrics
 from hubferry.server.audit import AuditLog
+from hubferry.server.board import ServerBoard
 from hubferry.server.clients import ClientLimits
 from hubferry.server.domains import registrable_domain
 from hubferry.server.keep_warm import KeepWarm
@@ -85,25 +88,33 @@ def build_app(settings: Settings, keys: Keys) -> App:
     """Return the application of one worker process. Raises ConfigError for a file that cannot be read."""
     counters = build_counters(settings)
     audit = AuditLog(settings.audit.file) if settings.audit.file else None
+    activity = build_activity(settings)
+    metrics: Metrics = UNCOUNTED if counters is None else counters
     parts = build_parts(
         settings,
         JweSealer(keys.tokens),
         Events(),
-        UNCOUNTED if counters is None else counters,
+        metrics if activity is None else FetchedCounter(activity, metrics),
         evicted=report_evicted(counters),
         identities=Identities(keys.identities),
     )
     trusted = networks(settings.server.trusted_proxies)
     readers = networks(settings.server.metrics_from)
     read_metrics = None if counters is None else metrics_reader(counters, trusted, readers)
-    site = Site(settings, table_of(settings), parts.gateway, SystemClock())
-    beside = [one for one in (build_schedule(settings, parts.gateway), parts.users) if one is not None]
+    board = None
+    if activity is not None:
+        operators = Operators(settings.pages.operators, trusted, parts.gateway.visitors)
+        board = ServerBoard(settings, parts.gateway, operators, activity, audit=audit)
+    site = Site(settings, table_of(settings), parts.gateway, SystemClock(), board)
+    beside = [one for one in (build_schedule(settings, parts.gateway), parts.users, activity) if one is not None]
 
     def start() -> None:
         for one in beside:
             one.start()
 
     async def shut_down() -> None:
+        if board is not None:
+            await board.close()
         for one in beside:
             await one.close()
         await parts.close()
@@ -123,7 +134,16 @@ def build_app(settings: Settings, keys: Keys) -> App:
         count_fills=parts.count_fills,
         usage=parts.usage,
         audit=audit,
+        activity=activity,
+        end_streams=(lambda: None) if board is None else board.end_streams,
     )
+
+
+def build_activity(settings: Settings) -> Activity | None:
+    """Return what counts for the status page, or None when nobody may see it."""
+    if not settings.pages.operators.who:
+        return None
+    return Activity(Path(settings.cache.dir) / "activity" if settings.cache.enabled else None)
 
 
 def build_schedule(settings: Settings, gateway: Gateway) -> KeepWarm | None:

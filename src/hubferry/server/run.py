@@ -18,7 +18,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -32,6 +32,7 @@ from hubferry.core.settings import Settings
 from hubferry.core.values import ConfigError, parse_listen, parse_token_key
 from hubferry.gateway.answer import NOSNIFF
 from hubferry.server import log
+from hubferry.server.app import App
 from hubferry.server.audit import AuditLog
 from hubferry.server.clients import Clients
 from hubferry.server.compose import Keys, build_app, build_client_limits, build_upstreams, load_tls, networks
@@ -195,9 +196,10 @@ class Server(uvicorn.Server):
     signal it ends normally instead of raising the signal again.
     """
 
-    def __init__(self, config: uvicorn.Config, count_fills: Callable[[], int], clients: Clients) -> None:
+    def __init__(self, config: uvicorn.Config, app: App, clients: Clients) -> None:
         super().__init__(config)
-        self._count_fills = count_fills
+        self._end_streams = app.end_streams
+        self._count_fills = app.count_fills
         self._clients = clients
 
     async def on_tick(self, counter: int) -> bool:
@@ -212,6 +214,7 @@ class Server(uvicorn.Server):
         uvicorn cancels this when the grace is over.
         """
         self._clients.is_stopping = True
+        self._end_streams()
         log.logger().info("stopping", **self._under_way(), grace_s=self.config.timeout_graceful_shutdown)
         try:
             await super()._wait_tasks_to_complete()
@@ -266,7 +269,7 @@ def work(
     config.http_protocol_class = protocols  # type: ignore[assignment]
     collect_only_what_comes()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        server = Server(config, app.count_fills, clients)
+        server = Server(config, app, clients)
         if lifeline is not None:
             runner.get_loop().add_reader(lifeline, server.handle_exit, signal.SIGTERM, None)
         runner.run(server.serve(sockets=sockets))

@@ -25,7 +25,8 @@ T = TypeVar("T")
 class KeptImage:
     """A tag, or a manifest that no tag leads to. Times are in seconds since 1970; None: not known.
 
-    `size_bytes` is what is kept of the image, `used_at` when a part of it was last wanted.
+    `size_bytes` is what is kept of the image, `used_at` when a part of it was last wanted. `is_pinned`: it stays,
+    whatever room is needed.
     """
 
     name: ImageName
@@ -33,6 +34,7 @@ class KeptImage:
     size_bytes: int
     used_at: float | None
     confirmed_at: float | None
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,11 @@ class Catalogue:
 
         return self._ask(read)
 
+    def size(self) -> tuple[int, int]:
+        """Return how many bytes everything takes, and how many tags have their manifest."""
+        sql = "SELECT count(*) FROM tags JOIN manifests USING (upstream, repository, digest)"
+        return self._ask(lambda db: (total_bytes(db), int(db.execute(sql).fetchone()[0])))
+
     def remove(self, images: Iterable[KeptImage]) -> Removed:
         """Forget images, and remove what nothing else refers to. Readers that have it open still get all of it."""
 
@@ -105,6 +112,29 @@ class Catalogue:
                 self._layout.content(digest).unlink()
         self._ledger.forget(list(sizes))
         return Removed(len(sizes), sum(sizes.values()))
+
+    def pin(self, images: Iterable[KeptImage]) -> None:
+        """Keep images, whatever room is needed: what their tags mean now and later. Raises StoreFailure."""
+        rows = [_row(image.name) for image in images]
+
+        def write(db: sqlite3.Connection) -> int:
+            db.executemany("INSERT OR IGNORE INTO pins VALUES (?, ?, ?)", rows)
+            return int(db.execute("SELECT count(*) FROM pins").fetchone()[0])
+
+        self._ask(write)
+
+    def unpin(self, images: Iterable[ImageName]) -> int:
+        """Let images make room for others again, and return how many of them were pinned. Raises StoreFailure.
+
+        A name without tag and digest means all of its repository.
+        """
+        names = list(images)
+
+        def write(db: sqlite3.Connection) -> int:
+            sql = "DELETE FROM pins WHERE upstream = ? AND repository = ? AND ? IN ('', reference)"
+            return sum(db.execute(sql, _row(name)).rowcount for name in names)
+
+        return self._ask(write)
 
     def prune(self) -> Removed:
         """Remove what is of no use to anybody: partial files that nobody is filling, and the quarantine."""
@@ -137,8 +167,13 @@ class Catalogue:
         return found
 
 
+def _row(name: ImageName) -> tuple[str, str, str]:
+    return (name.upstream, name.repository, name.reference)
+
+
 def _images(db: sqlite3.Connection) -> list[KeptImage]:
     """Return the tags whose manifests are held, and the manifests that no tag, index or list leads to."""
+    pinned = set(db.execute("SELECT upstream, repository, reference FROM pins").fetchall())
     sql = """
         SELECT upstream, repository, tag, digest, confirmed_at FROM tags
         JOIN manifests USING (upstream, repository, digest)
@@ -161,7 +196,7 @@ def _images(db: sqlite3.Connection) -> list[KeptImage]:
         size_bytes, used_at = sum(size for size, _ in kept), max((used for _, used in kept), default=None)
         if size_bytes:
             name = ImageName(upstream, repository, shown)
-            found.append(KeptImage(name, digest, size_bytes, used_at, confirmed_at))
+            found.append(KeptImage(name, digest, size_bytes, used_at, confirmed_at, _row(name) in pinned))
     return found
 
 
@@ -205,6 +240,7 @@ def _forget_image(db: sqlite3.Connection, image: KeptImage) -> set[str]:
     Returns the digests that no repository and no other manifest refers to any more.
     """
     place = (image.name.upstream, image.name.repository)
+    db.execute("DELETE FROM pins WHERE (upstream, repository, reference) = (?, ?, ?)", _row(image.name))
     if not is_digest(image.name.reference):
         sql = "DELETE FROM tags WHERE (upstream, repository, tag) = (?, ?, ?)"
         db.execute(sql, (*place, image.name.reference))

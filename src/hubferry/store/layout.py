@@ -6,6 +6,7 @@
     index.sqlite3             what is known of it all; may be lost
     withdrawals               changes whenever somebody's right was withdrawn (withdrawals.py)
     count.lock                held by the process that compares the ledger with the disk (housekeeping.py)
+    activity/                 what each worker did lately (server/activity.py)
     warm.lock, token.key      of the server, which puts them here as well (server/keep_warm.py, server/key.py)
 
 What takes room has a name in the ledger: content its digest, a partial file `partial/FILE`.

@@ -6,9 +6,9 @@ there before its bytes are, so that the sum is never less than what is on the di
 without a file, or one under its old name, which the next count puts right.
 
 What was wanted longest ago goes first. To want a manifest is to want what it refers to, down to the layers: a node
-that only asks whether its image has changed keeps the whole of it. A file that is being read or written is locked and
-stays. That nobody holds a lock for nothing is the server's task: it cuts off clients that take nothing
-(core/client_rate.py). Methods block and are meant for threads, except `touch`.
+that only asks whether its image has changed keeps the whole of it. What a pinned image consists of stays. A file that
+is being read or written is locked and stays. That nobody holds a lock for nothing is the server's task: it cuts off
+clients that take nothing (core/client_rate.py). Methods block and are meant for threads, except `touch`.
 
 Not here: the connection to the index (index.py), how the files are made (content.py, partial.py), comparing rows with
 the disk (housekeeping.py).
@@ -150,8 +150,9 @@ class Ledger:
     def _full(self, wanted_bytes: int) -> NoRoom:
         limits = self._limits
         return NoRoom(
-            f"everything in {self._layout.folder} is in use, and within cache.max_size ({Size(limits.max_size_bytes)}) "
-            f"and cache.min_free ({Size(limits.min_free_bytes)}) there is no room for {Size(wanted_bytes)} more"
+            f"everything in {self._layout.folder} is in use or pinned, and within "
+            f"cache.max_size ({Size(limits.max_size_bytes)}) and cache.min_free ({Size(limits.min_free_bytes)}) "
+            f"there is no room for {Size(wanted_bytes)} more"
         )
 
     def _can_go(self, size_bytes: int, *, spare: str) -> bool:
@@ -310,9 +311,26 @@ def is_locked(path: Path, *, alone: bool) -> bool:
         os.close(descriptor)
 
 
+# what pinned images consist of: what tag or digest means now, lists of what refers to that, and the parts of both
+_PINNED = """
+    WITH RECURSIVE roots (digest) AS (
+        SELECT t.digest FROM pins AS p JOIN tags AS t
+        ON (t.upstream, t.repository, t.tag) = (p.upstream, p.repository, p.reference)
+        UNION SELECT reference FROM pins
+    ), pinned (digest) AS (
+        SELECT digest FROM roots
+        UNION SELECT lists.digest FROM lists JOIN roots ON subject = roots.digest WHERE lists.digest != ''
+        UNION SELECT child FROM parts JOIN pinned ON parent = pinned.digest
+    )
+"""
+
+
 def _coldest(db: sqlite3.Connection, count: int, unused_since: float | None) -> list[tuple[str, int]]:
-    """Return the names and sizes of the files that were wanted longest ago."""
-    sql = "SELECT name, size_bytes FROM files WHERE used_at < ? ORDER BY used_at LIMIT ?"
+    """Return the names and sizes of the files that were wanted longest ago, and are not of a pinned image."""
+    sql = (
+        f"{_PINNED} SELECT name, size_bytes FROM files "  # noqa: S608 - ours
+        "WHERE used_at < ? AND name NOT IN (SELECT digest FROM pinned) ORDER BY used_at LIMIT ?"
+    )
     return db.execute(sql, (float("inf") if unused_since is None else unused_since, count)).fetchall()
 
 

@@ -183,7 +183,7 @@ class PartialFile:
     def declared(self) -> Declared | None:
         """Return what the sidecar says; None when there is none for this blob, so that the file means nothing."""
         try:
-            said = _read_sidecar(self._sidecar)
+            said = read_sidecar(self._sidecar)
             if (said["upstream"], said["digest"]) != (self._upstream, self.digest):
                 return None
             size, checked, text = said["size_bytes"], said["checked_bytes"], said["checked_hash"]
@@ -370,13 +370,13 @@ class PartialFile:
 def expected_bytes(path: Path) -> int | None:
     """Return how long a partial file will be, as far as its sidecar says; None: not known."""
     try:
-        said = _read_sidecar(sidecar(path))["size_bytes"]
+        said = read_sidecar(sidecar(path))["size_bytes"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return said if isinstance(said, int) else None
 
 
-def _read_sidecar(path: Path) -> Any:
+def read_sidecar(path: Path) -> Any:
     """Return what a sidecar says, as JSON of any form. Raises OSError, ValueError."""
     with path.open("rb") as file:
         return parse_json(file.read(MAX_SIDECAR_BYTES))

@@ -3,15 +3,16 @@
 `files` is the ledger of what takes room (ledger.py). Triggers keep its sum, because a million rows cannot be added up
 for every blob. `parts` says what a manifest refers to. `manifests` and `blobs` are what each repository is proven to
 hold, `tags` and `lists` are what upstreams said, and `rights` says who may have it: a right is valid while `proven_at`
-is later than `withdrawn_at` (right_rows.py; docs/design.md, "Rights").
+is later than `withdrawn_at` (right_rows.py; docs/design.md, "Rights"). `pins` are names of images that stay, whatever
+room is needed.
 """
 
 import sqlite3
 
 from hubferry.store.layout import Layout
 
-VERSION = 3  # 2: lists, parts_by_child; 3: rights in place of public, tags that need no manifest
-OLDER = (0, 1, 2)  # versions that are brought up to date by adding what they lack; 0 is an empty file
+VERSION = 4  # 2: lists, parts_by_child; 3: rights in place of public, tags that need no manifest; 4: pins
+OLDER = (0, 1, 2, 3)  # versions that are brought up to date by adding what they lack; 0 is an empty file
 BUSY_S = 5.0  # how long another process may hold the file
 
 _TABLES = """
@@ -45,6 +46,10 @@ CREATE TABLE IF NOT EXISTS rights (
     upstream TEXT NOT NULL, repository TEXT NOT NULL, about TEXT NOT NULL, who TEXT NOT NULL,
     proven_at REAL NOT NULL, withdrawn_at REAL NOT NULL,
     PRIMARY KEY (upstream, repository, about, who)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pins (
+    upstream TEXT NOT NULL, repository TEXT NOT NULL, reference TEXT NOT NULL,
+    PRIMARY KEY (upstream, repository, reference)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parts (
     parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)

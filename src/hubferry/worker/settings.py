@@ -19,6 +19,7 @@ MEANT: Mapping[str, frozenset[str]] = {
     "limits": frozenset(),  # isolates share no counts; Cloudflare has rate limits of its own
     "cache": frozenset({"enabled", "tag_ttl", "tag_ttls", "max_copied"}),
     "audit": frozenset(),  # there are no files
+    "pages": frozenset(),  # nobody adds up what isolates do
     "warm": frozenset(),  # nothing runs between requests
     "upstreams": frozenset(
         {
