@@ -18,6 +18,8 @@ PAGES = {
     "tags": "/image?name=nginx",
     "image": "/image?name=nginx:1.29.3",
     "problem": "/image?name=nginx:absent",
+    "status": "/status",
+    "kept": "/status/images",
 }
 PASTED = "services:\n  web:\n    image: nginx:1.29  # pinned\n  db:\n    image: quay.io/sclorg/postgresql-16-c9s\n"
 

@@ -68,6 +68,7 @@ def open_stage(folder: Path, tables: dict[str, Any] | None = None, *, is_pulled:
             },
             "cache": {"dir": str(folder / "data")},
             "access": {"login": "open"},
+            "pages": {"operators": ["127.0.0.1/32"]},
             **(tables or {}),
         }
         with Gateway.start(folder / "gateway", settings) as gateway:
