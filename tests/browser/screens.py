@@ -21,6 +21,7 @@ PAGES = {
     "status": "/status",
     "kept": "/status/images",
 }
+OPERATORS = {"pages": {"operators": ["127.0.0.1/32"]}}
 PASTED = "services:\n  web:\n    image: nginx:1.29  # pinned\n  db:\n    image: quay.io/sclorg/postgresql-16-c9s\n"
 
 
@@ -46,7 +47,8 @@ def take_for_readme(folder: Path) -> None:
 def take(folder: Path) -> None:
     """Take them all into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as state, open_stage(Path(state), NAMED) as stage, chromium() as browser:
+    tables = NAMED | OPERATORS
+    with tempfile.TemporaryDirectory() as state, open_stage(Path(state), tables) as stage, chromium() as browser:
         for width in WIDTHS:
             for language in LANGUAGES:
                 for scheme in SCHEMES:

@@ -12,8 +12,8 @@ from hubferry.core.gateway_names import GatewayNames
 from hubferry.core.rewrite import rewrite
 from hubferry.core.routing import RoutedUpstream, RoutingTable, resolve_host
 from tests.browser.chromium import LANGUAGES, SCHEMES, WIDTHS, chromium, opened_page
-from tests.browser.screens import PAGES, PASTED
-from tests.browser.stage import Stage, open_stage
+from tests.browser.screens import OPERATORS, PAGES, PASTED
+from tests.browser.stage import Stage, open_stage, pull
 from tests.core.test_image_names import COMMANDS, DOCKERFILES, LISTS, YAML
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ NOTED = re.compile(r"Failed to load resource.*40[14]")  # the browser notes ever
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with open_stage(tmp_path_factory.mktemp("browser")) as running:
+    with open_stage(tmp_path_factory.mktemp("browser"), OPERATORS) as running:
         yield running
 
 
@@ -120,6 +120,25 @@ def test_without_javascript_the_essentials_remain(stage: Stage, browser: Browser
         page.goto(f"{stage.url}/image?name=nginx:1.29.3")
         assert "COPY docker-entrypoint.sh" in page.inner_text("main")
     assert problems == []
+
+
+def test_the_status_page_goes_on_while_something_is_pulled(stage: Stage, browser: Browser) -> None:
+    problems: list[str] = []
+    with opened_page(browser, problems, stage.url, locale="en") as page:
+        page.goto(f"{stage.url}/status")
+        page.wait_for_selector("td:text-is('docker.io/library/nginx')")
+        assert "linuxserver" not in page.inner_text("main")
+        pull(stage.gateway, "linuxserver/nginx", "latest")
+        page.wait_for_selector("td:text-is('docker.io/linuxserver/nginx')")
+    assert problems == []
+
+
+def test_an_image_is_pinned_by_a_form_of_the_page(stage: Stage, browser: Browser) -> None:
+    with opened_page(browser, [], stage.url, locale="en") as page:
+        page.goto(f"{stage.url}/status/images?q=1.29.3")
+        page.click("button[value=pin]")
+        page.wait_for_selector("button[value=unpin]")
+        assert "docker.io/library/nginx:1.29.3 stays" in page.inner_text("main")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
