@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -36,6 +36,19 @@ def test_a_file_is_rewritten_as_a_whole() -> None:
 def test_what_is_pasted_never_becomes_a_part_of_the_page() -> None:
     page = html(ask(site(HOSTS), form={"text": "</textarea><script>alert(1)</script>\nnginx"}))
     assert "<script>alert" not in page
+
+
+def test_who_has_texts_rewritten_is_counted() -> None:
+    """A long text takes a second of a processor."""
+    asked = site(HOSTS)
+    assert html(ask(asked)).count("<form") == 1
+    assert result(html(ask(asked, form={"text": "nginx"})))
+    assert result(html(ask(asked, form={"text": "nginx\n" * 200})))
+    refused = ask(asked, form={"text": "nginx"})
+    assert (refused.status, get(refused.headers, "retry-after")) == (429, "9")
+    assert "slow down" in html(refused)
+    visitors = cast("Any", asked._pages["/"]).__self__._visitors
+    assert [is_costly for _, is_costly in visitors.admitted] == [False, True, False]
 
 
 def test_a_text_without_a_name_is_told() -> None:

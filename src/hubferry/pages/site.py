@@ -46,7 +46,7 @@ class Site:
         )
         self._status = None if board is None else StatusPages(places, board)
         self._pages: dict[str, Show] = {
-            "/": HomePage(places, gateway.is_down).show,
+            "/": HomePage(places, gateway.visitors, gateway.is_down).show,
             "/search": SearchPage(places, gateway.visitors, tuple(searchable)).show,
             "/image": ImagePage(places, gateway.visitors, clock).show,
         }
