@@ -13,7 +13,14 @@ from functools import partial
 from typing import cast
 
 from hubferry.core import archive
-from hubferry.core.archive import MAX_MANIFEST_BYTES, ArchiveProblem, ImageParts, Manifest, PackedImage, parse_parts
+from hubferry.core.archive import (
+    MAX_MANIFEST_BYTES,
+    ArchiveProblem,
+    ImageParts,
+    Manifest,
+    PackedImage,
+    parse_image_parts,
+)
 from hubferry.core.descriptors import Descriptor, parse_contents
 from hubferry.core.errors import Code, OciError
 from hubferry.core.image import ImageName
@@ -299,7 +306,7 @@ class _Collector:
         manifests[manifest.digest] = manifest
         try:
             if manifest.media_type not in INDEXES:
-                parts.append(await parsed(manifest.content, parse_parts))
+                parts.append(await parsed(manifest.content, parse_image_parts))
                 return
             contents = await parsed(manifest.content, parse_contents)
         except (ArchiveProblem, ManifestProblem) as problem:

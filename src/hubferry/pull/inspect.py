@@ -30,7 +30,7 @@ from hubferry.core.image_config import (
     ManifestParts,
     parse_annotations,
     parse_config,
-    parse_parts,
+    parse_manifest_parts,
     parse_referrers,
     with_commands,
 )
@@ -116,7 +116,7 @@ class Inspector:
             contents = await self._parsed(target, digest, body, parse_contents)
             await self._add_entries(target, contents, listed)
         else:
-            parts = await self._parsed(target, digest, body, parse_parts)
+            parts = await self._parsed(target, digest, body, parse_manifest_parts)
             platform = None if parts.details is None else parts.details.platform
             kind, is_kept = parts.kind, since is not None
             listed.platforms.append(ImagePlatform(digest, platform, found.info.media_type, parts.size_bytes, is_kept))
@@ -142,7 +142,7 @@ class Inspector:
         A config that cannot be had leaves what it says unknown, with a `problem`.
         """
         found, body = await self._manifest(target, image.digest)
-        parts = await self._parsed(target, image.digest, body, parse_parts)
+        parts = await self._parsed(target, image.digest, body, parse_manifest_parts)
         problems = [*_problem(found.outcome)]
         config = parts.details
         if parts.config is not None and parts.kind == IMAGE:
@@ -264,7 +264,7 @@ class Inspector:
             # an index may say a false size, and two hundred manifests of 4 MiB take minutes
             if len(content) <= MAX_SIZED:
                 with contextlib.suppress(ManifestProblem):  # it is shown without a size
-                    size_bytes = parse_parts(content).size_bytes
+                    size_bytes = parse_manifest_parts(content).size_bytes
         return ImagePlatform(entry.digest, entry.platform, entry.media_type, size_bytes, is_kept=is_kept)
 
     async def _config(self, target: Target, config: Descriptor) -> ConfigParts:
