@@ -52,13 +52,15 @@ def ask(
     host: str = "gw.example.com",
     form: dict[str, str] | None = None,
     scheme: str = "http",
+    *,
+    method: str = "",
     **headers: str,
 ) -> Answer:
     """The answer to a GET, or to a POST of a form."""
     path, _, query = target.partition("?")
     sent = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     body = b"" if form is None else urlencode(form).encode()
-    method = "GET" if form is None else "POST"
+    method = method or ("GET" if form is None else "POST")
     request = Request(method, path, query, sent, scheme, host, "192.0.2.1", body)
     return asyncio.run(asked.answer(request))
 

@@ -141,3 +141,14 @@ def test_other_paths(path: str, status: int) -> None:
 def test_only_pages_with_a_form_take_one(path: str) -> None:
     answer = ask(site(), path, form={"text": "x"})
     assert (answer.status, get(answer.headers, "allow")) == (405, "GET, HEAD")
+
+
+def test_a_page_with_a_form_says_so_to_other_methods() -> None:
+    answer = ask(site(), "/", method="PUT")
+    assert (answer.status, get(answer.headers, "allow")) == (405, "GET, HEAD, POST")
+
+
+def test_the_log_is_told_why_a_page_failed() -> None:
+    answer = ask(site(HOSTS), "/", host="other.example.com")
+    assert (answer.status, answer.record.outcome_name) == (404, "error")
+    assert "other.example.com" in answer.record.problem
