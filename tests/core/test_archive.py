@@ -14,7 +14,7 @@ from hubferry.core.archive import (
     PackedImage,
     file_name,
     pack,
-    parse_parts,
+    parse_image_parts,
 )
 from hubferry.core.manifest import OCI_IMAGE
 from hubferry.core.tar import Content, Slice, Tar
@@ -29,7 +29,7 @@ def packed(source: Image | Index, repository: str, tag: str, *architectures: str
     images = [source] if isinstance(source, Image) else [source.image(one) for one in architectures]
     roots = [Manifest(source.digest, source.media_type, source.manifest)] if isinstance(source, Index) else []
     manifests = (*roots, *(Manifest(one.digest, one.media_type, one.manifest) for one in images))
-    return PackedImage(repository, tag, manifests, tuple(parse_parts(one.manifest) for one in images))
+    return PackedImage(repository, tag, manifests, tuple(parse_image_parts(one.manifest) for one in images))
 
 
 NGINX = packed(INDEX, "docker.io/library/nginx", "1.27", "amd64")
@@ -160,11 +160,11 @@ IMPOSSIBLE: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize(("body", "words"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
 def test_what_cannot_be_in_a_file_is_said(body: bytes, words: str) -> None:
     with pytest.raises(ArchiveProblem, match=words):
-        parse_parts(body)
+        parse_image_parts(body)
 
 
 def test_a_layer_with_urls_that_the_registry_has_is_taken() -> None:
-    assert parse_parts(manifest(descriptor(urls=["https://x"]))).layers == (Content("sha256:" + "a" * 64, 1),)
+    assert parse_image_parts(manifest(descriptor(urls=["https://x"]))).layers == (Content("sha256:" + "a" * 64, 1),)
 
 
 def test_a_file_has_bounds() -> None:

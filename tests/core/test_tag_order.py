@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from hubferry.core import tag_order
 from hubferry.core.tag_order import filter_tags, sort_tags
 
 ORDERS: dict[str, list[str]] = {
@@ -31,13 +32,20 @@ def test_tags_are_sorted_as_people_look_for_them(name: str) -> None:
     assert sort_tags(shuffled) == expected
 
 
+def test_long_lists_are_sorted_like_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = [f"1.{number}" for number in range(50)]
+    expected = sort_tags(tags)
+    monkeypatch.setattr(tag_order, "SORTED_AT_ONCE", 7)
+    assert sort_tags(tags) == expected == tags[::-1]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
         ("", ["1.27", "1.27-alpine", "Alpine"]),
         ("1.27", ["1.27", "1.27-alpine"]),
         ("alpine 27", ["1.27-alpine"]),
-        ("Alp", ["Alpine"]),
+        ("Alp", ["1.27-alpine", "Alpine"]),
         ("x", []),
     ],
 )

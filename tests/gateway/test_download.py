@@ -177,7 +177,7 @@ def test_the_file_has_a_length_an_etag_and_a_name() -> None:
 
 def test_parts_and_conditions() -> None:
     stage = stage_of()
-    expect_manifests(stage, 7)
+    expect_manifests(stage, 9)
     expect_blobs(stage)
     address = f"image={NGINX}"
 
@@ -195,6 +195,10 @@ def test_parts_and_conditions() -> None:
         assert (unchanged.status, unchanged.data, unchanged.header("etag")) == (304, b"", etag)
         head = await ask(stage, address, ("range", "bytes=100-199"), method="HEAD")
         assert (head.status, head.header("content-length")) == (200, str(size))
+        another = await ask(stage, address, ("range", "bytes=100-199"), ("if-match", '"another"'))
+        assert (another.status, b"begin the download anew" in another.data) == (412, True)
+        same = await ask(stage, address, ("range", "bytes=100-199"), ("if-match", etag))
+        assert (same.status, same.data) == (206, whole.data[100:200])
         expect_blobs(stage)
         moved = await ask(stage, address, ("range", "bytes=100-199"), ("if-range", '"another"'))
         assert (moved.status, moved.data) == (200, whole.data)

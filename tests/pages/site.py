@@ -7,6 +7,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from hubferry.clock import SystemClock
+from hubferry.core.errors import Code, OciError
 from hubferry.core.http import Request
 from hubferry.core.routing import table_of
 from hubferry.core.settings_sources import SettingsSource, resolve
@@ -20,12 +21,24 @@ HOSTS: dict[str, object] = {
 EVERY_KIND = ("gw.example.com", "hub.example.com", "ghcr.example.com", "10.0.0.5:5000", "localhost:5000")
 
 
+class FakeVisitors:
+    """Who has a text rewritten, and whether it is counted as a long one."""
+
+    def __init__(self) -> None:
+        self.admitted: list[tuple[str, bool]] = []
+
+    def admit(self, received: Request, _: object, *, is_costly: bool) -> None:
+        self.admitted.append((received.peer, is_costly))
+        if len(self.admitted) > 2:
+            raise OciError(429, Code.TOOMANYREQUESTS, "slow down", headers=(("retry-after", "9"),))
+
+
 class FakeGateway:
     """A gateway some of whose upstreams are down."""
 
     def __init__(self, *down: str) -> None:
         self.is_down = down.__contains__
-        self.visitors = None
+        self.visitors = FakeVisitors()
 
 
 def site(tables: dict[str, Any] | None = None, *down: str) -> Site:
@@ -39,13 +52,15 @@ def ask(
     host: str = "gw.example.com",
     form: dict[str, str] | None = None,
     scheme: str = "http",
+    *,
+    method: str = "",
     **headers: str,
 ) -> Answer:
     """The answer to a GET, or to a POST of a form."""
     path, _, query = target.partition("?")
     sent = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     body = b"" if form is None else urlencode(form).encode()
-    method = "GET" if form is None else "POST"
+    method = method or ("GET" if form is None else "POST")
     request = Request(method, path, query, sent, scheme, host, "192.0.2.1", body)
     return asyncio.run(asked.answer(request))
 

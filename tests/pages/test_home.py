@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -36,6 +36,19 @@ def test_a_file_is_rewritten_as_a_whole() -> None:
 def test_what_is_pasted_never_becomes_a_part_of_the_page() -> None:
     page = html(ask(site(HOSTS), form={"text": "</textarea><script>alert(1)</script>\nnginx"}))
     assert "<script>alert" not in page
+
+
+def test_who_has_texts_rewritten_is_counted() -> None:
+    """A long text takes a second of a processor."""
+    asked = site(HOSTS)
+    assert html(ask(asked)).count("<form") == 1
+    assert result(html(ask(asked, form={"text": "nginx"})))
+    assert result(html(ask(asked, form={"text": "nginx\n" * 200})))
+    refused = ask(asked, form={"text": "nginx"})
+    assert (refused.status, get(refused.headers, "retry-after")) == (429, "9")
+    assert "slow down" in html(refused)
+    visitors = cast("Any", asked._pages["/"]).__self__._visitors
+    assert [is_costly for _, is_costly in visitors.admitted] == [False, True, False]
 
 
 def test_a_text_without_a_name_is_told() -> None:
@@ -128,3 +141,14 @@ def test_other_paths(path: str, status: int) -> None:
 def test_only_pages_with_a_form_take_one(path: str) -> None:
     answer = ask(site(), path, form={"text": "x"})
     assert (answer.status, get(answer.headers, "allow")) == (405, "GET, HEAD")
+
+
+def test_a_page_with_a_form_says_so_to_other_methods() -> None:
+    answer = ask(site(), "/", method="PUT")
+    assert (answer.status, get(answer.headers, "allow")) == (405, "GET, HEAD, POST")
+
+
+def test_the_log_is_told_why_a_page_failed() -> None:
+    answer = ask(site(HOSTS), "/", host="other.example.com")
+    assert (answer.status, answer.record.outcome_name) == (404, "error")
+    assert "other.example.com" in answer.record.problem

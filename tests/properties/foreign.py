@@ -16,7 +16,7 @@ from typing import Any, cast
 from hubferry.core import headers as head
 from hubferry.core.access import Credential
 from hubferry.core.access_values import AccessRules, Groups, Issuer
-from hubferry.core.archive import parse_parts as parse_file_parts
+from hubferry.core.archive import parse_image_parts
 from hubferry.core.challenge import parse_challenges
 from hubferry.core.client import behind_proxy, check_request
 from hubferry.core.descriptors import parse_contents
@@ -25,7 +25,7 @@ from hubferry.core.errors import Asked, OciError, relay_error
 from hubferry.core.exchange import Send, choose
 from hubferry.core.http import Request
 from hubferry.core.image import parse_image
-from hubferry.core.image_config import parse_config, parse_parts, parse_referrers, tidy_command
+from hubferry.core.image_config import parse_config, parse_manifest_parts, parse_referrers, tidy_command
 from hubferry.core.issuers import CheckedClaims, is_token, issuers_of, login_of
 from hubferry.core.limit_values import ByteRate, RateSchedule, RequestRate
 from hubferry.core.manifest import SCHEMA1_SIGNED, ManifestProblem, decide_media_type, parts_of, signed_payload
@@ -137,9 +137,9 @@ DOCUMENTS = {
     "manifest": Parser(lambda body: decide_media_type("application/json", body)),
     "its parts": Parser(parts_of),
     "its descriptors": Parser(parse_contents),
-    "its parts, for a file": Parser(parse_file_parts),
+    "its parts, for a file": Parser(parse_image_parts),
     "its platforms": Parser(_choose),
-    "its layers for people": Parser(parse_parts),
+    "its layers for people": Parser(parse_manifest_parts),
     "a config for people": Parser(parse_config),
     "referrers for people": Parser(parse_referrers),
     "search results": Parser(lambda body: (parse_search(body), to_docker_form(body, "a"))),

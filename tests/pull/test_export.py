@@ -312,3 +312,34 @@ def test_a_body_that_is_closed_early_gives_nothing_more() -> None:
 
     asyncio.run(scene())
     assert [body.closed for body in source.bodies] == [1]
+
+
+def test_manifests_are_in_memory_until_the_first_layer() -> None:
+    padding = {"padding": "x" * (3 * 2**20)}
+    large = build_image("large", annotations=padding)
+    source = Source(large)
+    exporter = Exporter(cast("Pull", source))
+    one = item(large.digest)
+
+    async def plan(client: str) -> ExportPlan:
+        return await exporter.plan([one], client)
+
+    async def scene() -> None:
+        held = [await plan("192.0.2.1") for _ in range(2)]
+        with pytest.raises(OciError) as refused:
+            await plan("192.0.2.1")
+        assert refused.value.status == 503
+        held[0].drop()
+        body = held[1].body(2 * 2**20, held[1].size_bytes)
+        await plan("192.0.2.1")
+        with pytest.raises(OciError):
+            await plan("192.0.2.1")
+        while not source.bodies:
+            await body.read()
+        last = (await plan("192.0.2.1")).body(0, 1)
+        with pytest.raises(OciError):
+            await plan("192.0.2.1")
+        await last.close()
+        await plan("192.0.2.1")
+
+    asyncio.run(scene())

@@ -1,5 +1,6 @@
 """What images are found to be: of every shape, from what is kept and from upstream, and while the upstream fails."""
 
+import asyncio
 import json
 from collections.abc import Coroutine
 from typing import Any
@@ -210,6 +211,23 @@ def test_the_sizes_of_platforms_are_known_where_their_manifests_are_kept() -> No
     play(scene())
 
 
+def test_no_large_manifest_is_read_for_a_size() -> None:
+    """Whoever had two hundred of 4 MiB kept made each look at their index take minutes."""
+
+    async def scene() -> None:
+        stage = Stage()
+        large = image(config("a"), *LAYERS, annotations={"padding": "x" * inspecting.MAX_SIZED})
+        honest = entry(large, AMD64)
+        lying = {**honest, "size": 5}
+        for said in (honest, lying):
+            body = stage.sources.add(index(said), "1")
+            stage.kept.keep(large, body)
+            found = await stage.inspector.image(EVERYBODY, "1")
+            assert [(one.size_bytes, one.is_kept) for one in found.platforms] == [(None, True)]
+
+    play(scene())
+
+
 def test_an_image_without_an_index_is_its_only_platform() -> None:
     async def scene() -> None:
         stage = Stage()
@@ -414,6 +432,27 @@ def test_tags_are_sorted_and_say_which_of_them_are_kept() -> None:
         assert found.tags == ("latest", "1.10", "1.9")
         assert found.kept == {"1.10": KeptTag(digest_of(b"a"), 7.0, True), "1.9": KeptTag(digest_of(b"b"), 7.0)}
         assert (found.is_cut, found.is_stale, found.problem) == (False, False, "")
+
+    play(scene())
+
+
+def test_few_long_lists_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspecting, "LISTED_AT_ONCE", 1)
+    stage, reading, most = Stage(), 0, 0
+
+    async def find(target: Target, query: ListQuery) -> ListResult:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        await asyncio.sleep(0)
+        reading -= 1
+        return ListResult(listed("1"), stage.sources.outcome)
+
+    async def scene() -> None:
+        monkeypatch.setattr(stage.sources, "find", find)
+        found = await asyncio.gather(*(stage.inspector.tags(EVERYBODY) for _ in range(5)))
+        assert [one.tags for one in found] == [("1",)] * 5
+        assert most == 1
 
     play(scene())
 

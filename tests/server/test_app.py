@@ -1,15 +1,18 @@
 """The ASGI application when something fails inside: nobody is sent details, or a body that looks complete."""
 
+import asyncio
 import json
 from collections.abc import MutableMapping
 from typing import Any, cast
 
 import pytest
 
+from hubferry.core.body_memory import MemoryRequest
 from hubferry.core.http import Request
 from hubferry.gateway.answer import Answer
 from hubferry.ports.shell import Visit
 from hubferry.server.app import App
+from hubferry.server.body_memory import MOST_BYTES, SMALL_BYTES
 from hubferry.server.log import AccessLog
 from tests.support.scenes import run_scene
 
@@ -46,8 +49,20 @@ class FakeServer:
         self.is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
 
+class Site:
+    """A page, and how often it was made."""
+
+    def __init__(self, page: Answer) -> None:
+        self.page = page
+        self.made = 0
+
+    async def answer(self, _: Request, __: Visit) -> Answer:
+        self.made += 1
+        return self.page
+
+
 class BrokenSite:
-    async def answer(self, _: Request) -> Answer:
+    async def answer(self, _: Request, __: Visit) -> Answer:
         raise ZeroDivisionError("the secret of the house")
 
 
@@ -107,3 +122,24 @@ def test_a_body_that_fails_after_its_head_is_left_incomplete(capsys: pytest.Capt
     server, line = served(Answer(200, (("content-length", "100"),), BrokenBody()), capsys)
     assert (server.status, server.body, server.is_complete) == (200, b"a piece", False)
     assert (line["status"], line["outcome"]) == (200, "error")
+
+
+def test_a_large_page_waits_for_memory_as_every_large_body_does() -> None:
+    """What is in the config of an image can make its page several MiB long."""
+    page = bytes(SMALL_BYTES + 1)
+    site, server = Site(Answer(200, (("content-length", str(len(page))),), page)), FakeServer()
+    gateway = cast("Any", FakeGateway(None))
+    app = App(gateway, cast("Any", site), AccessLog(readable=False, least="error"), (), nothing, count_fills=lambda: 0)
+    others = MemoryRequest("192.0.2.2", MOST_BYTES)
+
+    async def scene() -> None:
+        assert app._body_memory.take_now(others)
+        asked = asyncio.create_task(app(SCOPE, cast("Any", nothing), server.send))
+        for _ in range(10):  # turns of the event loop
+            await asyncio.sleep(0)
+        assert (site.made, server.status) == (1, None)
+        app._body_memory.give_back(others)
+        await asked
+
+    run_scene(scene())
+    assert (server.status, server.body, site.made) == (200, page, 2)

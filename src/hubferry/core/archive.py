@@ -16,11 +16,11 @@ Not here: the bytes of tar files (tar.py), which manifests of an index are wante
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from hubferry.core.artifact_kinds import IMAGE_CONFIGS
+from hubferry.core.descriptors import Descriptor, descriptor_of
 from hubferry.core.documents import parse_json
 from hubferry.core.manifest import OCI_INDEX
-from hubferry.core.reference import is_digest
 from hubferry.core.tar import Content, Member, Tar
 
 MAX_IMAGES = 16  # in one file
@@ -29,11 +29,6 @@ MAX_LAYERS = 1000  # of one image; docker and containerd accept 127
 MAX_BLOBS = 2500  # in one file: 16 images of as many layers as docker accepts
 MAX_MANIFEST_BYTES = 4 * 2**20  # of all manifests in one file together: they are held in memory
 MAX_CONTENT_BYTES = 2**40  # of one blob
-
-_FOREIGN = (".foreign.", ".nondistributable.")
-IMAGE_CONFIGS = frozenset(
-    {"application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"}
-)
 
 
 class ArchiveProblem(ValueError):
@@ -86,7 +81,7 @@ class PackedImage:
         return f"{self.repository}:{self.tag}" if self.tag else f"{self.repository}@{self.root.digest}"
 
 
-def parse_parts(body: bytes) -> ImageParts:
+def parse_image_parts(body: bytes) -> ImageParts:
     """Return what the manifest of an image consists of.
 
     Raises ArchiveProblem for one whose parts have no known size, or are not in the registry.
@@ -95,12 +90,13 @@ def parse_parts(body: bytes) -> ImageParts:
         document = parse_json(body)
         if "fsLayers" in document:
             raise ArchiveProblem("its manifest is of Docker's schema 1, which says no sizes: push it again")
-        config, layers = document["config"], document.get("layers") or []
+        config, layers = descriptor_of(document["config"]), document.get("layers") or []
         if len(layers) > MAX_LAYERS:
             raise ArchiveProblem(f"it has more than {MAX_LAYERS} layers")
-        if any(map(_is_elsewhere, layers)):
+        found = [descriptor_of(layer) for layer in layers]
+        if any(layer.is_foreign for layer in found):
             raise ArchiveProblem("it has layers that only their maker distributes (Windows): no registry has all of it")
-        return ImageParts(_content(config), tuple(map(_content, layers)), config.get("mediaType") in IMAGE_CONFIGS)
+        return ImageParts(_content(config), tuple(map(_content, found)), config.media_type in IMAGE_CONFIGS)
     except ArchiveProblem:
         raise
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -164,18 +160,10 @@ def _loaded(images: Sequence[PackedImage]) -> list[dict[str, object]]:
     ]
 
 
-def _is_elsewhere(descriptor: Any) -> bool:
-    """Return whether a registry need not hold a layer, because it may not be allowed to distribute it."""
-    return bool(descriptor.get("urls")) and any(mark in descriptor["mediaType"] for mark in _FOREIGN)
-
-
-def _content(descriptor: Any) -> Content:
-    digest, size_bytes = descriptor["digest"], descriptor["size"]
-    if not isinstance(digest, str) or not is_digest(digest):
-        raise ValueError("no digest")
-    if not isinstance(size_bytes, int) or isinstance(size_bytes, bool) or not 0 <= size_bytes <= MAX_CONTENT_BYTES:
+def _content(descriptor: Descriptor) -> Content:
+    if descriptor.size_bytes is None or descriptor.size_bytes > MAX_CONTENT_BYTES:
         raise ValueError("no size")
-    return Content(digest, size_bytes)
+    return Content(descriptor.digest, descriptor.size_bytes)
 
 
 def _path(digest: str) -> str:

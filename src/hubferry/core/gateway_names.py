@@ -6,6 +6,7 @@ understand, or understand as another image, is never shown. Not here: where name
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from hubferry.core import reference
 from hubferry.core.errors import OciError
@@ -26,10 +27,13 @@ class GatewayNames:
 
         Raises ValueError with the remedy.
         """
-        upstreams = {upstream.name: upstream for upstream in self.table.upstreams}
         if self.is_own(text):
-            return parse_image(text.removeprefix(f"{self.address}/"), upstreams, self.home)
-        return parse_image(text, upstreams, self.docker_hub or self.home)
+            return parse_image(text.removeprefix(f"{self.address}/"), self._upstreams, self.home)
+        return parse_image(text, self._upstreams, self.docker_hub or self.home)
+
+    @cached_property
+    def _upstreams(self) -> dict[str, RoutedUpstream]:
+        return {upstream.name: upstream for upstream in self.table.upstreams}
 
     def is_own(self, text: str) -> bool:
         """Return whether a name is written for this gateway already."""
@@ -63,8 +67,13 @@ class GatewayNames:
 
         Empty when the name is of this gateway already, is not a name that can be pulled here, or is no name.
         """
-        image = None if self.is_own(text) else self.served(text)
-        return "" if image is None else self.name_of(image.upstream, image.repository) + _mark(text)
+        return self.rewritten_as(text, None if self.is_own(text) else self.served(text))
+
+    def rewritten_as(self, text: str, image: ImageName | None) -> str:
+        """Return what `rewritten` does for a name of which it is known which image it means (see `served`)."""
+        if image is None or self.is_own(text):
+            return ""
+        return self.name_of(image.upstream, image.repository) + _mark(text)
 
     def serves(self) -> list[str]:
         """Return the names of the upstreams of which something can be pulled at this host name; its own comes first."""

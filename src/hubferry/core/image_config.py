@@ -24,6 +24,7 @@ MAX_TEXT = 2000  # characters
 MAX_ENTRIES = 200  # labels, variables, ports, annotations
 MAX_LAYERS = 400
 MAX_REFERRERS = 200
+LATEST_S = 253_402_300_799  # the last second of the year 9999: no calendar here goes further
 CUT = "…"
 
 # C0, C1 and DEL; marks that turn the direction of writing (CVE-2021-42574), and invisible ones; lone surrogates
@@ -68,13 +69,13 @@ class ConfigParts:
     commands: tuple[str, ...] = ()
 
 
-def parse_parts(body: bytes) -> ManifestParts:
+def parse_manifest_parts(body: bytes) -> ManifestParts:
     """Return what a manifest that is no index says. Raises ManifestProblem for what cannot be read."""
     try:
         document = parse_json(body)
         if "fsLayers" in document:
             return _schema1(document)
-        layers = [_layer(entry) for entry in document.get("layers", ())[:MAX_LAYERS]]
+        layers = [_layer(entry) for entry in (document.get("layers") or ())[:MAX_LAYERS]]
         config = descriptor_of(document["config"]) if document.get("config") else None
         types = [_text(document.get("artifactType")), "" if config is None else config.media_type]
         kind = artifact_kind(*types, *(layer.media_type for layer in layers[:1]))
@@ -140,7 +141,7 @@ def parse_time(text: object) -> float | None:
         return None
     offset_s = (int(found[8]) * 3600 + int(found[9]) * 60) * (-1 if found[7] == "-" else 1) if found[7] else 0
     seconds = timegm((year, month, day, hour, minute, second)) - offset_s
-    return float(seconds) if seconds > 0 else None
+    return float(seconds) if 0 < seconds <= LATEST_S else None
 
 
 def clean(text: str, most: int = MAX_TEXT) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hubferry.core.gateway_names import GatewayNames
 from hubferry.core.image import ImageName
 from hubferry.core.image_names import find_image_names
+from hubferry.core.written import WrittenName
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ def rewrite(text: str, names: GatewayNames) -> Rewritten:
     pieces: list[str] = []
     images: dict[ImageName, None] = {}
     left: dict[str, None] = {}
+    known: dict[tuple[str, str], tuple[ImageName | None, str]] = {}  # a long text has the same names again and again
     at = count = 0
     for found in find_image_names(text):
-        image = names.served(found.name)
-        new = names.rewritten(found.written)
+        key = (found.name, found.written)
+        if key not in known:
+            known[key] = _meaning(found, names)
+        image, new = known[key]
         if image is not None:
             images[image] = None
         if new:
@@ -43,3 +47,10 @@ def rewrite(text: str, names: GatewayNames) -> Rewritten:
         elif not names.is_own(found.written):
             left[found.written] = None
     return Rewritten("".join((*pieces, text[at:])), count, tuple(images), tuple(left))
+
+
+def _meaning(found: WrittenName, names: GatewayNames) -> tuple[ImageName | None, str]:
+    """Return the image that a name means, and the name that it gets here; empty: it stays."""
+    image = names.served(found.name)
+    is_same = found.name == found.written  # no variable in it
+    return image, names.rewritten_as(found.written, image) if is_same else names.rewritten(found.written)

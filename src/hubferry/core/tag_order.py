@@ -7,8 +7,10 @@ what no person types: digests and commits. Of one version the plain tag comes fi
 
 import re
 from collections.abc import Iterable, Sequence
+from heapq import merge
 
 LATEST = "latest"
+SORTED_AT_ONCE = 2000  # tags, which takes some 10 ms
 _VERSION = re.compile(r"[vV]?(\d{1,18}(?:\.\d{1,18}){0,6})(?![0-9.])(.*)")
 _BEFORE = re.compile(r"[-_.]?(rc|beta|b|alpha|a|dev|pre|preview|m|nightly|snapshot)(?=[-_.\d]|$)")
 _MACHINE = re.compile(r"sha256-[0-9a-f]{64}.*|(?:sha-|git-)?(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{7,64}")
@@ -19,14 +21,19 @@ _Key = tuple[int, tuple[int, ...], int, _Natural, str]
 
 
 def sort_tags(tags: Iterable[str]) -> list[str]:
-    """Return each tag once, in the order that is described above."""
-    return sorted(dict.fromkeys(tags), key=_key)
+    """Return each tag once, in the order that is described above.
+
+    Sorting holds the interpreter lock, so long lists are sorted in parts, between which other threads get their turn.
+    """
+    keyed = [(_key(tag), tag) for tag in dict.fromkeys(tags)]
+    runs = [sorted(keyed[at : at + SORTED_AT_ONCE]) for at in range(0, len(keyed), SORTED_AT_ONCE)]
+    return [tag for _, tag in merge(*runs)]
 
 
 def filter_tags(tags: Sequence[str], text: str) -> list[str]:
-    """Return the tags that contain every word of a text, in the order that they are in; upper and lower case count."""
-    words = text.split()
-    return [tag for tag in tags if all(word in tag for word in words)]
+    """Return the tags that contain every word of a text, in upper or lower case, in the order that they are in."""
+    words = text.lower().split()
+    return [tag for tag in tags if all(word in tag.lower() for word in words)]
 
 
 def _key(tag: str) -> _Key:

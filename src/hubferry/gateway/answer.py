@@ -80,7 +80,7 @@ def error_answer(error: OciError) -> Answer:
 def internal_error() -> Answer:
     """Return the 502 for a failure inside hubferry: it says that there was one, and no details."""
     message = "hubferry failed inside: its log says where; try again, or report it"
-    return error_answer(OciError(502, Code.UNKNOWN, message))
+    return replace(error_answer(OciError(502, Code.UNKNOWN, message)), record=AccessRecord().ended("error"))
 
 
 def log_fields(

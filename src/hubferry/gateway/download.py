@@ -116,7 +116,13 @@ class Downloads:
             digests = [await self.exporter.digest(item) for item in items]
             return _redirect(request, order, digests, records[0])
         plan = await self.exporter.plan(items, request.received.peer, wants_body=request.wants_body)
-        return _file_answer(request, plan, records)
+        answer = None
+        try:
+            answer = _file_answer(request, plan, records)
+        finally:
+            if answer is None or answer.body is None:
+                plan.drop()
+        return answer
 
     async def _item(
         self, request: RegistryRequest, image: WantedImage, order: DownloadOrder, caller: Caller
@@ -141,9 +147,12 @@ def _redirect(request: RegistryRequest, order: DownloadOrder, digests: Sequence[
 
 
 def _file_answer(request: RegistryRequest, plan: ExportPlan, records: Sequence[AccessRecord]) -> Answer:
-    """Answer with the file: 200, 206 for a part of it, 304. Raises OciError 416."""
+    """Answer with the file: 200, 206 for a part of it, 304. Raises OciError 412 and 416."""
     record = replace(records[0], outcome=plan.outcome)
     identity = (("etag", f'"{plan.etag}"'), ("cache-control", "private"), ("accept-ranges", "bytes"))
+    required = request.header("if-match")  # Firefox continues with it, others with If-Range
+    if required is not None and not head.etag_matches(required, plan.etag):
+        raise OciError(412, Code.UNSUPPORTED, "the file is another one by now: begin the download anew")
     if head.etag_matches(request.header("if-none-match"), plan.etag):
         return Answer(304, identity, record=record)
     wanted = request.byte_range(plan.etag)

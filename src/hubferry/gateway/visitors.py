@@ -29,7 +29,7 @@ from hubferry.remote.refusals import unusable
 from hubferry.remote.search import Search
 from hubferry.remote.target import Target
 
-MOST_A_MINUTE = 60  # pages of one address that may ask an upstream
+MOST_A_MINUTE = 60  # pages of one address that may ask an upstream, or rewrite a long text
 SEARCH_S = 300.0  # how long what an upstream found is shown again
 SEARCHES_BYTES = 8 * 2**20
 
@@ -90,15 +90,27 @@ class Visitors:
         self._seen: BoundedMap[tuple[float, int]] = BoundedMap()
         self._found: BoundedMap[tuple[float, bytes]] = BoundedMap(most_bytes=SEARCHES_BYTES)
 
-    async def identify(self, received: Request, visit: Visit) -> Visitor:
-        """Return who asks for a page, after `visit` has admitted them. Raises OciError; a 401 asks for a login."""
+    def admit(self, received: Request, visit: Visit, *, is_costly: bool = True) -> RegistryRequest:
+        """Return the request for a page, after `visit` has admitted who sent it; only costly pages are counted here.
+
+        Raises OciError, 429 for who asks for too much. No password is checked.
+        """
         login = self._callers.client_login(received)
         host = resolve_host(received.host, self._table)
         page = Endpoint(EndpointKind.PAGE)
         request = resolve_request(received, page, host, self._table, self._public_url, login=login)
         try:
             visit.admit(self._callers.requester(request, parse_basic(request.header("authorization"))))
+        except OciError as error:
+            raise self._callers.with_challenge(error, request) from None
+        if is_costly:
             self._count(received.peer)
+        return request
+
+    async def identify(self, received: Request, visit: Visit) -> Visitor:
+        """Return who asks for a page, after `visit` has admitted them. Raises OciError; a 401 asks for a login."""
+        request = self.admit(received, visit)
+        try:
             return Visitor(request, await self._callers.person(request))
         except OciError as error:
             raise self._callers.with_challenge(error, request) from None
@@ -154,7 +166,7 @@ class Visitors:
         return [name for name in names if self._admission.may_have(requester, Route(upstream, name, name))]
 
     async def _find(self, upstream: str, parameters: dict[str, str]) -> bytes:
-        """Return what an upstream finds, at most SEARCH_S old. It asks with the gateway's own account, for anybody."""
+        """Return what an upstream finds, at most SEARCH_S old. It is asked without an account, for anybody."""
         key = (upstream, *sorted(parameters.items()))
         known, now = self._found.get(key), self._clock.monotonic()
         if known is not None and now - known[0] < SEARCH_S:

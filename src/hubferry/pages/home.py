@@ -9,12 +9,13 @@ from hubferry.core.gateway_names import GatewayNames
 from hubferry.core.http import MAX_FORM_BYTES
 from hubferry.core.rewrite import Rewritten, rewrite
 from hubferry.gateway.answer import Answer
+from hubferry.gateway.visitors import Visitors
 from hubferry.pages.guides import SECRET, guides
 from hubferry.pages.page import PageRequest
 from hubferry.pages.places import Places
 from hubferry.ports.shell import Visit
 
-SHORT = 4096  # characters, which take some 4 ms
+SHORT = 512  # characters, which take some 10 ms if every third one begins another name
 MAX_SHOWN = 20  # of the images of a text that are linked, and of the names that are left
 
 
@@ -29,17 +30,21 @@ class Registry:
 class HomePage:
     """The home page of one gateway, which differs by the host name that it is asked for at."""
 
-    def __init__(self, places: Places, is_down: Callable[[str], bool]) -> None:
+    def __init__(self, places: Places, visitors: Visitors, is_down: Callable[[str], bool]) -> None:
         """`is_down` says of an upstream that it cannot be reached at the moment."""
+        self._visitors = visitors
         self._places = places
         self._is_down = is_down
         self._long_texts = asyncio.Lock()
 
-    async def show(self, asked: PageRequest, _: Visit) -> Answer:
-        """Return the page, with the text of its form rewritten if there is one. Raises OciError 404."""
+    async def show(self, asked: PageRequest, visit: Visit) -> Answer:
+        """Return the page, with the text of its form rewritten if there is one. Raises OciError 404, and 429."""
         gateway = self._places.at(asked.request)
         text = asked.parameters.get("text", "").replace("\r\n", "\n")
-        result = await self._rewritten(text, gateway.names) if text.strip() else None
+        result = None
+        if text.strip():
+            self._visitors.admit(asked.request, visit, is_costly=len(text) > SHORT)
+            result = await self._rewritten(text, gateway.names)
         served = gateway.names.serves()
         return asked.page(
             "home.html",

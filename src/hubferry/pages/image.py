@@ -1,12 +1,16 @@
 """The image page: the tags of a repository; or one image with its platforms, layers, and what refers to it."""
 
-from collections.abc import Sequence
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from hubferry.core.errors import Code, OciError
 from hubferry.core.image import ImageName
-from hubferry.core.image_details import ImageDetails, ImagePlatform, PlatformDetails, Referrer
+from hubferry.core.image_details import ImageDetails, ImagePlatform, PlatformDetails, Referrer, TagList
 from hubferry.core.platforms import parse_platform, preferred
+from hubferry.core.tag_order import SORTED_AT_ONCE, filter_tags
 from hubferry.gateway.answer import Answer
 from hubferry.gateway.visitors import SeenRepository, Visitor, Visitors
 from hubferry.pages.guides import Gateway
@@ -60,17 +64,16 @@ class ImagePage:
         self, asked: PageRequest, gateway: Gateway, image: ImageName, visitor: Visitor, repository: SeenRepository
     ) -> Answer:
         listed = await repository.tags()
-        may_see = self._visitors.tag_filter(visitor, image)
         wanted = asked.parameters.get("filter", "").strip()[:MAX_FILTER]
         order = asked.parameters.get("order", "")
         order = order if order in ORDERS else ORDERS[0]
-        names = [tag for tag in listed.tags if wanted.lower() in tag.lower() and (may_see is None or may_see(tag))]
-        if order == "name":
-            names.sort()
-        elif order == "kept":
-            names.sort(key=lambda tag: tag not in listed.kept or not listed.kept[tag].is_kept)
+        choose = partial(_chosen_tags, listed, wanted, order, self._visitors.tag_filter(visitor, image))
+        if len(listed.tags) <= SORTED_AT_ONCE or sys.platform == "emscripten":  # in the Worker there are no threads
+            names = choose()
+        else:
+            names = await asyncio.to_thread(choose)
         pages = max(1, -(-len(names) // TAGS_SHOWN))
-        number = min(_number(asked.parameters.get("page", "")), pages)
+        number = min(asked.number, pages)
         tags = []
         for name in names[(number - 1) * TAGS_SHOWN : number * TAGS_SHOWN]:
             kept = listed.kept.get(name)
@@ -124,6 +127,18 @@ class ImagePage:
         )
 
 
+def _chosen_tags(listed: TagList, text: str, order: str, may_see: Callable[[str], bool] | None) -> list[str]:
+    """Return the tags that a visitor is shown, in the order that they asked for."""
+    names = filter_tags(listed.tags, text)
+    if may_see is not None:
+        names = list(filter(may_see, names))
+    if order == "name":
+        names.sort()
+    elif order == "kept":
+        names.sort(key=lambda tag: tag not in listed.kept or not listed.kept[tag].is_kept)
+    return names
+
+
 def _here(gateway: Gateway, image: ImageName) -> str:
     """Return how an image is written for this gateway."""
     return gateway.names.rewritten(str(image)) or str(image)
@@ -147,7 +162,3 @@ def _state(details: ImageDetails, platform: PlatformDetails | None) -> str:
         return "kept"
     layers: Sequence[object] = () if platform is None else [layer for layer in platform.layers if layer.is_kept]
     return "kept_in_part" if layers or details.is_kept else "not_kept"
-
-
-def _number(text: str) -> int:
-    return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < 6 else 1

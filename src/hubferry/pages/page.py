@@ -37,6 +37,7 @@ ICON = (
 LANGUAGE_S = 365 * 86400  # how long a chosen language is remembered
 MAX_QUERY = 4096
 MAX_PARAMETERS = 32
+MAX_DIGITS = 6
 
 
 def answer(status: int, content_type: str, body: bytes, headers: Headers = ()) -> Answer:
@@ -84,6 +85,12 @@ class PageRequest:
     def language(self) -> str:
         """The visitor's language, `en` or `zh`."""
         return choose_language(self.request, self.parameters.get("lang", ""))
+
+    @property
+    def number(self) -> int:
+        """Which part of a long list is asked for, counted from 1."""
+        text = self.parameters.get("page", "")
+        return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < MAX_DIGITS else 1
 
     @property
     def words(self) -> Words:

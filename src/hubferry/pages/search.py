@@ -41,7 +41,7 @@ class SearchPage:
         words = asked.parameters.get("q", "").strip()[:MAX_WORDS]
         registry = asked.parameters.get("registry", "")
         registry = registry if registry in registries else next(iter(registries), "")
-        number = _number(asked.parameters.get("page", ""))
+        number = min(asked.number, MAX_PAGE)
         found: list[Found] = []
         total, problem, status = 0, "", 200
         if words and registry:
@@ -73,7 +73,3 @@ class SearchPage:
 
 def _found(registry: str, hit: SearchHit) -> Found:
     return Found(hit.name, str(ImageName(registry, hit.name, "")), hit)
-
-
-def _number(text: str) -> int:
-    return min(max(int(text), 1), MAX_PAGE) if text.isascii() and text.isdecimal() and len(text) < 6 else 1

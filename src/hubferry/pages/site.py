@@ -5,12 +5,13 @@ server every page would have to be written twice: the Worker has no framework, a
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from hubferry.core.errors import OciError
+from hubferry.core.errors import OciError, TokenNeeded
 from hubferry.core.http import MAX_FORM_BYTES, Request
 from hubferry.core.routing import RoutingTable
 from hubferry.core.settings import Settings
-from hubferry.gateway.answer import Answer
+from hubferry.gateway.answer import AccessRecord, Answer
 from hubferry.gateway.gateway import Gateway
 from hubferry.pages.board import Board
 from hubferry.pages.home import HomePage
@@ -46,7 +47,7 @@ class Site:
         )
         self._status = None if board is None else StatusPages(places, board)
         self._pages: dict[str, Show] = {
-            "/": HomePage(places, gateway.is_down).show,
+            "/": HomePage(places, gateway.visitors, gateway.is_down).show,
             "/search": SearchPage(places, gateway.visitors, tuple(searchable)).show,
             "/image": ImagePage(places, gateway.visitors, clock).show,
         }
@@ -58,8 +59,9 @@ class Site:
         told who asks for a page that costs more than itself, and may refuse that client. `arrived` is the request as
         it came in; None: nobody is an operator.
         """
-        if request.method not in ("GET", "HEAD") and not (request.method == "POST" and form_limit(request.path)):
-            return plain(405, "only GET and HEAD are answered here", (("allow", "GET, HEAD"),))
+        allowed = ("GET", "HEAD", "POST") if form_limit(request.path) else ("GET", "HEAD")
+        if request.method not in allowed:
+            return plain(405, f"only {', '.join(allowed)} are answered here", (("allow", ", ".join(allowed)),))
         if request.path == "/robots.txt":
             return plain(200, ROBOTS)
         if request.path == "/healthz":
@@ -79,4 +81,8 @@ class Site:
         except OciError as error:
             if is_status and error.status == 404 and not is_operator:
                 return missing(request)
-            return asked.problem(error.status, error.message, error.headers)
+            shown = asked.problem(error.status, error.message, error.headers)
+            record = AccessRecord().ended("error", error.message)
+            if isinstance(error, TokenNeeded):  # a browser that has not logged in yet is asked to
+                record = AccessRecord().ended("challenge")
+            return replace(shown, record=record)

@@ -13,7 +13,14 @@ from functools import partial
 from typing import cast
 
 from hubferry.core import archive
-from hubferry.core.archive import MAX_MANIFEST_BYTES, ArchiveProblem, ImageParts, Manifest, PackedImage, parse_parts
+from hubferry.core.archive import (
+    MAX_MANIFEST_BYTES,
+    ArchiveProblem,
+    ImageParts,
+    Manifest,
+    PackedImage,
+    parse_image_parts,
+)
 from hubferry.core.descriptors import Descriptor, parse_contents
 from hubferry.core.errors import Code, OciError
 from hubferry.core.image import ImageName
@@ -25,6 +32,7 @@ from hubferry.ports.content import Region
 from hubferry.ports.fills import Fetched
 from hubferry.ports.upstream import Cause, Readable, UpstreamFailure
 from hubferry.pull.bodies import SlicedBody
+from hubferry.pull.manifest_room import HeldManifests, ManifestRoom
 from hubferry.pull.pull import Pull
 from hubferry.pull.results import Absent, BlobQuery, ManifestQuery, Outcome, OutcomeName
 from hubferry.remote.parsing import parsed
@@ -61,16 +69,19 @@ class ExportPlan:
     """A file of images whose length and bytes are decided, and of which no layer was asked for yet.
 
     `images` are what is in it, `outcome` says how its layers were found, once they were read. `etag` is the same for
-    two files only if all of their bytes are.
+    two files only if all of their bytes are. Whoever does not take a `body` of it calls `drop`.
     """
 
-    def __init__(self, images: Sequence[PackedImage], tar: Tar, file_name: str, layers: "_Layers") -> None:
+    def __init__(
+        self, images: Sequence[PackedImage], tar: Tar, file_name: str, layers: "_Layers", held: HeldManifests
+    ) -> None:
         self.images = images
         self.tar = tar
         self.file_name = file_name
         self.etag = tar.fingerprint
         self.outcome = layers.outcome
         self._layers = layers
+        self._held = held
 
     @property
     def size_bytes(self) -> int:
@@ -79,7 +90,11 @@ class ExportPlan:
 
     def body(self, start: int, end: int) -> "ExportBody":
         """Return the bytes from `start` up to, but not including, `end`. The caller closes the body."""
-        return ExportBody(self.tar.between(start, end), self._layers.open)
+        return ExportBody(self.tar.between(start, end), self._layers.open, self._held.release)
+
+    def drop(self) -> None:
+        """Give back what the plan holds, because nobody wants its bytes."""
+        self._held.release()
 
 
 class _Layers:
@@ -149,9 +164,16 @@ class _OpenBlob:
 class ExportBody:
     """The bytes of a file: what is in memory, and one blob after the other. An `InFile` for shells that send files."""
 
-    def __init__(self, parts: Iterator[Part], open_blob: Callable[[Slice], Awaitable[_OpenBlob]]) -> None:
+    def __init__(
+        self,
+        parts: Iterator[Part],
+        open_blob: Callable[[Slice], Awaitable[_OpenBlob]],
+        on_manifests_sent: Callable[[], None],
+    ) -> None:
+        """`on_manifests_sent` may be called more than once; manifests come before all blobs."""
         self._parts = parts
         self._open_blob = open_blob
+        self._on_manifests_sent = on_manifests_sent
         self._blob: _OpenBlob | None = None
         self._literal: bytes | None = None
 
@@ -183,6 +205,7 @@ class ExportBody:
         blob, self._blob = self._blob, None
         self._parts = iter(())
         self._literal = None
+        self._on_manifests_sent()
         if blob is not None:
             await blob.close()
 
@@ -199,6 +222,7 @@ class ExportBody:
             if isinstance(part, bytes):
                 self._literal = part
             else:
+                self._on_manifests_sent()
                 self._blob = await self._open_blob(part)
         return True
 
@@ -208,6 +232,7 @@ class Exporter:
 
     def __init__(self, pull: Pull) -> None:
         self._pull = pull
+        self._room = ManifestRoom()
 
     async def own_target(self, image: ImageName) -> Target:
         """Return whom an image is asked of for a file that no client wants: by the gateway's own account, if any."""
@@ -225,9 +250,19 @@ class Exporter:
         """Fetch the manifests of images, and decide on the file. `client` is the address that it is for.
 
         Raises OciError: what a pull of the manifests would get, 404 when a platform is not there, 400 for what cannot
-        be in a file.
+        be in a file, 503 when the manifests of others' files leave no room.
         """
-        collector = _Collector(self._pull, client if wants_body else None)
+        held = self._room.file_for(client)
+        try:
+            return await self._plan(items, client, held, wants_body=wants_body)
+        except BaseException:
+            held.release()
+            raise
+
+    async def _plan(
+        self, items: Sequence[ExportItem], client: str, held: HeldManifests, *, wants_body: bool
+    ) -> ExportPlan:
+        collector = _Collector(self._pull, client if wants_body else None, held)
         images, targets = [], dict[str, Target]()
         for item in items:
             image = await collector.collect(item)
@@ -241,14 +276,15 @@ class Exporter:
             tar = archive.pack(different)
         except ArchiveProblem as problem:
             raise _impossible("these images", problem) from None
-        return ExportPlan(different, tar, name, _Layers(self._pull, targets, client))
+        return ExportPlan(different, tar, name, _Layers(self._pull, targets, client), held)
 
 
 class _Collector:
     """Fetches the manifests of the images of one file, within the bounds of a file."""
 
-    def __init__(self, pull: Pull, client: str | None) -> None:
+    def __init__(self, pull: Pull, client: str | None, held: HeldManifests) -> None:
         """`client` is the address whose layers may be fetched ahead, None: nobody wants them yet."""
+        self._held = held
         self._pull = pull
         self._client = client
         self._count = 0
@@ -270,7 +306,7 @@ class _Collector:
         manifests[manifest.digest] = manifest
         try:
             if manifest.media_type not in INDEXES:
-                parts.append(await parsed(manifest.content, parse_parts))
+                parts.append(await parsed(manifest.content, parse_image_parts))
                 return
             contents = await parsed(manifest.content, parse_contents)
         except (ArchiveProblem, ManifestProblem) as problem:
@@ -289,6 +325,7 @@ class _Collector:
         self._size_bytes += len(content)
         if self._count > MAX_MANIFESTS or self._size_bytes > MAX_MANIFEST_BYTES:
             raise _impossible("these images", f"more than {MAX_MANIFESTS} manifests, or than 4 MiB of them")
+        self._held.add(len(content))
         if self._client is not None:
             await self._pull.manifest_given(item.target, found.info.digest, content, self._client)
         return Manifest(found.info.digest, found.info.media_type, content)

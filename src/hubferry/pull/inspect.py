@@ -30,7 +30,7 @@ from hubferry.core.image_config import (
     ManifestParts,
     parse_annotations,
     parse_config,
-    parse_parts,
+    parse_manifest_parts,
     parse_referrers,
     with_commands,
 )
@@ -47,7 +47,7 @@ from hubferry.core.image_details import (
 from hubferry.core.manifest import INDEXES, ManifestProblem, has_digest
 from hubferry.core.reference import is_digest
 from hubferry.core.referrers import referrers_tag
-from hubferry.core.tag_order import sort_tags
+from hubferry.core.tag_order import SORTED_AT_ONCE, sort_tags
 from hubferry.core.tags import MAX_PAGE, Page, parse_tags
 from hubferry.ports.index import TagEntry
 from hubferry.ports.upstream import Body, TooLarge, UpstreamFailure
@@ -73,7 +73,8 @@ MAX_TAGS = 50_000
 MAX_PAGES = 60
 MAX_PLATFORMS = 200  # the largest official indexes have some thirty
 MAX_NESTED = 5  # indexes within an index
-SORTED_AT_ONCE = 2000  # tags that are sorted on the event loop
+LISTED_AT_ONCE = 4  # tag lists of one upstream: each may take some 20 MiB while it is read and sorted
+MAX_SIZED = 64 * 2**10  # bytes of a kept manifest that is read for the size of a platform; most have a few thousand
 
 ReadBody = Callable[[Body, int], Awaitable[bytes]]
 
@@ -98,6 +99,7 @@ class Inspector:
         self._kept = kept
         self._rights = rights
         self._read = read
+        self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def image(self, target: Target, reference: str) -> ImageDetails:
         """Return what a tag or digest stands for. Raises OciError, also for what is no manifest.
@@ -114,7 +116,7 @@ class Inspector:
             contents = await self._parsed(target, digest, body, parse_contents)
             await self._add_entries(target, contents, listed)
         else:
-            parts = await self._parsed(target, digest, body, parse_parts)
+            parts = await self._parsed(target, digest, body, parse_manifest_parts)
             platform = None if parts.details is None else parts.details.platform
             kind, is_kept = parts.kind, since is not None
             listed.platforms.append(ImagePlatform(digest, platform, found.info.media_type, parts.size_bytes, is_kept))
@@ -140,7 +142,7 @@ class Inspector:
         A config that cannot be had leaves what it says unknown, with a `problem`.
         """
         found, body = await self._manifest(target, image.digest)
-        parts = await self._parsed(target, image.digest, body, parse_parts)
+        parts = await self._parsed(target, image.digest, body, parse_manifest_parts)
         problems = [*_problem(found.outcome)]
         config = parts.details
         if parts.config is not None and parts.kind == IMAGE:
@@ -167,6 +169,12 @@ class Inspector:
 
         While the upstream fails and no list is kept, they are the tags that are known from pulls. Raises OciError.
         """
+        if sys.platform == "emscripten":  # in the Worker no request may wait for another one
+            return await self._tags(target)
+        async with self._turns.setdefault(target.upstream.name, asyncio.Semaphore(LISTED_AT_ONCE)):
+            return await self._tags(target)
+
+    async def _tags(self, target: Target) -> TagList:
         tags: dict[str, None] = {}
         page, asked, problems, is_stale, is_cut = Page(None, ""), {""}, list[str](), False, False
         while True:
@@ -250,12 +258,14 @@ class Inspector:
         return True
 
     async def _entry(self, target: Target, entry: Descriptor) -> ImagePlatform:
-        content = await self._kept.manifest(repository_of(target), entry.digest)
-        size_bytes = None
-        if content is not None:
-            with contextlib.suppress(ManifestProblem):  # it is shown without a size
-                size_bytes = (await parsed(content, parse_parts)).size_bytes
-        return ImagePlatform(entry.digest, entry.platform, entry.media_type, size_bytes, is_kept=content is not None)
+        is_kept, size_bytes = await self._is_kept(target, entry.digest), None
+        if is_kept and (entry.size_bytes or 0) <= MAX_SIZED:
+            content = await self._kept.manifest(repository_of(target), entry.digest) or b""
+            # an index may say a false size, and two hundred manifests of 4 MiB take minutes
+            if len(content) <= MAX_SIZED:
+                with contextlib.suppress(ManifestProblem):  # it is shown without a size
+                    size_bytes = parse_manifest_parts(content).size_bytes
+        return ImagePlatform(entry.digest, entry.platform, entry.media_type, size_bytes, is_kept=is_kept)
 
     async def _config(self, target: Target, config: Descriptor) -> ConfigParts:
         """Return what a config says. Raises OciError."""

@@ -205,12 +205,8 @@ class App:
         return tell
 
     async def _serve(self, arrived: Request, request: Request, client: Client, delivery: Delivery) -> None:
-        answer = await self._answer(request, delivery)
-        if answer is None:
-            await self._deliver(
-                request, await self._page(arrived, request, delivery.visit or UNLIMITED), client, delivery
-            )
-            return
+        answer: Answer | None
+        answer = await self._answer(arrived, request, delivery)
         held_bytes = _held_bytes(request, answer)
         if delivery.visit is not None and held_bytes:
             if delivery.visit.may_wait and held_bytes > SMALL_BYTES:
@@ -225,19 +221,20 @@ class App:
             answer = None
             await self._body_memory.take(memory)
         try:
-            answer = answer or await self._answer(request, delivery) or internal_error()
+            answer = answer or await self._answer(arrived, request, delivery)
             async with self._body_memory.sending(memory):
                 await self._deliver_or_tell(request, answer, client, delivery)
         finally:
             self._body_memory.give_back(memory)
 
-    async def _answer(self, request: Request, delivery: Delivery) -> Answer | None:
-        """Return the gateway's answer, or None for a path outside the registry protocol.
+    async def _answer(self, arrived: Request, request: Request, delivery: Delivery) -> Answer:
+        """Return the gateway's answer, or a page for a path outside the registry protocol.
 
         An unexpected exception is logged and becomes an answer as well.
         """
+        visit = delivery.visit or UNLIMITED
         try:
-            return await self._gateway.handle(request, delivery.visit or UNLIMITED)
+            return await self._gateway.handle(request, visit) or await self._page(arrived, request, visit)
         except Exception:  # noqa: BLE001 - the last resort: log everything, tell the client only that it failed
             logger().exception("internal_error", method=request.method, path=request.path[:512])
             return internal_error()
