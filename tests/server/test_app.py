@@ -56,13 +56,13 @@ class Site:
         self.page = page
         self.made = 0
 
-    async def answer(self, _: Request, __: Visit) -> Answer:
+    async def answer(self, _: Request, __: Visit, ___: Request) -> Answer:
         self.made += 1
         return self.page
 
 
 class BrokenSite:
-    async def answer(self, _: Request, __: Visit) -> Answer:
+    async def answer(self, _: Request, __: Visit, ___: Request) -> Answer:
         raise ZeroDivisionError("the secret of the house")
 
 
