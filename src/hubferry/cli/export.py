@@ -21,7 +21,7 @@ from hubferry.cli.at_gateway import image_at, settings_at
 from hubferry.cli.load import Misuse, as_misuse, config_option, fail, load_or_misuse
 from hubferry.cli.opening import Complaints, opened, stopping
 from hubferry.cli.output import print_json
-from hubferry.cli.part_file import PartFile
+from hubferry.cli.part_file import PartFile, place_of
 from hubferry.core.archive import MAX_IMAGES
 from hubferry.core.errors import OciError
 from hubferry.core.human import human_size, human_time
@@ -139,7 +139,7 @@ def read_order(config_file: Path | None, images: Sequence[str], platforms: Seque
         decision = policy.decide(GATEWAY, one.asked.upstream, one.asked.repository, one.tag)
         if not decision.is_allowed:
             raise click.UsageError(f"{text} may not be pulled ({decision.by}): change that, or leave it out")
-    return Order(settings, tuple(dict.fromkeys(named)), chosen, path)
+    return Order(settings, tuple(dict.fromkeys(named)), chosen, path if path == STDOUT else place_of(path))
 
 
 def _named(text: str, settings: Settings) -> NamedImage:
