@@ -5,7 +5,6 @@ Not here: looking (the package doctor), judging (core.diagnosis and its neighbou
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +54,9 @@ def doctor(
     wants_pull: bool,
     as_json: bool,
 ) -> None:
-    """Find out what is wrong, and say what to do: one line for each check.
+    """Find out what is wrong, and say what to do.
+
+    One line is printed for each check.
 
     On the server, with the configuration that it uses: folder, clock, and for each upstream its names, connection,
     tokens, pulls left and content. On a client's machine, with the URL that clients use: the gateway, a small pull
@@ -78,10 +79,7 @@ def doctor(
         if config_file or upstreams:
             raise click.UsageError("--config and --upstream are for the server, --gateway is for a client's machine")
         findings = examine_client(check_gateway_url(gateway), image, ca_file or "", wants_pull=wants_pull)
-    try:
-        found = asyncio.run(_report(findings, as_json=as_json))
-    except KeyboardInterrupt:
-        raise SystemExit(128 + signal.SIGINT) from None
+    found = asyncio.run(_report(findings, as_json=as_json))
     if as_json:
         print_json(document(found))
     if any(one.mark == "failed" for one in found):

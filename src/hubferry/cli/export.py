@@ -104,7 +104,9 @@ def export(
     gateway: str | None,
     as_json: bool,
 ) -> None:
-    """Write images to one file that docker, podman, containerd and skopeo load without network.
+    """Write images to one file, for machines without network.
+
+    docker, podman, containerd and skopeo load it.
 
     \b
       hubferry export nginx:1.27 ghcr.io/owner/app:2 -o images.tar

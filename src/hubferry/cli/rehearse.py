@@ -82,14 +82,14 @@ def rehearse(
     fix: bool,
     as_json: bool,
 ) -> None:
-    """Try whether docker, containerd and podman could pull every image that FILE names.
+    """Try whether every image that FILE names could be pulled.
 
     FILE is a Compose file, Kubernetes manifests, a Dockerfile, a script with docker commands, or a list with one image
-    in a line; - is standard input. What clients ask for is asked of the cache; no layer is read.
+    in a line; - is standard input. What docker, containerd and podman ask for is asked of the cache; no layer is read.
 
     \b
-    hubferry rehearse --offline compose.yaml         would it all work if the Internet were gone?
-    hubferry rehearse --offline --fix k8s/*.yaml     fetch what is missing, then say so
+      hubferry rehearse --offline compose.yaml         would it all work if the Internet were gone?
+      hubferry rehearse --offline --fix k8s/*.yaml     fetch what is missing, then say so
 
     Exit status 0: every image would be pulled. 1: some would not, each with its reason.
     """

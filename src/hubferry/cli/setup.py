@@ -78,11 +78,11 @@ class Wanted:
 @click.option("--client-version", "version", metavar="X.Y", help="Version of the client; without, it is asked.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def setup(rootfs: Path, **options: Any) -> None:
-    """Make CLIENT use a gateway: docker, containerd, podman, crio, k3s or buildkit.
+    """Make docker, containerd, podman and others use a gateway.
 
-    Its files are changed, and nothing in them is lost. Shows the difference and asks. The former text of FILE is kept
-    in FILE.before-hubferry; --undo puts it back.
-    Doing it again changes nothing; with another URL it replaces the gateway.
+    CLIENT is docker, containerd, podman, crio, k3s or buildkit. Its files are changed, and nothing in them is lost.
+    Shows the difference and asks. The former text of FILE is kept in FILE.before-hubferry; --undo puts it back. Doing
+    it again changes nothing; with another URL it replaces the gateway.
 
     \b
       sudo hubferry setup docker --gateway https://hub.example.com

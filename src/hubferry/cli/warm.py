@@ -6,7 +6,6 @@ Exit status: 0 every image is kept; 1 some are not; 2 the command or the configu
 
 import asyncio
 import contextlib
-import json
 import platform
 import signal
 import sys
@@ -20,6 +19,7 @@ import click
 
 from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
 from hubferry.cli.opening import Complaints, allowed_image, opened, stopping
+from hubferry.cli.output import print_json
 from hubferry.core.human import human_size, human_time
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
@@ -79,16 +79,20 @@ def warm(
     *,
     as_json: bool,
 ) -> None:
-    """Fetch images into the cache, so that the first pull finds them there; also while the server runs.
+    """Fetch images into the cache before anybody pulls them.
 
-    What is there already is not fetched again, and what was begun is continued. Exit status 0: all of them are kept.
-    1: some are not, each with its reason; the others are. 2: nothing was done, because the command or the
-    configuration is wrong.
+    \b
+      hubferry warm nginx:1.27 ghcr.io/owner/app:2 --platform linux/amd64
+      hubferry warm -f images.txt
+
+    This also works while the server runs. What is there already is not fetched again, and what was begun is continued.
+    Exit status 0: all of them are kept. 1: some are not, each with its reason; the others are. 2: nothing was done,
+    because the command or the configuration is wrong.
     """
     order = read_order(config_file, images, list_file, platforms)
     done = run(order, config_file)
     if as_json:
-        click.echo(json.dumps(document(done)))
+        print_json(document(done))
     else:
         summarise(done, len(order.images))
     if done.stopped_by is not None:
