@@ -2,13 +2,17 @@
 
 import contextlib
 import os
+import re
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from hubferry.cli.completing import complete_kept
 from hubferry.cli.load import DURATION, SIZE, config_option, load_or_misuse
 from hubferry.cli.opening import Complaints, complain
 from hubferry.cli.output import print_facts, print_json, print_table
@@ -22,6 +26,9 @@ from hubferry.store.index import SqliteIndex
 from hubferry.store.layout import Layout
 from hubferry.store.ledger import CacheLimits, Ledger, Removed
 from hubferry.store.verify import check, kept_files
+
+if TYPE_CHECKING:
+    from hubferry.cli.bars import FileBar
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,14 @@ def opened(config_file: Path | None) -> Iterator[Opened]:
         index.shut()
 
 
+def kept_names(config_file: Path | None) -> list[str]:
+    """Return the names of the kept images, those of Docker Hub also without its host. Raises ClickException."""
+    with opened(config_file) as cached:
+        names = dict.fromkeys(str(image.name) for image in cached.catalogue.images())
+    short = dict.fromkeys(re.sub("^docker.io/(library/)?", "", name) for name in names)
+    return [*names, *(name for name in short if name not in names)]
+
+
 @cache.command("ls")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in a line for each image.")
 @config_option
@@ -111,7 +126,7 @@ def list_images(config_file: Path | None, *, as_json: bool) -> None:
 
 
 @cache.command()
-@click.argument("image", required=False)
+@click.argument("image", required=False, shell_complete=complete_kept)
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
 @config_option
 def info(config_file: Path | None, image: str | None, *, as_json: bool) -> None:
@@ -144,7 +159,7 @@ def _sum_up(cached: Opened, *, as_json: bool) -> None:
 
 
 @cache.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete_kept)
 @config_option
 def rm(config_file: Path | None, images: tuple[str, ...]) -> None:
     """Remove images and what only they consist of.
@@ -215,17 +230,38 @@ def verify(config_file: Path | None) -> None:
     Exit status 1 when anything was.
     """
     damaged = files = 0
-    with opened(config_file) as cached:
-        size_bytes = sum(size for _, _, size in kept_files(cached.layout))
-        with click.progressbar(length=size_bytes, label=f"Checking {human_size(size_bytes)}") as bar:
-            for checked in check(cached.layout, cached.ledger, bar.update):
-                files += 1
-                if checked.problem:
-                    damaged += 1
-                    click.echo(f"\n{checked.name}: {checked.problem}; moved to {cached.layout.quarantine}", err=True)
+    with opened(config_file) as cached, _hashing(cached.layout) as (bar, hashed):
+        for checked in check(cached.layout, cached.ledger, hashed):
+            files += 1
+            if checked.problem:
+                damaged += 1
+                bar.say(f"{checked.name}: {checked.problem}; moved to {cached.layout.quarantine}")
     click.echo(f"{files} files checked, {damaged} damaged")
     if damaged:
         raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def _hashing(layout: Layout) -> "Iterator[tuple[FileBar, Callable[[int], None]]]":
+    """Yield a bar of all that is kept, and what is told the size of each piece that was hashed."""
+    from hubferry.cli.bars import DRAW_S, FileBar  # noqa: PLC0415 - Rich, which the others do not need
+
+    bar = FileBar(sys.stderr, is_terminal=sys.stderr.isatty())
+    at_bytes, drawn_s = 0, time.monotonic()
+
+    def hashed(size_bytes: int) -> None:
+        nonlocal at_bytes, drawn_s
+        at_bytes += size_bytes
+        bar.grew(at_bytes)
+        if time.monotonic() - drawn_s >= DRAW_S:
+            drawn_s = time.monotonic()
+            bar.tick()
+
+    bar.began("checking", sum(size for _, _, size in kept_files(layout)), 0)
+    try:
+        yield bar, hashed
+    finally:
+        bar.clear()
 
 
 def _document(image: KeptImage) -> dict[str, object]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from hubferry.cli.at_gateway import image_at, settings_at
+from hubferry.cli.completing import platforms_option
 from hubferry.cli.load import Misuse, as_misuse, config_option, fail, load_or_misuse
 from hubferry.cli.opening import Complaints, opened, stopping
 from hubferry.cli.output import print_json
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from hubferry.pull.export import Exporter, ExportPlan
 
 STDOUT = Path("-")
-TICK_S = 0.2  # between two looks at a bar of which nothing comes
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,7 @@ class Done:
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="File to write; - is standard output.",
 )
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="PLATFORM",
-    help="linux/amd64, linux/arm64/v8, ... or all; may be repeated. Without: this machine's.",
-)
+@platforms_option("this machine's")
 @click.option(
     "--gateway",
     "gateway",
@@ -242,23 +236,18 @@ class _Out:
 
 async def _copy(plan: "ExportPlan", start: int, out: PartFile | _Out, bar: "FileBar") -> None:
     """Write the file from an offset to its end. Raises UpstreamFailure, WrongBytes, OSError."""
+    from hubferry.cli.bars import ticking  # noqa: PLC0415 - as in `run`
+
     body, at = plan.body(start, plan.size_bytes), start
     bar.began(plan.file_name, plan.size_bytes, start)
-    ticking = asyncio.create_task(_tick(bar))
     try:
-        while (piece := await body.read()) is not None:
-            await asyncio.to_thread(out.write, piece)  # it is hashed there, which must not stall the fills
-            at += len(piece)
-            bar.grew(at)
+        async with ticking(bar):
+            while (piece := await body.read()) is not None:
+                await asyncio.to_thread(out.write, piece)  # it is hashed there, which must not stall the fills
+                at += len(piece)
+                bar.grew(at)
     finally:
-        ticking.cancel()
         await body.close()
-
-
-async def _tick(bar: "FileBar") -> None:
-    while True:
-        await asyncio.sleep(TICK_S)
-        bar.tick()
 
 
 def _problem(order: Order, error: Exception) -> str:

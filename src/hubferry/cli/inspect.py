@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hubferry.cli.completing import complete_platform
 from hubferry.cli.load import config_option, load_or_misuse
 from hubferry.cli.opening import allowed_image, run_on
 from hubferry.cli.output import human_moment, print_facts, print_json, print_marked, print_table
@@ -46,7 +47,10 @@ class _Entry:
 @click.command()
 @click.argument("image")
 @click.option(
-    "--platform", metavar="PLATFORM", help="Whose layers are shown: linux/arm64, ... Without: this machine's, if any."
+    "--platform",
+    metavar="PLATFORM",
+    shell_complete=complete_platform,
+    help="Whose layers are shown: linux/arm64, ... Without: this machine's, if any.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object.")
 @config_option

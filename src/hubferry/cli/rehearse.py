@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hubferry.cli.completing import platforms_option
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
 from hubferry.cli.opening import allowed_image, run_on
 from hubferry.cli.output import human_moment, print_json, print_marked
@@ -63,13 +64,7 @@ class Plan:
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--offline", is_flag=True, help="As if no upstream could be reached. Without: as things are now.")
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="PLATFORM",
-    help="linux/amd64, ... or all; may be repeated. Without: warm.platforms, else this machine's.",
-)
+@platforms_option("warm.platforms, else this machine's")
 @click.option("--fix", is_flag=True, help="Fetch what is missing, as `hubferry warm` does, and rehearse again.")
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on standard output.")
 @config_option

@@ -5,18 +5,18 @@ Exit status: 0 every image is kept; 1 some are not; 2 the command or the configu
 """
 
 import asyncio
-import contextlib
 import platform
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hubferry.cli.completing import platforms_option
 from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
 from hubferry.cli.opening import Complaints, allowed_image, opened, stopping
 from hubferry.cli.output import print_json
@@ -30,9 +30,6 @@ from hubferry.core.warm import parse_list
 if TYPE_CHECKING:
     from hubferry.cli.bars import Bars
     from hubferry.pull.warm import Warmed, Warmer
-
-
-TICK_S = 0.2  # between two looks at bars of which nothing comes
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,7 @@ class Done:
     type=click.File(encoding="utf-8"),
     help="File with one image in a line; # begins a comment; - is standard input.",
 )
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="PLATFORM",
-    help="linux/amd64, linux/arm64/v8, ... or all; may be repeated. Without: warm.platforms, else this machine's.",
-)
+@platforms_option("warm.platforms, else this machine's")
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on standard output.")
 @config_option
 def warm(
@@ -150,6 +141,8 @@ def run(order: Order, config_file: Path | None) -> Done:
 
 async def work(order: Order, bars: "Bars") -> Done:
     """Warm the images on the running event loop, until SIGINT or SIGTERM. Raises ConfigError."""
+    from hubferry.cli.bars import ticking  # noqa: PLC0415 - as in `run`
+
     done = Done()
     stopped_by: list[signal.Signals] = []
     try:
@@ -168,22 +161,6 @@ async def work(order: Order, bars: "Bars") -> Done:
     finally:
         bars.clear()
     return done
-
-
-@contextlib.asynccontextmanager
-async def ticking(bars: "Bars") -> AsyncIterator[None]:
-    """Redraw the bars every TICK_S while the block runs, so that a stall is seen."""
-
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            bars.tick()
-
-    task = asyncio.create_task(tick())
-    try:
-        yield
-    finally:
-        task.cancel()
 
 
 async def look_again(warmer: "Warmer", results: "Sequence[Warmed]") -> None:
