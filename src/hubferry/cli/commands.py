@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from typing import Any
 
 import click
@@ -22,5 +23,6 @@ class Commands(click.Group):
         except (KeyboardInterrupt, click.Abort) as error:
             if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
                 raise
-            click.echo(err=True)
+            if sys.stderr.isatty():
+                click.echo(err=True)  # behind ^C
             raise SystemExit(128 + signal.SIGINT) from None

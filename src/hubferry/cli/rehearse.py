@@ -20,6 +20,7 @@ from hubferry.cli.completing import platforms_option
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
 from hubferry.cli.opening import allowed_image, run_on
 from hubferry.cli.output import human_moment, print_json, print_marked
+from hubferry.cli.waiting import Waiting
 from hubferry.core.human import human_size
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.image_names import MAX_TEXT, find_image_names
@@ -166,10 +167,12 @@ def try_all(plan: Plan, config_file: Path | None, *, offline: bool) -> None:
     async def work(parts: "Parts") -> None:
         for line in plan.lines:
             if line.image is not None and not line.works:
+                waiting.show(str(line.image))
                 rehearsal = parts.gateway.pull.rehearsal
                 line.result = await rehearsal.rehearse(line.image, plan.platforms, must_be_kept=offline)
 
-    run_on(plan.settings, config_file, work, NoNetwork() if offline else None)
+    with Waiting() as waiting:
+        run_on(plan.settings, config_file, work, NoNetwork() if offline else None)
 
 
 def show(plan: Plan, *, offline: bool) -> None:
