@@ -34,7 +34,7 @@ def offered(line: str, last: str = "") -> list[str]:
 
 OFFERED = {
     "commands": ("", "c", ["config", "cache"]),
-    "commands of a group": ("cache", "", ["info", "ls", "prune", "rm", "verify"]),
+    "commands of a group": ("cache", "", ["info", "ls", "pin", "prune", "rm", "unpin", "verify"]),
     "options": ("setup docker", "--r", ["--registry", "--rootfs"]),
     "clients": ("setup", "c", ["containerd", "crio"]),
     "platforms": ("warm --platform", "linux/arm", ["linux/arm64", "linux/arm/v7", "linux/arm/v6"]),

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubferry.cli.completing import complete_kept
 from hubferry.cli.load import DURATION, SIZE, config_option, load_or_misuse
 from hubferry.cli.opening import Complaints, complain
 from hubferry.cli.output import print_facts, print_json, print_table
@@ -29,6 +28,8 @@ from hubferry.store.verify import check, kept_files
 
 if TYPE_CHECKING:
     from hubferry.cli.bars import FileBar
+
+MAX_OFFERED = 200  # names behind the Tab key
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,22 @@ def opened(config_file: Path | None) -> Iterator[Opened]:
         index.shut()
 
 
-def kept_names(config_file: Path | None) -> list[str]:
-    """Return the names of the kept images, those of Docker Hub also without its host. Raises ClickException."""
-    with opened(config_file) as cached:
-        names = dict.fromkeys(str(image.name) for image in cached.catalogue.images())
-    short = dict.fromkeys(re.sub("^docker.io/(library/)?", "", name) for name in names)
-    return [*names, *(name for name in short if name not in names)]
+def complete_kept(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return at most MAX_OFFERED names of kept images that begin so; of Docker Hub's also without its host.
+
+    The configuration is the one that is named before in the line. Whoever presses the Tab key is told of no error.
+    """
+    del param
+    try:
+        with opened(ctx.params.get("config_file")) as cached:
+            whole = dict.fromkeys(str(image.name) for image in cached.catalogue.images())
+    except (click.ClickException, OSError):
+        return []
+    names = {**whole, **dict.fromkeys(re.sub("^docker.io/(library/)?", "", name) for name in whole)}
+    return [name for name in names if name.startswith(incomplete)][:MAX_OFFERED]
+
+
+images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete_kept)
 
 
 @cache.command("ls")
@@ -159,7 +170,7 @@ def _sum_up(cached: Opened, *, as_json: bool) -> None:
 
 
 @cache.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete_kept)
+@images_argument
 @config_option
 def rm(config_file: Path | None, images: tuple[str, ...]) -> None:
     """Remove images and what only they consist of.
@@ -175,10 +186,12 @@ def rm(config_file: Path | None, images: tuple[str, ...]) -> None:
 
 
 @cache.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@images_argument
 @config_option
 def pin(config_file: Path | None, images: tuple[str, ...]) -> None:
-    """Keep images, whatever room is needed: what their tags mean now and later.
+    """Keep images, whatever room is needed.
+
+    Kept is what their tags mean now and later.
 
     \b
       hubferry cache pin nginx:1.29 ghcr.io/owner/app:1
@@ -193,10 +206,13 @@ def pin(config_file: Path | None, images: tuple[str, ...]) -> None:
 
 
 @cache.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@images_argument
 @config_option
 def unpin(config_file: Path | None, images: tuple[str, ...]) -> None:
-    """Let pinned images make room for others again. Without tag and digest: all of a repository."""
+    """Let pinned images make room for others again.
+
+    Without tag and digest: all of a repository.
+    """
     with opened(config_file) as cached:
         names = [cached.named(text) for text in images]
         count = cached.catalogue.unpin(names)

@@ -1,11 +1,6 @@
-"""What a shell offers behind the Tab key beside commands and options: platforms, and images that are kept.
+"""The option --platform, and the platforms that the Tab key offers for it. Not here: images (cache.py)."""
 
-Nothing is printed and nothing fails here, because the person is in the middle of a line.
-"""
-
-import contextlib
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
@@ -21,7 +16,6 @@ PLATFORMS = (
     "linux/riscv64",
     "windows/amd64",
 )
-MAX_OFFERED = 200
 
 
 def complete_platform(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -29,20 +23,6 @@ def complete_platform(ctx: click.Context, param: click.Parameter, incomplete: st
     del ctx
     known = (*PLATFORMS, "all") if param.multiple else PLATFORMS
     return [one for one in known if one.startswith(incomplete)]
-
-
-def complete_kept(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the kept images whose whole name, or name as people write it, begins so; at most MAX_OFFERED.
-
-    The configuration is the one that is named before in the line.
-    """
-    del param
-    from hubferry.cli.cache import kept_names  # noqa: PLC0415 - the store, which other completions do not need
-
-    config_file: Path | None = ctx.params.get("config_file")
-    with contextlib.suppress(click.ClickException, OSError):
-        return [name for name in kept_names(config_file) if name.startswith(incomplete)][:MAX_OFFERED]
-    return []
 
 
 def platforms_option(without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
