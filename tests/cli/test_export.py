@@ -17,6 +17,7 @@ MISUSES = {
     "no file": (["nginx:1"], "--output"),
     "no URL of a gateway": (["nginx:1", "-o", "a.tar", "--gateway", "hub.example.com"], "write https://"),
     "no image": (["-o", "a.tar"], "IMAGE"),
+    "a device": (["nginx:1", "-o", "/dev/null"], "is no regular file"),
 }
 
 

@@ -14,10 +14,10 @@ def test_an_image_is_shown_with_its_layers_and_what_refers_to_it(workshop: Works
     assert shown.returncode == 0, shown.stderr
     image = published.index.image("arm64")
     assert shown.stdout.startswith("docker.io/library/app:1\n")
-    assert f"digest      {published.index.digest}\n" in shown.stdout
+    assert f"digest       {published.index.digest}\n" in shown.stdout
     for part in ("PLATFORM", "linux/amd64", image.layers[0].digest[:19], "MADE BY", "REFERS TO IT", "2 attestations"):
         assert part in shown.stdout, part
-    assert "kept        not whole" in shown.stdout
+    assert "kept         not whole" in shown.stdout
 
 
 def test_what_is_kept_is_said_and_costs_nothing(workshop: Workshop) -> None:

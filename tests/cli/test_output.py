@@ -18,12 +18,12 @@ HEAD, RIGHT = ("LAYER", "SIZE", "MADE BY"), ("SIZE",)
 ROWS = (("sha256:3fb4e8437674", "40.0KiB", "RUN " + "apt-get install " * 10), ("sha256:0507864c6f62", "1B", "COPY a b"))
 
 
-def printed(code: str, columns: int = 60) -> str:
-    """Return what a child process prints on a terminal of this width, without colours."""
+def on_terminal(code: str, columns: int = 60, env: dict[str, str] | None = None) -> str:
+    """Return what a child process prints on a terminal of this width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    env = {"TERM": "xterm", "PATH": os.environ["PATH"]}
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    environ = {"TERM": "xterm", "PATH": os.environ["PATH"], **(env or {})}
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=environ)
     os.close(theirs)
     found = b""
     with contextlib.suppress(OSError):  # the child has left
@@ -31,7 +31,12 @@ def printed(code: str, columns: int = 60) -> str:
             found += piece
     os.close(ours)
     assert child.wait(60) == 0
-    return re.sub(r"\x1b\[[0-9;]*m", "", found.decode()).replace("\r", "")
+    return found.decode()
+
+
+def printed(code: str) -> str:
+    """Return what a child process prints on a narrow terminal, without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", on_terminal(code)).replace("\r", "")
 
 
 def table(*, wrap: tuple[str, ...] = ()) -> str:

@@ -1,7 +1,9 @@
 """A file that is written as FILE.part: continued only if it is the same, named only when it is whole."""
 
 import hashlib
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,44 @@ def test_no_room_is_said_before_anything_is_fetched(file: Path) -> None:
     tar = Tar([("blob", Content("sha256:" + "a" * 64, 2**40))])
     with pytest.raises(Misuse, match="make room"), PartFile(file, tar):
         pass
+
+
+NO_FILES = {
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a link to a device": lambda path: path.symlink_to("/dev/null"),
+}
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES.keys())
+def test_what_is_no_file_is_not_replaced(file: Path, make: Callable[[Path], object]) -> None:
+    make(file)
+    kind = stat.S_IFMT(file.lstat().st_mode)
+    with pytest.raises(Misuse, match="is no regular file"), PartFile(file, TAR):
+        pass
+    assert stat.S_IFMT(file.lstat().st_mode) == kind
+    assert not part_of(file).exists()
+
+
+def test_a_link_to_a_file_stays_and_the_file_is_replaced(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    file.symlink_to("disk/there.tar")
+    write(file)
+    assert file.is_symlink()
+    assert (tmp_path / "disk" / "there.tar").read_bytes() == WHOLE
+
+
+def test_a_part_of_somebody_else_is_not_continued(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part_of(file).write_bytes(WHOLE[:1000])
+    monkeypatch.setattr(os, "geteuid", lambda: part_of(file).stat().st_uid + 1)
+    with pytest.raises(Misuse, match="belongs to another user"), PartFile(file, TAR):
+        pass
+    assert part_of(file).read_bytes() == WHOLE[:1000]
+
+
+def test_a_part_with_a_second_name_is_not_continued(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"precious")
+    part_of(file).hardlink_to(tmp_path / "other")
+    with pytest.raises(Misuse, match="has another name too"), PartFile(file, TAR):
+        pass
+    assert (tmp_path / "other").read_bytes() == b"precious"

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from hubferry.cli import main
 from hubferry.cli.setup import ask_version
+from hubferry.setup.machine import Machine, Seen
 
 HUBFERRY = Path(sys.executable).parent / "hubferry"
 SECRET = "hubferry_" + "0123456789" * 4
@@ -138,6 +139,26 @@ def test_a_file_that_is_wrong_is_named(root: Path) -> None:
     assert result.exit_code == 2
     assert "/etc/docker/daemon.json: it is not JSON" in result.stderr
     assert not (root / "etc/docker/certs.d").exists()
+
+
+def test_what_is_interrupted_half_way_is_no_misuse_and_can_be_undone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(root.rglob("*"))
+    write = Machine.write
+
+    def fail(self: Machine, path: str, seen: Seen) -> None:
+        if path == f"/{DAEMON_JSON}":
+            raise OSError(28, "No space left on device", path)
+        write(self, path, seen)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Machine, "write", fail)
+        result = run(root, "docker --gateway https://x --yes")
+    assert result.exit_code == 1
+    assert "No space left on device: not everything was written" in result.stderr
+    assert run(root, "docker --undo --yes").exit_code == 0
+    assert sorted(root.rglob("*")) == before
 
 
 def test_on_a_terminal_it_asks_in_colour(root: Path) -> None:

@@ -1,5 +1,6 @@
 """`hubferry user` and `hubferry token`: what they print, what they keep, what they refuse."""
 
+import json
 import re
 from pathlib import Path
 
@@ -39,7 +40,13 @@ def test_a_user_is_added_and_gets_another_password(config: Path) -> None:
     assert bcrypt.checkpw(b"battery staple", users(config)["alice"].encode())
     assert run(config, "user add ci --no-password").exit_code == 0
     listed = run(config, "user ls").stdout.splitlines()
-    assert listed == ["alice\tpassword\t0 access tokens\tstaff", "ci\tno password\t0 access tokens"]
+    assert [re.split(r"\s{2,}", line) for line in listed] == [
+        ["USER", "LOGS IN BY", "TOKENS", "GROUPS"],
+        ["alice", "password", "0", "staff"],
+        ["ci", "no password", "0"],
+    ]
+    document = json.loads(run(config, "user ls --json").stdout)
+    assert document["users"][0] == {"user": "alice", "has_password": True, "tokens": 0, "groups": ["staff"]}
     assert run(config, "user rm ci").exit_code == 0
     assert list(users(config)) == ["alice"]
 
@@ -58,10 +65,16 @@ def test_a_token_is_shown_once_and_kept_as_its_hash(config: Path) -> None:
     assert (first.user, first.is_client, first.ends_at) == ("ci", False, first.created_at + 90 * 86400)
     assert (second.user, second.is_client, second.ends_at) == ("node1", True, None)
     listed = run(config, "token ls").stdout.splitlines()
-    assert [line.split("\t")[:3] for line in listed] == [
+    assert [re.split(r"\s{2,}", line)[:3] for line in listed] == [
+        ["ID", "USER", "KIND"],
         [first.id, "ci", "access token"],
         [second.id, "node1", "mirror"],
     ]
+    assert [listed[1].endswith("UTC"), listed[2].endswith("no end")] == [True, True]
+    document = json.loads(run(config, "token ls --json").stdout)
+    assert document["tokens"][1] == {
+        "id": second.id, "user": "node1", "kind": "mirror", "created_at": second.created_at, "ends_at": None,
+    }  # fmt: skip
     assert run(config, f"token revoke {first.id}").exit_code == 0
     assert parse_secrets((config.parent / "secrets.json").read_text()) == [second]
     run(config, "token create ci")

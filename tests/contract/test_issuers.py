@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -135,7 +136,7 @@ def test_nothing_of_the_gateways_is_shown_to_an_upstream_by_who_has_a_secret(
     book = UserBook(tmp_path)
     book.add("alice", "correct horse")
     mirror, revoked = book.mirror("node1"), book.token("alice")
-    by_user = {line.split("\t")[1]: line.split("\t")[0] for line in book.run("token", "ls").splitlines()}
+    by_user = {row["user"]: row["id"] for row in json.loads(book.run("token", "ls", "--json"))["tokens"]}
     book.run("token", "revoke", by_user["alice"])
     gateway = start_gateway(config(hub, issuer, users_file=str(book.users_file)))
     own = issuer.token()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -236,7 +237,7 @@ def test_what_is_revoked_ends_while_it_runs(hub: Hub, book: UserBook, start_gate
         return [manifest(gateway, "app", bearer).status, manifest(gateway, "app", by_password).status, mirrored]
 
     assert statuses() == [200, 200, 200]
-    by_id = {line.split("\t")[1]: line.split("\t")[0] for line in book.run("token", "ls").splitlines()}
+    by_id = {row["user"]: row["id"] for row in json.loads(book.run("token", "ls", "--json"))["tokens"]}
     book.run("token", "revoke", by_id["alice"])
     wait_until(lambda: statuses() == [401, 200, 200], what="the access token is revoked, and nothing else")
     book.run("user", "passwd", "bob", "--password-stdin", "--cost", "4", stdin="another one\n")

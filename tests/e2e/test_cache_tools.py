@@ -104,7 +104,7 @@ def test_what_is_kept_is_listed_and_described(shop: Shop) -> None:
     assert "not kept" not in described
     assert "images       2" in shop.cache("info")
     assert "nothing of docker.io/library/three is kept" in shop.cache("info", "three", status=1)
-    assert "is none of the upstreams" in shop.cache("info", "elsewhere.example/x", status=1)
+    assert "is none of the upstreams" in shop.cache("info", "elsewhere.example/x", status=2)
 
 
 def test_an_index_shows_which_platforms_are_kept(shop: Shop) -> None:

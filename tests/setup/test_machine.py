@@ -90,7 +90,9 @@ def test_a_write_that_fails_leaves_nothing(root: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        Machine(root).write("/etc/x", Seen("after", 0o644, os.geteuid(), os.getegid()))
+    machine = Machine(root)
+    with pytest.raises(OSError, match="No space") as raised:
+        machine.write("/etc/x", Seen("after", 0o644, os.geteuid(), os.getegid()))
+    assert (raised.value.filename, machine.has_changed) == (str(root / "etc" / "x"), False)
     assert [path.name for path in (root / "etc").iterdir()] == ["x"]
     assert (root / "etc" / "x").read_text() == "before"

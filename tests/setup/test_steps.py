@@ -191,3 +191,27 @@ def test_what_is_as_asked_for_already_is_nobodys(root: Path) -> None:
     before = tree(root)
     set_up(root, registries=("docker.io",))
     assert tree(root) == before
+
+
+def test_what_somebody_writes_before_the_answer_is_not_overwritten(root: Path) -> None:
+    machine = Machine(root)
+    work = Setup(machine, "docker")
+    request = PlanRequest(parse_gateway("https://hub"), ("docker.io",), None, {})
+    changes = work.changes(plan_client("docker", request))
+    (root / DAEMON_JSON).write_text('{"debug": true}')
+    before = tree(root)
+    with pytest.raises(CannotEditError, match="was changed meanwhile"):
+        work.write(changes)
+    assert tree(root) == before
+
+
+def test_another_run_before_the_answer_is_noticed(root: Path) -> None:
+    machine = Machine(root)
+    work = Setup(machine, "docker")
+    request = PlanRequest(parse_gateway("https://hub"), ("ghcr.io",), None, {})
+    changes = work.changes(plan_client("docker", request))
+    set_up(root, url="https://other", registries=("quay.io",))
+    before = tree(root)
+    with pytest.raises(CannotEditError, match="was changed meanwhile"):
+        work.write(changes)
+    assert tree(root) == before

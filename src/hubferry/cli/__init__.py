@@ -7,6 +7,7 @@ import click
 from hubferry import __version__
 from hubferry.cli.access import access
 from hubferry.cli.cache import cache
+from hubferry.cli.commands import Commands
 from hubferry.cli.config import config
 from hubferry.cli.doctor import doctor
 from hubferry.cli.export import export
@@ -22,24 +23,27 @@ from hubferry.cli.warm import warm
 from hubferry.store.private import UMASK
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hubferry")
 def main() -> None:
     """A gateway that makes `docker pull` work where public registries are blocked, slow or rationed."""
     os.umask(UMASK)
 
 
-main.add_command(serve)
-main.add_command(config)
-main.add_command(cache)
-main.add_command(warm)
-main.add_command(export)
-main.add_command(doctor)
-main.add_command(inspect)
-main.add_command(tags)
-main.add_command(search)
-main.add_command(rehearse)
-main.add_command(setup)
-main.add_command(access)
-main.add_command(user)
-main.add_command(token)
+for command in (
+    serve,
+    config,
+    setup,
+    doctor,
+    search,
+    tags,
+    inspect,
+    warm,
+    rehearse,
+    export,
+    cache,
+    access,
+    user,
+    token,
+):
+    main.add_command(command)

@@ -15,7 +15,13 @@ from hubferry.server.user_files import read_directory
 
 @click.group()
 def access() -> None:
-    """Ask what the rules decide, and find rules without effect."""
+    """Ask what the rules decide, and find rules without effect.
+
+    \b
+      hubferry access explain alice ghcr.io/owner/app:2
+      hubferry access explain nginx --from 10.0.0.7
+      hubferry access check
+    """
 
 
 @access.command()
@@ -29,7 +35,9 @@ def access() -> None:
 )
 @config_option
 def explain(config_file: Path | None, names: tuple[str, ...], address: str) -> None:
-    """Say whether IMAGE may be pulled, and what decides that: by USER, or without a login.
+    """Say whether IMAGE may be pulled, and what decides that.
+
+    By USER, or without one by a client that does not log in: hubferry access explain alice ghcr.io/owner/app:2
 
     Exit status 0: it may. 1: it may not. 2: the command or the configuration is wrong.
     """

@@ -4,8 +4,10 @@ On a terminal each has a bar that moves (Rich), and a line for each that is over
 are lines only, with one every TELL_S for a layer that takes long. Not here: what is being fetched (pull/warm.py).
 """
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from hubferry.pull.warm import Ending
 
 DRAW_S = 0.1  # between two drawings of the bars
+TICK_S = 0.2  # between two looks at bars of which nothing comes
 TELL_S = 30.0  # between two lines about the same layer, where no bars can be drawn
 RATE_S = 5.0  # a rate is that of the last seconds: recent enough to tell a stall, long enough to be read
 
@@ -59,6 +62,22 @@ def _progress(out: TextIO, is_terminal: bool, now: Callable[[], float]) -> Progr
         redirect_stdout=False,
         redirect_stderr=False,
     )
+
+
+@contextlib.asynccontextmanager
+async def ticking(bars: "Bars | FileBar") -> AsyncIterator[None]:
+    """Redraw bars every TICK_S while the block runs, so that a stall is seen."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            bars.tick()
+
+    task = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 class FileBar:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hubferry.cli.load import fail, load_settings
+from hubferry.cli.load import config_option, fail, load_or_misuse, load_settings
 from hubferry.core.exposure import describe_exposure, problem_of_openness
 from hubferry.core.human import human_size
 from hubferry.core.settings import CacheSettings, Settings, describe
@@ -18,17 +18,22 @@ from hubferry.core.workable import find_unworkable
 
 @click.group()
 def config() -> None:
-    """Check or show the configuration."""
+    """Check or show the configuration.
+
+    \b
+      hubferry config check hubferry.toml
+      hubferry config show --config hubferry.toml
+    """
 
 
 @config.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--config", "-c", "config_file", type=click.Path(path_type=Path), help="The same as FILE.")
 def check(file: Path | None, config_file: Path | None) -> None:
-    """Say whether FILE (with the environment) can be served, or what is wrong with it.
+    """Say whether FILE can be served, or what is wrong with it.
 
-    Without FILE it is what `hubferry serve` does without one: the defaults, and the environment. Also says what a
-    stranger could do with such a gateway.
+    The environment counts too. Without FILE it is what `hubferry serve` serves without one: the defaults. Also says
+    what a stranger could do with such a gateway.
     """
     if file is not None and config_file is not None:
         raise click.UsageError("FILE and --config are the same: give one of them")
@@ -85,14 +90,10 @@ def _folder_problems(cache: CacheSettings) -> Iterator[ConfigError]:
 
 
 @config.command()
-@click.option("--config", "-c", "config_file", type=click.Path(path_type=Path), help="TOML file to read first.")
+@config_option
 def show(config_file: Path | None) -> None:
-    """Print every setting as it resolves, with its meaning; secrets are masked."""
-    try:
-        settings = load_settings(config_file)
-    except ConfigError as error:
-        raise fail(error, config_file) from None
-    for section, options in describe(settings):
+    """Print every setting and its meaning; secrets are masked."""
+    for section, options in describe(load_or_misuse(config_file)):
         click.echo(f"[{section}]")
         for key, value, help_line in options:
             click.echo(f"{key} = {value}  # {help_line}")

@@ -5,8 +5,7 @@ Not here: looking (the package doctor), judging (core.diagnosis and its neighbou
 
 import asyncio
 import os
-import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ import click
 from hubferry.cli.config import check_files, openness_problems
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
 from hubferry.cli.output import print_json, print_marked
+from hubferry.cli.waiting import Waiting
 from hubferry.core.finding import Finding
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.logged import logged
@@ -55,7 +55,9 @@ def doctor(
     wants_pull: bool,
     as_json: bool,
 ) -> None:
-    """Find out what is wrong, and say what to do: one line for each check.
+    """Find out what is wrong, and say what to do.
+
+    One line is printed for each check.
 
     On the server, with the configuration that it uses: folder, clock, and for each upstream its names, connection,
     tokens, pulls left and content. On a client's machine, with the URL that clients use: the gateway, a small pull
@@ -70,26 +72,30 @@ def doctor(
     It changes nothing. For what it fetches, Docker Hub counts one pull. Exit status 0: all is well, or there are only
     warnings. 1: something failed. 2: the command or the configuration is wrong.
     """
+    waiting = Waiting()
     if gateway is None:
         if ca_file or wants_pull:
             raise click.UsageError("--ca-file and --pull are about a gateway: give --gateway as well")
-        findings = examine_server(load_or_misuse(config_file), image, upstreams)
+        findings = examine_server(load_or_misuse(config_file), image, upstreams, waiting.show)
     else:
         if config_file or upstreams:
             raise click.UsageError("--config and --upstream are for the server, --gateway is for a client's machine")
-        findings = examine_client(check_gateway_url(gateway), image, ca_file or "", wants_pull=wants_pull)
-    try:
-        found = asyncio.run(_report(findings, as_json=as_json))
-    except KeyboardInterrupt:
-        raise SystemExit(128 + signal.SIGINT) from None
+        findings = examine_client(check_gateway_url(gateway), image, ca_file or "", waiting.show, wants_pull=wants_pull)
+    with waiting:
+        found = asyncio.run(_report(findings, waiting, as_json=as_json))
     if as_json:
         print_json(document(found))
     if any(one.mark == "failed" for one in found):
         raise SystemExit(1)
 
 
-def examine_server(settings: Settings, image: str | None, only: Sequence[str]) -> AsyncIterator[Finding]:
-    """Return the findings about a server with these settings. Raises Misuse for a name that is none of them."""
+def examine_server(
+    settings: Settings, image: str | None, only: Sequence[str], tell: Callable[[str], None]
+) -> AsyncIterator[Finding]:
+    """Return the findings about a server with these settings; `tell` is called with the name of what is waited for.
+
+    Raises Misuse for an upstream that is none of them.
+    """
     for name in only:
         if name not in settings.upstreams:
             raise Misuse(f"{name} is none of the upstreams: {', '.join(settings.upstreams)}")
@@ -103,7 +109,7 @@ def examine_server(settings: Settings, image: str | None, only: Sequence[str]) -
 
         for one in check_configuration(settings):
             yield one
-        async for one in examine(settings, named, only, os.environ):
+        async for one in examine(settings, named, only, os.environ, tell):
             yield one
 
     return findings()
@@ -121,8 +127,13 @@ def check_configuration(settings: Settings) -> list[Finding]:
     return found or [Finding(name, "ok", "it can be served")]
 
 
-def examine_client(gateway: str, image: str | None, ca_file: str, *, wants_pull: bool) -> AsyncIterator[Finding]:
-    """Return the findings about a gateway and the clients of this machine. Raises Misuse for what is no image."""
+def examine_client(
+    gateway: str, image: str | None, ca_file: str, tell: Callable[[str], None], *, wants_pull: bool
+) -> AsyncIterator[Finding]:
+    """Return the findings about a gateway and the clients of this machine; `tell` as in `examine_server`.
+
+    Raises Misuse for what is no image.
+    """
     named = _client_image(image or SMALL)
 
     async def findings() -> AsyncIterator[Finding]:
@@ -132,12 +143,15 @@ def examine_client(gateway: str, image: str | None, ca_file: str, *, wants_pull:
         from hubferry.doctor.logins import find_login  # noqa: PLC0415
 
         examined = Gateway(gateway, ca_file, find_login(urlsplit(gateway).netloc, os.environ))
+        tell("the gateway")
         async for one in examine_gateway(examined, named):
             yield one
         wanted = Wanted(gateway, named.upstream, needs_login=examined.needs_login)
+        tell("docker, containerd and podman")
         async for one in examine_clients(wanted, os.environ, Path("/")):
             yield one
         if wants_pull:
+            tell("dockerd, which pulls")
             yield await check_docker_pull(examined, wanted)
 
     return findings()
@@ -179,13 +193,14 @@ def check_gateway_url(text: str) -> str:
     return text.rstrip("/")
 
 
-async def _report(findings: AsyncIterator[Finding], *, as_json: bool) -> list[Finding]:
+async def _report(findings: AsyncIterator[Finding], waiting: Waiting, *, as_json: bool) -> list[Finding]:
     """Return all findings; each is printed as soon as it is there, unless a script wants them."""
     found = []
     async for one in findings:
         found.append(one)
         if not as_json:
-            print_marked(one.mark, _shown(f"{one.name}: {one.text}"), _shown(one.remedy))
+            with waiting.paused():
+                print_marked(one.mark, _shown(f"{one.name}: {one.text}"), _shown(one.remedy))
     return found
 
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from hubferry.cli.at_gateway import image_at, settings_at
+from hubferry.cli.completing import platforms_option
 from hubferry.cli.load import Misuse, as_misuse, config_option, fail, load_or_misuse
 from hubferry.cli.opening import Complaints, opened, stopping
 from hubferry.cli.output import print_json
-from hubferry.cli.part_file import PartFile
+from hubferry.cli.part_file import PartFile, place_of
 from hubferry.core.archive import MAX_IMAGES
 from hubferry.core.errors import OciError
 from hubferry.core.human import human_size, human_time
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from hubferry.pull.export import Exporter, ExportPlan
 
 STDOUT = Path("-")
-TICK_S = 0.2  # between two looks at a bar of which nothing comes
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,7 @@ class Done:
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="File to write; - is standard output.",
 )
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="PLATFORM",
-    help="linux/amd64, linux/arm64/v8, ... or all; may be repeated. Without: this machine's.",
-)
+@platforms_option("this machine's")
 @click.option(
     "--gateway",
     "gateway",
@@ -104,7 +98,9 @@ def export(
     gateway: str | None,
     as_json: bool,
 ) -> None:
-    """Write images to one file that docker, podman, containerd and skopeo load without network.
+    """Write images to one file, for machines without network.
+
+    docker, podman, containerd and skopeo load it.
 
     \b
       hubferry export nginx:1.27 ghcr.io/owner/app:2 -o images.tar
@@ -139,7 +135,7 @@ def read_order(config_file: Path | None, images: Sequence[str], platforms: Seque
         decision = policy.decide(GATEWAY, one.asked.upstream, one.asked.repository, one.tag)
         if not decision.is_allowed:
             raise click.UsageError(f"{text} may not be pulled ({decision.by}): change that, or leave it out")
-    return Order(settings, tuple(dict.fromkeys(named)), chosen, path)
+    return Order(settings, tuple(dict.fromkeys(named)), chosen, path if path == STDOUT else place_of(path))
 
 
 def _named(text: str, settings: Settings) -> NamedImage:
@@ -240,23 +236,18 @@ class _Out:
 
 async def _copy(plan: "ExportPlan", start: int, out: PartFile | _Out, bar: "FileBar") -> None:
     """Write the file from an offset to its end. Raises UpstreamFailure, WrongBytes, OSError."""
+    from hubferry.cli.bars import ticking  # noqa: PLC0415 - as in `run`
+
     body, at = plan.body(start, plan.size_bytes), start
     bar.began(plan.file_name, plan.size_bytes, start)
-    ticking = asyncio.create_task(_tick(bar))
     try:
-        while (piece := await body.read()) is not None:
-            await asyncio.to_thread(out.write, piece)  # it is hashed there, which must not stall the fills
-            at += len(piece)
-            bar.grew(at)
+        async with ticking(bar):
+            while (piece := await body.read()) is not None:
+                await asyncio.to_thread(out.write, piece)  # it is hashed there, which must not stall the fills
+                at += len(piece)
+                bar.grew(at)
     finally:
-        ticking.cancel()
         await body.close()
-
-
-async def _tick(bar: "FileBar") -> None:
-    while True:
-        await asyncio.sleep(TICK_S)
-        bar.tick()
 
 
 def _problem(order: Order, error: Exception) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hubferry.cli.completing import complete_platform
 from hubferry.cli.load import config_option, load_or_misuse
 from hubferry.cli.opening import allowed_image, run_on
-from hubferry.cli.output import human_moment, print_json, print_marked, print_table
+from hubferry.cli.output import human_moment, print_facts, print_json, print_marked, print_table
 from hubferry.core.errors import OciError
 from hubferry.core.human import human_size, short_digest
 from hubferry.core.image import ImageName
@@ -46,18 +47,22 @@ class _Entry:
 @click.command()
 @click.argument("image")
 @click.option(
-    "--platform", metavar="PLATFORM", help="Whose layers are shown: linux/arm64, ... Without: this machine's, if any."
+    "--platform",
+    metavar="PLATFORM",
+    shell_complete=complete_platform,
+    help="Whose layers are shown: linux/arm64, ... Without: this machine's, if any.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object.")
 @config_option
 def inspect(config_file: Path | None, image: str, platform: str | None, *, as_json: bool) -> None:
-    """Say what IMAGE is: its platforms, layers and the commands that made them, and what refers to it.
+    """Say what IMAGE is: platforms, layers, config, signatures.
 
-    Nothing is pulled: one manifest for the image and one for the platform are fetched, unless they are kept.
+    Also the commands that made the layers, and everything else that refers to the image. Nothing is pulled: one
+    manifest for the image and one for the platform are fetched, unless they are kept.
 
     \b
-    hubferry inspect nginx:1.27
-    hubferry inspect ghcr.io/owner/app --platform linux/arm64 --json
+      hubferry inspect nginx:1.27
+      hubferry inspect ghcr.io/owner/app --platform linux/arm64 --json
     """
     settings = load_or_misuse(config_file)
     name = allowed_image(image, settings)
@@ -127,7 +132,7 @@ def show(name: ImageName, found: Inspected) -> None:
     facts.append(("kept", f"since {human_moment(image.kept_since)}" if image.kept_since else "no"))
     if image.attestations:
         facts.append(("attested", f"{len(image.attestations)} attestations"))
-    _print_facts(facts)
+    print_facts(facts)
     if image.is_index:
         click.echo()
         rows = [
@@ -150,8 +155,8 @@ def _show_platform(one: PlatformDetails) -> None:
     click.secho(str(one.platform or one.kind), bold=True)
     facts = [("size", _size(one.size_bytes)), ("created", human_moment(one.created_at) if one.created_at else "-")]
     facts.append(("kept", "whole" if one.is_kept else "not whole"))
-    _print_facts(facts + ([] if one.config is None else _config_facts(one.config)))
-    _print_facts([("annotation", f"{key}={value}") for key, value in one.annotations])
+    print_facts(facts + ([] if one.config is None else _config_facts(one.config)))
+    print_facts([("annotation", f"{key}={value}") for key, value in one.annotations])
     click.echo()
     rows = [
         (short_digest(layer.digest), _size(layer.size_bytes), _yes(is_it=layer.is_kept), layer.command)
@@ -172,11 +177,6 @@ def _config_facts(config: ImageConfig) -> list[tuple[str, str]]:
         *(("label", f"{key}={value}") for key, value in config.labels),
     ]
     return [(key, value) for key, value in facts if value]
-
-
-def _print_facts(facts: list[tuple[str, str]]) -> None:
-    for key, value in facts:
-        click.echo(f"{key:<12}{value}")
 
 
 def _size(size_bytes: int | None) -> str:

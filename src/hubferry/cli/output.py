@@ -62,6 +62,12 @@ def print_marked(mark: Mark, text: str, remedy: str = "") -> None:
         click.echo(f"{'':{MARK_WIDTH}}  -> {remedy}")
 
 
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print a line for each fact: its name, and what it is."""
+    for name, value in facts:
+        click.echo(f"{name:<12} {value}")
+
+
 def print_json(document: object) -> None:
     """Print one JSON document in one line, as scripts read it."""
     click.echo(json.dumps(document, ensure_ascii=False))

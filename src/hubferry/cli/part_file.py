@@ -19,12 +19,21 @@ from hubferry.core.tar import Tar, TarCheck, WrongBytes
 PIECE_BYTES = 2**20
 
 
+def place_of(path: Path) -> Path:
+    """Return where a file is to be written: where a link leads. Raises Misuse for a device, a folder and the like."""
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if place.exists() and not place.is_file():
+        raise Misuse(f"{path} is no regular file, and is not replaced: name another file, or - for standard output")
+    return place
+
+
 class PartFile:
     """The unfinished file of an archive. Use it as a context manager; leaving it keeps what is there."""
 
     def __init__(self, path: Path, tar: Tar) -> None:
-        self._path = path
-        self._part = path.with_name(path.name + ".part")
+        """Raises Misuse as `place_of`."""
+        self._path = place_of(path)
+        self._part = self._path.with_name(self._path.name + ".part")
         self._tar = tar
         self._check = TarCheck(tar)
         self._file: BinaryIO
@@ -37,6 +46,7 @@ class PartFile:
         except OSError as error:
             raise self._unwritable(error) from None
         try:
+            self._check_owner()
             self._lock()
             self.found_bytes = self._continue()
             self._check_room()
@@ -69,6 +79,14 @@ class PartFile:
 
     def _unwritable(self, error: OSError) -> Misuse:
         return Misuse(f"{self._part} cannot be written ({error.strerror}): check folder and permissions")
+
+    def _check_owner(self) -> None:
+        """Raise Misuse for a part that somebody else can change meanwhile: in /tmp anybody can make one."""
+        found = os.fstat(self._file.fileno())
+        if found.st_uid != os.geteuid():
+            raise Misuse(f"{self._part} belongs to another user: run this as its owner, or name another file")
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise Misuse(f"{self._part} is no regular file, or has another name too: remove it")
 
     def _lock(self) -> None:
         try:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hubferry.cli.completing import platforms_option
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
 from hubferry.cli.opening import allowed_image, run_on
 from hubferry.cli.output import human_moment, print_json, print_marked
+from hubferry.cli.waiting import Waiting
 from hubferry.core.human import human_size
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.image_names import MAX_TEXT, find_image_names
@@ -63,13 +65,7 @@ class Plan:
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--offline", is_flag=True, help="As if no upstream could be reached. Without: as things are now.")
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="PLATFORM",
-    help="linux/amd64, ... or all; may be repeated. Without: warm.platforms, else this machine's.",
-)
+@platforms_option("warm.platforms, else this machine's")
 @click.option("--fix", is_flag=True, help="Fetch what is missing, as `hubferry warm` does, and rehearse again.")
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on standard output.")
 @config_option
@@ -82,14 +78,14 @@ def rehearse(
     fix: bool,
     as_json: bool,
 ) -> None:
-    """Try whether docker, containerd and podman could pull every image that FILE names.
+    """Try whether every image that FILE names could be pulled.
 
     FILE is a Compose file, Kubernetes manifests, a Dockerfile, a script with docker commands, or a list with one image
-    in a line; - is standard input. What clients ask for is asked of the cache; no layer is read.
+    in a line; - is standard input. What docker, containerd and podman ask for is asked of the cache; no layer is read.
 
     \b
-    hubferry rehearse --offline compose.yaml         would it all work if the Internet were gone?
-    hubferry rehearse --offline --fix k8s/*.yaml     fetch what is missing, then say so
+      hubferry rehearse --offline compose.yaml         would it all work if the Internet were gone?
+      hubferry rehearse --offline --fix k8s/*.yaml     fetch what is missing, then say so
 
     Exit status 0: every image would be pulled. 1: some would not, each with its reason.
     """
@@ -171,10 +167,12 @@ def try_all(plan: Plan, config_file: Path | None, *, offline: bool) -> None:
     async def work(parts: "Parts") -> None:
         for line in plan.lines:
             if line.image is not None and not line.works:
+                waiting.show(str(line.image))
                 rehearsal = parts.gateway.pull.rehearsal
                 line.result = await rehearsal.rehearse(line.image, plan.platforms, must_be_kept=offline)
 
-    run_on(plan.settings, config_file, work, NoNetwork() if offline else None)
+    with Waiting() as waiting:
+        run_on(plan.settings, config_file, work, NoNetwork() if offline else None)
 
 
 def show(plan: Plan, *, offline: bool) -> None:

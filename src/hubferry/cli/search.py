@@ -43,11 +43,13 @@ class Searched:
 @click.option("--json", "as_json", is_flag=True, help="What was found as one JSON object.")
 @config_option
 def search(config_file: Path | None, words: tuple[str, ...], registry: str | None, *, as_json: bool) -> None:
-    """Search Docker Hub, Quay and every other registry of the configuration that has a `search_url`.
+    """Search Docker Hub, Quay, and other registries.
+
+    Every registry of the configuration that has a `search_url` is asked.
 
     \b
-    hubferry search nginx
-    hubferry search prometheus exporter --registry quay.io
+      hubferry search nginx
+      hubferry search prometheus exporter --registry quay.io
     """
     settings = load_or_misuse(config_file)
     registries = chosen(settings, registry)

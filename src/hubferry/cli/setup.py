@@ -1,8 +1,8 @@
 """`hubferry setup`: make a client on this machine, or in a root folder, use a gateway; and take it back.
 
-Exit status: 0 it is as asked for; 1 something could not be taken back, and the output says what to do; 2 the command or
-a file is wrong, and nothing was done. Not here: what a client has to be told (core/client_files), merging and files
-(setup).
+Exit status: 0 it is as asked for; 1 something could not be taken back, or not all could be written, and the output says
+what to do; 2 the command or a file is wrong, and nothing was done. Not here: what a client has to be told
+(core/client_files), merging and files (setup).
 """
 
 import os
@@ -78,11 +78,11 @@ class Wanted:
 @click.option("--client-version", "version", metavar="X.Y", help="Version of the client; without, it is asked.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def setup(rootfs: Path, **options: Any) -> None:
-    """Make CLIENT use a gateway: docker, containerd, podman, crio, k3s or buildkit.
+    """Make docker, containerd, podman and others use a gateway.
 
-    Its files are changed, and nothing in them is lost. Shows the difference and asks. The former text of FILE is kept
-    in FILE.before-hubferry; --undo puts it back.
-    Doing it again changes nothing; with another URL it replaces the gateway.
+    CLIENT is docker, containerd, podman, crio, k3s or buildkit. Its files are changed, and nothing in them is lost.
+    Shows the difference and asks. The former text of FILE is kept in FILE.before-hubferry; --undo puts it back. Doing
+    it again changes nothing; with another URL it replaces the gateway.
 
     \b
       sudo hubferry setup docker --gateway https://hub.example.com
@@ -100,8 +100,8 @@ def setup(rootfs: Path, **options: Any) -> None:
         raise click.UsageError("say which gateway (--gateway https://hub.example.com), or --undo")
     if not (wanted.is_dry or wanted.is_agreed or sys.stdin.isatty()):
         raise Misuse("nobody can be asked here: look with --dry-run first, then repeat with --yes")
+    machine = Machine(rootfs)
     try:
-        machine = Machine(rootfs)
         work = Setup(machine, wanted.client)
         plan = None if wanted.is_undo else make_plan(wanted, machine.find, work, is_here=machine.is_this)
         changes = work.changes(plan)
@@ -109,8 +109,12 @@ def setup(rootfs: Path, **options: Any) -> None:
     except CannotEditError as error:
         raise Misuse(mask_line(str(error))) from None
     except OSError as error:
+        problem = f"{error.filename or rootfs}: {error.strerror}"
+        if machine.has_changed:
+            problem += ": not everything was written; make that possible, then give the command again, or take it back "
+            raise click.ClickException(f"{problem}with --undo") from None
         hint = "run it with sudo" if os.geteuid() != 0 else "check the path and the file system"
-        raise Misuse(f"{error.filename or rootfs}: {error.strerror}: {hint}") from None
+        raise Misuse(f"{problem}: {hint}") from None
 
 
 def make_plan(wanted: Wanted, find: Callable[[tuple[str, ...]], list[str]], work: "Setup", *, is_here: bool) -> Plan:

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="The tags as one JSON object.")
 @config_option
 def tags(config_file: Path | None, image: str, text: str, *, as_json: bool) -> None:
-    """List the tags of IMAGE, the newest first, and since when those that are kept were confirmed.
+    """List the tags of IMAGE, the newest first.
+
+    Of those that are kept, it says when they were confirmed.
 
     \b
-    hubferry tags nginx --filter 'alpine 1.27'
-    hubferry tags ghcr.io/owner/app --json
+      hubferry tags nginx --filter 'alpine 1.27'
+      hubferry tags ghcr.io/owner/app --json
     """
     settings = load_or_misuse(config_file)
     name = named(image, settings)

@@ -2,7 +2,6 @@
 
 import secrets
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from hubferry.cli.load import (
     load_or_misuse,
     user_settings,
 )
+from hubferry.cli.output import human_moment, print_json, print_table
 from hubferry.core.access_values import check_name
 from hubferry.core.masking import SECRET_BEGINNING
 from hubferry.core.settings import Settings
@@ -28,9 +28,13 @@ ID_BYTES = 4
 
 @click.group()
 def token() -> None:
-    """Make, list and revoke access tokens and client secrets (login = "users").
+    """Make, list and revoke access tokens (login = "users").
 
-    A running gateway notices changes within seconds. Example: hubferry token create alice --expires 90d
+    And the secrets of clients that cannot log in. A running gateway notices changes within seconds.
+
+    \b
+      hubferry token create alice --expires 90d
+      hubferry token create --mirror node1
     """
 
 
@@ -40,10 +44,11 @@ def token() -> None:
 @click.option("--expires", type=DURATION, help="After this long it does not count any more, e.g. 90d.")
 @config_option
 def create(config_file: Path | None, user: str | None, client: str | None, expires: Duration | None) -> None:
-    """Make an access token for USER, who shows it instead of a password; or a client's secret, with --mirror.
+    """Make an access token for USER, or with --mirror a client's secret.
 
-    Prints it on standard output, once: only its hash is kept. With --mirror it is the URL of the mirror, which dockerd
-    takes as one of its registry-mirrors and containerd in its hosts.toml.
+    USER shows it instead of a password: hubferry token create alice --expires 90d. Prints it on standard output, once:
+    only its hash is kept. With --mirror it is the URL of the mirror, which dockerd takes as one of its registry-mirrors
+    and containerd in its hosts.toml.
     """
     if (user is None) == (client is None):
         raise click.UsageError("name a user, or a client with --mirror")
@@ -64,21 +69,46 @@ def create(config_file: Path | None, user: str | None, client: str | None, expir
         edit_secrets(access, lambda rows: [*rows, row])
     click.echo(mirror_url(settings, secret) if client is not None else secret)
     what = f"the mirror of {name}" if client is not None else f"an access token of {name}"
-    until = "" if ends_at is None else f", until {_date(ends_at)}"
+    until = "" if ends_at is None else f", until {human_moment(ends_at)}"
     click.echo(f"{what}{until}; it is not shown again, and revoked by: hubferry token revoke {row.id}", err=True)
 
 
 @token.command("ls")
+@click.option("--json", "as_json", is_flag=True, help="The tokens and secrets as one JSON object.")
 @config_option
-def list_(config_file: Path | None) -> None:
-    """List access tokens and client secrets: their id, whose they are, what they are, from when until when."""
+def list_(config_file: Path | None, *, as_json: bool) -> None:
+    """List access tokens and client secrets, with their ids."""
     access = user_settings(config_file)
     with as_misuse():
         rows = read_secrets(access)
-    for row in rows:
-        kind = "mirror" if row.is_client else "access token"
-        until = "no end" if row.ends_at is None else f"until {_date(row.ends_at)}"
-        click.echo("\t".join((row.id, row.user, kind, f"made {_date(row.created_at)}", until)))
+    if as_json:
+        print_json({"tokens": [_document(row) for row in rows]})
+        return
+    table = [
+        (
+            row.id,
+            row.user,
+            _kind(row),
+            human_moment(row.created_at),
+            "no end" if row.ends_at is None else human_moment(row.ends_at),
+        )
+        for row in rows
+    ]
+    print_table(("ID", "USER", "KIND", "MADE", "UNTIL"), table, wrap=("USER",))
+
+
+def _kind(row: StoredSecret) -> str:
+    return "mirror" if row.is_client else "access token"
+
+
+def _document(row: StoredSecret) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "user": row.user,
+        "kind": _kind(row),
+        "created_at": row.created_at,
+        "ends_at": row.ends_at,
+    }
 
 
 @token.command()
@@ -104,7 +134,3 @@ def mirror_url(settings: Settings, secret: str) -> str:
     scheme = "https" if settings.server.tls_cert else "http"
     base = settings.server.public_url.rstrip("/") or f"{scheme}://HOST"
     return f"{base}/{secret}"
-
-
-def _date(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,11 +1,13 @@
 """`hubferry user`: the users of `access.users_file`, which `htpasswd -B` can change as well."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from hubferry.cli.load import Misuse, as_misuse, config_option, user_settings
+from hubferry.cli.output import print_json, print_table
 from hubferry.core.access_values import check_name
 from hubferry.core.settings import AccessSettings
 from hubferry.core.users import NO_PASSWORD, with_user, without_user
@@ -25,7 +27,11 @@ stdin_option = click.option("--password-stdin", is_flag=True, help="Read the pas
 def user() -> None:
     """Add, change and remove users of the gateway (login = "users").
 
-    A running gateway notices changes within seconds. Example: hubferry user add alice -c hubferry.toml
+    A running gateway notices changes within seconds.
+
+    \b
+      hubferry user add alice -c hubferry.toml
+      hubferry user passwd alice -c hubferry.toml
     """
 
 
@@ -55,7 +61,10 @@ def add(config_file: Path | None, name: str, password_stdin: bool, no_password: 
 @cost_option
 @config_option
 def passwd(config_file: Path | None, name: str, password_stdin: bool, cost: int) -> None:
-    """Change the password of the user NAME. Whoever is logged in with the old one is logged out."""
+    """Change the password of the user NAME.
+
+    Whoever is logged in with the old one is logged out.
+    """
     access = user_settings(config_file)
     with as_misuse():
         _check_known(access, name)
@@ -80,17 +89,27 @@ def remove(config_file: Path | None, name: str) -> None:
 
 
 @user.command("ls")
+@click.option("--json", "as_json", is_flag=True, help="The users as one JSON object.")
 @config_option
-def list_(config_file: Path | None) -> None:
+def list_(config_file: Path | None, *, as_json: bool) -> None:
     """List the users: their name, how they log in, their groups."""
     access = user_settings(config_file)
     with as_misuse():
         users, rows = read_users(access), read_secrets(access)
-    for name, hashed in users.items():
-        tokens = sum(1 for row in rows if not row.is_client and row.user == name)
-        by = "no password" if hashed == NO_PASSWORD else "password"
-        groups = ", ".join(group for group, members in access.groups.rows if name in members)
-        click.echo("\t".join((name, by, f"{tokens} access tokens", groups)).rstrip())
+    tokens = Counter(row.user for row in rows if not row.is_client)
+    groups = {name: [group for group, members in access.groups.rows if name in members] for name in users}
+    if as_json:
+        listed = [
+            {"user": name, "has_password": hashed != NO_PASSWORD, "tokens": tokens[name], "groups": groups[name]}
+            for name, hashed in users.items()
+        ]
+        print_json({"users": listed})
+        return
+    table = [
+        (name, "no password" if hashed == NO_PASSWORD else "password", str(tokens[name]), ", ".join(groups[name]))
+        for name, hashed in users.items()
+    ]
+    print_table(("USER", "LOGS IN BY", "TOKENS", "GROUPS"), table, right=("TOKENS",), wrap=("GROUPS",))
 
 
 def _check_known(access: AccessSettings, name: str) -> None:

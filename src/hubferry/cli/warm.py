@@ -5,21 +5,21 @@ Exit status: 0 every image is kept; 1 some are not; 2 the command or the configu
 """
 
 import asyncio
-import contextlib
-import json
 import platform
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hubferry.cli.completing import platforms_option
 from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
 from hubferry.cli.opening import Complaints, allowed_image, opened, stopping
+from hubferry.cli.output import print_json
 from hubferry.core.human import human_size, human_time
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
@@ -30,9 +30,6 @@ from hubferry.core.warm import parse_list
 if TYPE_CHECKING:
     from hubferry.cli.bars import Bars
     from hubferry.pull.warm import Warmed, Warmer
-
-
-TICK_S = 0.2  # between two looks at bars of which nothing comes
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,7 @@ class Done:
     type=click.File(encoding="utf-8"),
     help="File with one image in a line; # begins a comment; - is standard input.",
 )
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="PLATFORM",
-    help="linux/amd64, linux/arm64/v8, ... or all; may be repeated. Without: warm.platforms, else this machine's.",
-)
+@platforms_option("warm.platforms, else this machine's")
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on standard output.")
 @config_option
 def warm(
@@ -79,16 +70,20 @@ def warm(
     *,
     as_json: bool,
 ) -> None:
-    """Fetch images into the cache, so that the first pull finds them there; also while the server runs.
+    """Fetch images into the cache before anybody pulls them.
 
-    What is there already is not fetched again, and what was begun is continued. Exit status 0: all of them are kept.
-    1: some are not, each with its reason; the others are. 2: nothing was done, because the command or the
-    configuration is wrong.
+    \b
+      hubferry warm nginx:1.27 ghcr.io/owner/app:2 --platform linux/amd64
+      hubferry warm -f images.txt
+
+    This also works while the server runs. What is there already is not fetched again, and what was begun is continued.
+    Exit status 0: all of them are kept. 1: some are not, each with its reason; the others are. 2: nothing was done,
+    because the command or the configuration is wrong.
     """
     order = read_order(config_file, images, list_file, platforms)
     done = run(order, config_file)
     if as_json:
-        click.echo(json.dumps(document(done)))
+        print_json(document(done))
     else:
         summarise(done, len(order.images))
     if done.stopped_by is not None:
@@ -146,6 +141,8 @@ def run(order: Order, config_file: Path | None) -> Done:
 
 async def work(order: Order, bars: "Bars") -> Done:
     """Warm the images on the running event loop, until SIGINT or SIGTERM. Raises ConfigError."""
+    from hubferry.cli.bars import ticking  # noqa: PLC0415 - as in `run`
+
     done = Done()
     stopped_by: list[signal.Signals] = []
     try:
@@ -164,22 +161,6 @@ async def work(order: Order, bars: "Bars") -> Done:
     finally:
         bars.clear()
     return done
-
-
-@contextlib.asynccontextmanager
-async def ticking(bars: "Bars") -> AsyncIterator[None]:
-    """Redraw the bars every TICK_S while the block runs, so that a stall is seen."""
-
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            bars.tick()
-
-    task = asyncio.create_task(tick())
-    try:
-        yield
-    finally:
-        task.cancel()
 
 
 async def look_again(warmer: "Warmer", results: "Sequence[Warmed]") -> None:

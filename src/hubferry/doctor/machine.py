@@ -5,7 +5,7 @@ import getpass
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 
 from hubferry.core.diagnosis_machine import judge_clock, judge_room
@@ -22,11 +22,16 @@ PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 async def examine_server(
-    settings: Settings, image: ImageName | None, only: Collection[str], environ: Mapping[str, str]
+    settings: Settings,
+    image: ImageName | None,
+    only: Collection[str],
+    environ: Mapping[str, str],
+    tell: Callable[[str], None],
 ) -> AsyncIterator[Finding]:
     """Check what a server with these settings needs, and yield findings in the order of the settings.
 
     `image` is asked for at its upstream; None: a known one. `only` are the upstreams to check; empty: all of them.
+    `tell` is called with the name of what is waited for.
     """
     yield await asyncio.to_thread(check_folder, settings)
     skews: dict[str, float] = {}
@@ -35,7 +40,8 @@ async def examine_server(
     tasks = [asyncio.create_task(_examine_upstream(settings, name, image, skews, turns)) for name in names]
     has_failed = False
     try:
-        for task in tasks:
+        for name, task in zip(names, tasks, strict=True):
+            tell(name)
             for finding in await task:
                 has_failed = has_failed or finding.mark == "failed"
                 yield finding

@@ -33,6 +33,7 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
+        self.has_changed = False  # whether anything was written or removed
 
     @property
     def is_this(self) -> bool:
@@ -92,8 +93,17 @@ class Machine:
         return list(found)
 
     def write(self, path: str, seen: Seen) -> None:
-        """Replace a file, or make it. Its folder has to be there."""
+        """Replace a file, or make it. Its folder has to be there. An OSError names the file, not the draft of it."""
         place = self.place_of(path)
+        try:
+            self._replace(place, seen)
+        except OSError as error:
+            error.filename = str(place)
+            raise
+        self.has_changed = True
+
+    @staticmethod
+    def _replace(place: Path, seen: Seen) -> None:
         descriptor, draft = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -111,6 +121,7 @@ class Machine:
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
         self.place_of(path).unlink(missing_ok=True)
+        self.has_changed = True
 
     def missing_folders(self, path: str) -> list[str]:
         """Return the folders above a file that are not there, the outermost first."""
@@ -121,6 +132,7 @@ class Machine:
         """Make a folder that everybody may read, as those of clients are."""
         place = self.place_of(path)
         place.mkdir(exist_ok=True)
+        self.has_changed = True
         place.chmod(0o755)
 
     def remove_folder(self, path: str) -> None:

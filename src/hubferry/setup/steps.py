@@ -68,7 +68,7 @@ class Setup:
         self._machine = machine
         self._client = client
         self._record_path = path_of(client)
-        found = machine.read(self._record_path)
+        self._found = found = machine.read(self._record_path)
         self.record = Record() if found is None else parse_record(found.text, self._record_path)
         self._bases: dict[str, Base] = {}
 
@@ -84,7 +84,11 @@ class Setup:
         return [self._change(path, wishes.get(path)) for path in paths]
 
     def write(self, changes: list[Change]) -> None:
-        """Make the changes. Raises OSError; what was made until then can be undone."""
+        """Make the changes, once. Raises OSError; what was made until then can be undone.
+
+        Raises CannotEditError, and makes none of them, if a file is not as it was when they were decided.
+        """
+        self._check_unchanged(changes)
         files = tuple(change.done for change in changes if change.done is not None)
         former = self.record
         if files or former.files:
@@ -102,6 +106,13 @@ class Setup:
             self._write_record()
         else:
             self._forget()
+
+    def _check_unchanged(self, changes: list[Change]) -> None:
+        """Raise CannotEditError for a file that somebody changed while a person looked at the difference."""
+        seen = {self._record_path: self._found} | {change.path: change.seen for change in changes}
+        for path, before in seen.items():
+            if self._machine.read(path) != before:
+                raise CannotEditError(f"{path} was changed meanwhile, so nothing was written: give the command again")
 
     def _prepare(self, changes: list[Change], files: tuple[DoneFile, ...]) -> None:
         """Make folders, copies of former texts, and a record of all that is done and was done."""
