@@ -12,7 +12,7 @@ from hubferry.core.gateway_names import GatewayNames
 from hubferry.core.rewrite import rewrite
 from hubferry.core.routing import RoutedUpstream, RoutingTable, resolve_host
 from tests.browser.chromium import LANGUAGES, SCHEMES, WIDTHS, chromium, opened_page
-from tests.browser.screens import OPERATORS, PAGES, PASTED
+from tests.browser.screens import PAGES, PASTED
 from tests.browser.stage import Stage, open_stage, pull
 from tests.core.test_image_names import COMMANDS, DOCKERFILES, LISTS, YAML
 
@@ -33,7 +33,7 @@ NOTED = re.compile(r"Failed to load resource.*40[14]")  # the browser notes ever
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with open_stage(tmp_path_factory.mktemp("browser"), OPERATORS) as running:
+    with open_stage(tmp_path_factory.mktemp("browser")) as running:
         yield running
 
 
