@@ -141,8 +141,7 @@ def test_an_image_is_pinned_by_a_form_of_the_page(stage: Stage, browser: Browser
         assert "docker.io/library/nginx:1.29.3 stays" in page.inner_text("main")
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("scheme", "language"), list(zip(SCHEMES, LANGUAGES, strict=True)))
 def test_every_page_can_be_read_by_everybody(stage: Stage, browser: Browser, scheme: str, language: str) -> None:
     """axe-core finds nothing, nothing is wider than the window, and nothing is asked of anybody else."""
     problems: list[str] = []
