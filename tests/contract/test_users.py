@@ -161,7 +161,8 @@ def test_a_secret_in_the_path_is_a_login(hub: Hub, book: UserBook, start_gateway
     assert pull(gateway, "carl/app", CARL, prefix=f"/{secret}") == (200, 200)
     bearer = str(token(gateway, "app", prefix=f"/{secret}").json()["token"])
     assert manifest(gateway, "app", bearer, prefix=f"/{other}").status == 401, "a token of another client"
-    for path in (f"/{secret}x/v2/", f"/{secret[:-1]}0/v2/", f"/{secret[:-1]}1/v2/", f"//{secret}/v2/"):
+    altered = secret[:-1] + ("1" if secret.endswith("0") else "0")
+    for path in (f"/{secret}x/v2/", f"/{altered}/v2/", f"//{secret}/v2/"):
         assert fetch(gateway.url + path).status == 404, path
     assert fetch(f"{gateway.url}/{book.token('alice')}/v2/").status == 404, "an access token is none"
     in_name = fetch(f"{gateway.url}/v2/{secret}/app/manifests/1", headers=[basic("x", book.token("alice"))])
