@@ -8,7 +8,7 @@ import click
 import pytest
 
 from hubferry.cli.load import Misuse, load_settings
-from hubferry.cli.opening import Complaints, allowed_image, run_on
+from hubferry.cli.opening import Complaints, allowed_image, policy_of, run_on
 from hubferry.core.exchange import Send
 from hubferry.core.image import ImageName
 from hubferry.ports.upstream import UpstreamFailure
@@ -20,10 +20,10 @@ from tests.cli.conftest import Workshop
 def test_a_name_means_latest_and_has_to_be_allowed(workshop: Workshop) -> None:
     workshop.configure(access={"deny": ["docker.io/library/app"]})
     settings = load_settings(workshop.config_file)
-    assert allowed_image("other", settings) == ImageName("docker.io", "library/other", "latest")
+    assert allowed_image("other", settings, policy_of(settings)) == ImageName("docker.io", "library/other", "latest")
     for text in ("app", "UPPER", "ghcr.io/a/b"):
         with pytest.raises(click.UsageError):
-            allowed_image(text, settings)
+            allowed_image(text, settings, policy_of(settings))
 
 
 def test_warnings_are_lines_but_for_those_that_are_told_anyway() -> None:

@@ -19,8 +19,8 @@ import click
 
 from hubferry.cli.at_gateway import image_at, settings_at
 from hubferry.cli.completing import platforms_option
-from hubferry.cli.load import Misuse, as_misuse, config_option, fail, load_or_misuse
-from hubferry.cli.opening import Complaints, opened, stopping
+from hubferry.cli.load import as_misuse, config_option, load_or_misuse
+from hubferry.cli.opening import Complaints, check_allowed, opened, policy_of, run_loop, stopping
 from hubferry.cli.output import print_json
 from hubferry.cli.part_file import PartFile, place_of
 from hubferry.core.archive import MAX_IMAGES
@@ -28,16 +28,15 @@ from hubferry.core.errors import OciError
 from hubferry.core.human import human_size, human_time
 from hubferry.core.image import ImageName, split_image
 from hubferry.core.platforms import Platform, parse_platforms
-from hubferry.core.rules import GATEWAY, AccessPolicy
 from hubferry.core.settings import Settings
 from hubferry.core.tar import TarCheck, WrongBytes
-from hubferry.core.values import ConfigError
 from hubferry.core.warm import parse_tagged
 from hubferry.ports.upstream import UpstreamFailure
 
 if TYPE_CHECKING:
     from hubferry.cli.bars import FileBar
-    from hubferry.pull.export import Exporter, ExportPlan
+    from hubferry.pull.export import ExportPlan
+    from hubferry.server.compose import Parts
 
 STDOUT = Path("-")
 
@@ -123,7 +122,7 @@ def export(
 def read_order(config_file: Path | None, images: Sequence[str], platforms: Sequence[str], path: Path) -> Order:
     """Everything that can be wrong before anything is asked ends here. Raises ClickException with status 2."""
     settings = load_or_misuse(config_file)
-    policy = AccessPolicy(settings.access, settings.upstreams)
+    policy = policy_of(settings)
     if len(images) > MAX_IMAGES:
         raise click.UsageError(f"{len(images)} images: at most {MAX_IMAGES} are in one file, write several files")
     try:
@@ -132,9 +131,7 @@ def read_order(config_file: Path | None, images: Sequence[str], platforms: Seque
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     for text, one in zip(images, named, strict=True):
-        decision = policy.decide(GATEWAY, one.asked.upstream, one.asked.repository, one.tag)
-        if not decision.is_allowed:
-            raise click.UsageError(f"{text} may not be pulled ({decision.by}): change that, or leave it out")
+        check_allowed(text, one.asked, one.tag, policy)
     return Order(settings, tuple(dict.fromkeys(named)), chosen, path if path == STDOUT else place_of(path))
 
 
@@ -162,19 +159,14 @@ def run(order: Order, config_file: Path | None) -> Done:
 
     Raises SystemExit with 130 or 143 when a signal ended it.
     """
-    import uvloop  # noqa: PLC0415 - other commands start without these two
-
-    from hubferry.cli.bars import FileBar  # noqa: PLC0415
+    from hubferry.cli.bars import FileBar  # noqa: PLC0415 - other commands start without it
 
     bar = FileBar(sys.stderr, is_terminal=sys.stderr.isatty())
     started_s = time.monotonic()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            done = runner.run(work(order, bar))
-        except ConfigError as error:
-            raise Misuse(fail(error, config_file).message) from None
-        except (OciError, UpstreamFailure, WrongBytes, OSError) as error:
-            raise click.ClickException(_problem(order, error)) from None
+    try:
+        done = run_loop(work(order, bar), config_file)
+    except (OciError, UpstreamFailure, WrongBytes, OSError) as error:
+        raise click.ClickException(_problem(order, error)) from None
     done.seconds = time.monotonic() - started_s
     return done
 
@@ -188,7 +180,7 @@ async def work(order: Order, bar: "FileBar") -> Done:
     try:
         with stopping(stopped_by):
             async with opened(order.settings, Complaints(bar.say)) as parts:
-                return await _write(await make_plan(parts.gateway.exporter(), order), order, bar)
+                return await _write(await make_plan(parts, order), order, bar)
     except asyncio.CancelledError:
         if not stopped_by:
             raise
@@ -210,15 +202,15 @@ async def _write(plan: "ExportPlan", order: Order, bar: "FileBar") -> Done:
         return Done(plan, part.found_bytes)
 
 
-async def make_plan(exporter: "Exporter", order: Order) -> "ExportPlan":
+async def make_plan(parts: "Parts", order: Order) -> "ExportPlan":
     """Return what will be in the file. Raises OciError."""
     from hubferry.pull.export import ExportItem  # noqa: PLC0415 - as in `run`
 
     items = []
     for one in order.images:
-        target = await exporter.own_target(one.asked)
+        target = await parts.gateway.pull.own_target(one.asked.upstream, one.asked.repository)
         items.append(ExportItem(target, one.asked.reference, one.name, one.tag, order.platforms))
-    return await exporter.plan(items)
+    return await parts.gateway.exporter().plan(items)
 
 
 class _Out:

@@ -13,7 +13,7 @@ import click
 
 from hubferry.cli.completing import complete_platform
 from hubferry.cli.load import config_option, load_or_misuse
-from hubferry.cli.opening import allowed_image, run_on
+from hubferry.cli.opening import allowed_image, policy_of, run_on
 from hubferry.cli.output import human_moment, print_facts, print_json, print_marked, print_table
 from hubferry.core.errors import OciError
 from hubferry.core.human import human_size, short_digest
@@ -65,7 +65,7 @@ def inspect(config_file: Path | None, image: str, platform: str | None, *, as_js
       hubferry inspect ghcr.io/owner/app --platform linux/arm64 --json
     """
     settings = load_or_misuse(config_file)
-    name = allowed_image(image, settings)
+    name = allowed_image(image, settings, policy_of(settings))
     try:
         wanted = None if platform is None else parse_platform(platform)
     except ValueError as error:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,7 +48,12 @@ def complain(line: str) -> None:
     click.echo(line, err=True)
 
 
-def allowed_image(text: str, settings: Settings) -> ImageName:
+def policy_of(settings: Settings) -> AccessPolicy:
+    """Return the operator's rules. A command with many images makes them once, because each rule is compiled."""
+    return AccessPolicy(settings.access, settings.upstreams)
+
+
+def allowed_image(text: str, settings: Settings, policy: AccessPolicy) -> ImageName:
     """Return the image that a person means, `latest` where nothing else is said.
 
     Raises UsageError for what is no name, and for what the operator's rules do not let anybody pull.
@@ -57,11 +62,15 @@ def allowed_image(text: str, settings: Settings) -> ImageName:
         image = parse_tagged(text, settings.upstreams, settings.default_upstream)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    policy = AccessPolicy(settings.access, settings.upstreams)
-    decision = policy.decide(GATEWAY, image.upstream, image.repository, image.reference)
+    check_allowed(text, image, image.reference, policy)
+    return image
+
+
+def check_allowed(text: str, image: ImageName, reference: str, policy: AccessPolicy) -> None:
+    """Raise UsageError for an image, written as `text`, that the rules do not let anybody pull by this reference."""
+    decision = policy.decide(GATEWAY, image.upstream, image.repository, reference)
     if not decision.is_allowed:
         raise click.UsageError(f"{text} may not be pulled ({decision.by}): change that, or leave it out")
-    return image
 
 
 @contextlib.asynccontextmanager
@@ -96,8 +105,6 @@ def run_on(
 
     Raises Misuse for a configuration that cannot be used, and SystemExit 130 or 143 after SIGINT or SIGTERM.
     """
-    import uvloop  # noqa: PLC0415 - other commands start without it
-
     stopped_by: list[signal.Signals] = []
     log = Complaints(complain, TOLD_WITH_RESULTS if transport is None else OFFLINE)
 
@@ -106,13 +113,21 @@ def run_on(
             async with opened(settings, log, transport) as parts:
                 return await work(parts)
 
+    try:
+        return run_loop(begin(), config_file)
+    except asyncio.CancelledError:
+        raise SystemExit(128 + stopped_by[0] if stopped_by else 1) from None
+
+
+def run_loop(work: Coroutine[None, None, T], config_file: Path | None) -> T:
+    """Return what `work` returns, run on an event loop as the server's. Raises Misuse in place of a ConfigError."""
+    import uvloop  # noqa: PLC0415 - other commands start without it
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            return runner.run(begin())
+            return runner.run(work)
         except ConfigError as error:
             raise Misuse(fail(error, config_file).message) from None
-        except asyncio.CancelledError:
-            raise SystemExit(128 + stopped_by[0] if stopped_by else 1) from None
 
 
 @contextlib.contextmanager

@@ -18,13 +18,14 @@ import click
 
 from hubferry.cli.completing import platforms_option
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
-from hubferry.cli.opening import allowed_image, run_on
+from hubferry.cli.opening import allowed_image, policy_of, run_on
 from hubferry.cli.output import human_moment, print_json, print_marked
 from hubferry.cli.waiting import Waiting
 from hubferry.core.human import human_size
 from hubferry.core.image import ImageName, parse_image
 from hubferry.core.image_names import MAX_TEXT, find_image_names
 from hubferry.core.platforms import Platform, parse_platforms
+from hubferry.core.rules import AccessPolicy
 from hubferry.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -116,13 +117,13 @@ def read_plan(config_file: Path | None, files: Sequence[Path], platforms: Sequen
         plan = Plan(settings, parse_platforms(platforms or settings.warm.platforms, machine.machine()))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    seen: set[ImageName] = set()
+    seen, policy = set[ImageName](), policy_of(settings)
     for file in files:
         found = find_image_names(read_text(file), os.environ)
         if not found:
             raise click.UsageError(f"{file} names no image: give a Compose file, manifests, a Dockerfile or a list")
         for one in found:
-            line = understand(f"{file}:{one.line}", one.name, settings, is_complete=one.is_complete)
+            line = understand(f"{file}:{one.line}", one.name, settings, policy, is_complete=one.is_complete)
             if line.image is None or line.image not in seen:
                 plan.lines.append(line)
             seen |= {line.image} if line.image is not None else set()
@@ -144,7 +145,7 @@ def read_text(file: Path) -> str:
         raise click.UsageError(f"{file} is no UTF-8 text: give a file that names images") from None
 
 
-def understand(where: str, name: str, settings: Settings, *, is_complete: bool) -> Line:
+def understand(where: str, name: str, settings: Settings, policy: AccessPolicy, *, is_complete: bool) -> Line:
     """Return the line of a name, with the image that it means if this gateway would be asked for it."""
     if not is_complete:
         return Line(
@@ -155,7 +156,7 @@ def understand(where: str, name: str, settings: Settings, *, is_complete: bool) 
     except ValueError as error:
         return Line(where, name, skipped=str(error))
     try:
-        return Line(where, name, allowed_image(name, settings))
+        return Line(where, name, allowed_image(name, settings, policy))
     except click.UsageError as error:
         return Line(where, name, failed=error.message)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hubferry.cli.load import config_option, load_or_misuse
-from hubferry.cli.opening import run_on
+from hubferry.cli.opening import policy_of, run_on
 from hubferry.cli.output import print_json, print_marked, print_table
 from hubferry.core.errors import OciError
 from hubferry.core.reference import complete_library, normal_host
-from hubferry.core.rules import GATEWAY, AccessPolicy
+from hubferry.core.rules import GATEWAY
 from hubferry.core.search_results import SearchHit, parse_search
 from hubferry.core.settings import Settings
 
@@ -90,7 +90,7 @@ async def find(parts: "Parts", settings: Settings, registry: str, words: str) ->
         return Searched(registry, problem=error.message)
     except ValueError:
         return Searched(registry, problem=f"the answer of {registry} is no search result: check its search_url")
-    policy = AccessPolicy(settings.access, settings.upstreams)
+    policy = policy_of(settings)
 
     def is_allowed(hit: SearchHit) -> bool:
         repository = complete_library(hit.name) if upstream.settings.library else hit.name

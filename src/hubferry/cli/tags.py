@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hubferry.cli.load import Misuse, config_option, load_or_misuse
-from hubferry.cli.opening import complain, run_on
+from hubferry.cli.opening import complain, policy_of, run_on
 from hubferry.cli.output import human_moment, print_json, print_table
 from hubferry.core.errors import OciError
 from hubferry.core.human import short_digest
@@ -40,7 +40,8 @@ def tags(config_file: Path | None, image: str, text: str, *, as_json: bool) -> N
       hubferry tags ghcr.io/owner/app --json
     """
     settings = load_or_misuse(config_file)
-    name = named(image, settings)
+    policy = policy_of(settings)
+    name = named(image, settings, policy)
 
     async def work(parts: "Parts") -> TagList:
         return await parts.gateway.pull.inspector.tags(
@@ -51,7 +52,7 @@ def tags(config_file: Path | None, image: str, text: str, *, as_json: bool) -> N
         found = run_on(settings, config_file, work)
     except OciError as error:
         raise click.ClickException(error.message) from None
-    may_list = AccessPolicy(settings.access, settings.upstreams).tag_filter(GATEWAY, name.upstream, name.repository)
+    may_list = policy.tag_filter(GATEWAY, name.upstream, name.repository)
     shown = [tag for tag in filter_tags(found.tags, text) if may_list is None or may_list(tag)]
     if as_json:
         print_json(document(name, found, shown))
@@ -62,7 +63,7 @@ def tags(config_file: Path | None, image: str, text: str, *, as_json: bool) -> N
         raise SystemExit(1)
 
 
-def named(text: str, settings: Settings) -> ImageName:
+def named(text: str, settings: Settings, policy: AccessPolicy) -> ImageName:
     """Return the repository that a person means. Raises UsageError, Misuse."""
     try:
         name = parse_image(text, settings.upstreams, settings.default_upstream)
@@ -70,7 +71,7 @@ def named(text: str, settings: Settings) -> ImageName:
         raise click.UsageError(str(error)) from None
     if name.reference:
         raise click.UsageError(f"{text} names one image: leave out {name.reference}, or see `hubferry inspect`")
-    decision = AccessPolicy(settings.access, settings.upstreams).decide(GATEWAY, name.upstream, name.repository)
+    decision = policy.decide(GATEWAY, name.upstream, name.repository)
     if not decision.is_allowed:
         raise Misuse(f"{text} may not be pulled ({decision.by}): change that first")
     return name

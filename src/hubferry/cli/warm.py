@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hubferry.cli.completing import platforms_option
-from hubferry.cli.load import Misuse, config_option, fail, load_or_misuse
-from hubferry.cli.opening import Complaints, allowed_image, opened, stopping
+from hubferry.cli.load import Misuse, config_option, load_or_misuse
+from hubferry.cli.opening import Complaints, allowed_image, opened, policy_of, run_loop, stopping
 from hubferry.cli.output import print_json
 from hubferry.core.human import human_size, human_time
 from hubferry.core.image import ImageName
 from hubferry.core.platforms import Platform, parse_platforms
 from hubferry.core.settings import Settings
-from hubferry.core.values import ConfigError
 from hubferry.core.warm import parse_list
 
 if TYPE_CHECKING:
@@ -108,10 +107,10 @@ def read_order(
             raise click.UsageError(f"{name} is no UTF-8 text: write one image in a line") from None
     elif not named:
         raise click.UsageError("no image: name some, or a file of them with -f")
-    wanted = []
+    wanted, policy = [], policy_of(settings)
     for where, text in named:
         try:
-            image = allowed_image(text, settings)
+            image = allowed_image(text, settings, policy)
         except click.UsageError as error:
             raise click.UsageError(f"{where}{error.message}") from None
         wanted.append(image)
@@ -124,17 +123,11 @@ def read_order(
 
 def run(order: Order, config_file: Path | None) -> Done:
     """Warm every image, one after the other. Raises ClickException with status 2 for a configuration."""
-    import uvloop  # noqa: PLC0415 - other commands start without these two
-
-    from hubferry.cli.bars import Bars  # noqa: PLC0415
+    from hubferry.cli.bars import Bars  # noqa: PLC0415 - other commands start without it
 
     bars = Bars(sys.stderr, is_terminal=sys.stderr.isatty())
     started = time.monotonic()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            done = runner.run(work(order, bars))
-        except ConfigError as error:
-            raise Misuse(fail(error, config_file).message) from None
+    done = run_loop(work(order, bars), config_file)
     done.seconds = time.monotonic() - started
     return done
 

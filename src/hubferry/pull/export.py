@@ -23,7 +23,6 @@ from hubferry.core.archive import (
 )
 from hubferry.core.descriptors import Descriptor, parse_contents
 from hubferry.core.errors import Code, OciError
-from hubferry.core.image import ImageName
 from hubferry.core.manifest import INDEXES, ManifestProblem
 from hubferry.core.platforms import Platform, choose
 from hubferry.core.ranges import ByteRange
@@ -156,7 +155,7 @@ class _OpenBlob:
             raise _wrong_size(self.target, self.digest)
 
     async def close(self) -> None:
-        """Release the blob."""
+        """Close the body, and report that the blob is done (`on_close`)."""
         await self.body.close()
         self.on_close()
 
@@ -233,11 +232,6 @@ class Exporter:
     def __init__(self, pull: Pull) -> None:
         self._pull = pull
         self._room = ManifestRoom()
-
-    async def own_target(self, image: ImageName) -> Target:
-        """Return whom an image is asked of for a file that no client wants: by the gateway's own account, if any."""
-        account = self._pull.upstreams[image.upstream].account
-        return await self._pull.target(image.upstream, image.repository, account)
 
     async def digest(self, item: ExportItem) -> str:
         """Return the digest that an image has now. Raises OciError."""
