@@ -95,10 +95,7 @@ class Visitors:
 
         Raises OciError, 429 for who asks for too much. No password is checked.
         """
-        login = self._callers.client_login(received)
-        host = resolve_host(received.host, self._table)
-        page = Endpoint(EndpointKind.PAGE)
-        request = resolve_request(received, page, host, self._table, self._public_url, login=login)
+        request = self._page_request(received)
         try:
             visit.admit(self._callers.requester(request, parse_basic(request.header("authorization"))))
         except OciError as error:
@@ -118,13 +115,17 @@ class Visitors:
     def recognized(self, received: Request) -> Requester | None:
         """Return who asks for a page as far as no password has to be checked to know that; None: nobody known."""
         try:
-            login = self._callers.client_login(received)
-            host = resolve_host(received.host, self._table)
-            page = Endpoint(EndpointKind.PAGE)
-            request = resolve_request(received, page, host, self._table, self._public_url, login=login)
+            request = self._page_request(received)
             return self._callers.requester(request, parse_basic(received.header("authorization")))
         except OciError:
             return None
+
+    def _page_request(self, received: Request) -> RegistryRequest:
+        """Return a request for a page as one of the registry. Raises OciError for a strange host name or secret."""
+        login = self._callers.client_login(received)
+        host = resolve_host(received.host, self._table)
+        page = Endpoint(EndpointKind.PAGE)
+        return resolve_request(received, page, host, self._table, self._public_url, login=login)
 
     def login_needed(self, visitor: Visitor) -> OciError:
         """Return the 401 that makes a browser ask for a user name and a password."""

@@ -72,10 +72,9 @@ class ImagePage:
             names = choose()
         else:
             names = await asyncio.to_thread(choose)
-        pages = max(1, -(-len(names) // TAGS_SHOWN))
-        number = min(asked.number, pages)
+        cut = asked.cut(names, TAGS_SHOWN)
         tags = []
-        for name in names[(number - 1) * TAGS_SHOWN : number * TAGS_SHOWN]:
+        for name in cut.things:
             kept = listed.kept.get(name)
             shown = str(ImageName(image.upstream, image.repository, name))
             tags.append(
@@ -91,8 +90,8 @@ class ImagePage:
             filter=wanted,
             order=order,
             orders=ORDERS,
-            number=number,
-            pages=pages,
+            number=cut.number,
+            pages=cut.count,
             is_cut=listed.is_cut,
             problem=listed.problem,
             now=self._clock.time(),

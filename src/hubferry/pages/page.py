@@ -5,9 +5,10 @@ domain whose pages look like Docker Hub's gets flagged as a fraud, so they look 
 "Pages").
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from hubferry import __version__
@@ -38,6 +39,8 @@ LANGUAGE_S = 365 * 86400  # how long a chosen language is remembered
 MAX_QUERY = 4096
 MAX_PARAMETERS = 32
 MAX_DIGITS = 6
+
+T = TypeVar("T")
 
 
 def answer(status: int, content_type: str, body: bytes, headers: Headers = ()) -> Answer:
@@ -71,6 +74,15 @@ ASSETS: Mapping[str, Answer] = dict((_STYLE, _SCRIPT, _ICON))
 
 
 @dataclass(frozen=True)
+class Cut(Generic[T]):
+    """Part `number` of `count` parts of a long list."""
+
+    things: Sequence[T]
+    number: int
+    count: int
+
+
+@dataclass(frozen=True)
 class PageRequest:
     """What a visitor asks for: the request, given as the client made it, and its parameters in their last value.
 
@@ -91,6 +103,12 @@ class PageRequest:
         """Which part of a long list is asked for, counted from 1."""
         text = self.parameters.get("page", "")
         return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < MAX_DIGITS else 1
+
+    def cut(self, things: Sequence[T], most: int) -> "Cut[T]":
+        """Return the part of a long list that is asked for, or the last one. Parts have at most `most` things."""
+        count = max(1, -(-len(things) // most))
+        number = min(self.number, count)
+        return Cut(things[(number - 1) * most : number * most], number, count)
 
     @property
     def words(self) -> Words:

@@ -6,6 +6,7 @@ server every page would have to be written twice: the Worker has no framework, a
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 from hubferry.core.errors import OciError, TokenNeeded
 from hubferry.core.http import MAX_FORM_BYTES, Request
@@ -23,7 +24,7 @@ from hubferry.pages.status import IMAGES, MAX_ORDER_BYTES, STATUS, StatusPages
 from hubferry.ports.shell import UNLIMITED, Clock, Visit
 
 ROBOTS = "User-agent: *\nDisallow: /"
-LINKS = (("/", "home"), ("/search", "search"))
+LINKS: tuple[tuple[str, str], ...] = (("/", "home"), ("/search", "search"))
 
 Show = Callable[[PageRequest, Visit], Awaitable[Answer]]
 
@@ -68,19 +69,18 @@ class Site:
             return plain(200, "ok", NO_STORE)
         if (asset := ASSETS.get(request.path)) is not None:
             return asset
-        show, status = self._pages.get(request.path), None if arrived is None else self._status
-        is_status = status is not None and status.has(request.path)
-        if show is None and not is_status:
+        show, links = self._pages.get(request.path), LINKS
+        if self._status is not None and arrived is not None:
+            if self._status.has(request.path):
+                show = partial(self._status.show, arrived)
+            if show is not None and self._status.is_for(request, arrived):
+                links = (*LINKS, (STATUS, "status"))
+        if show is None:
             return missing(request)
-        is_operator = status is not None and arrived is not None and status.is_for(request, arrived)
-        asked = PageRequest(request, parameters_of(request), (*LINKS, (STATUS, "status")) if is_operator else LINKS)
+        asked = PageRequest(request, parameters_of(request), links)
         try:
-            if status is not None and arrived is not None and is_status:
-                return await status.show(asked, arrived, visit)
-            return missing(request) if show is None else await show(asked, visit)
+            return await show(asked, visit)
         except OciError as error:
-            if is_status and error.status == 404 and not is_operator:
-                return missing(request)
             shown = asked.problem(error.status, error.message, error.headers)
             record = AccessRecord().ended("error", error.message)
             if isinstance(error, TokenNeeded):  # a browser that has not logged in yet is asked to

@@ -15,7 +15,7 @@ from hubferry.gateway.answer import Answer
 from hubferry.pages.board import Board, Overview
 from hubferry.pages.chart import chart
 from hubferry.pages.figures import shown_size
-from hubferry.pages.page import NO_STORE, SECURITY, PageRequest
+from hubferry.pages.page import NO_STORE, SECURITY, PageRequest, missing
 from hubferry.pages.places import Places
 from hubferry.pages.remedies import remedy_of
 from hubferry.pages.templates import ENVIRONMENT
@@ -51,12 +51,17 @@ class StatusPages:
         """Return whether the visitor is offered these pages."""
         return self._board.is_operator(request, arrived)
 
-    async def show(self, asked: PageRequest, arrived: Request, visit: Visit) -> Answer:
-        """Return a page.
+    async def show(self, arrived: Request, asked: PageRequest, visit: Visit) -> Answer:
+        """Return a page; for whoever is no operator the same 404 as at a path where nothing is.
 
-        Raises OciError: 404 for whoever is no operator, 401 when a login may change that, 403 under a strange name.
+        Raises OciError: 401 when a login may change that, 403 under a strange name.
         """
-        who = await self._board.operator(asked.request, arrived, visit)
+        try:
+            who = await self._board.operator(asked.request, arrived, visit)
+        except OciError as error:
+            if error.status != 404:
+                raise
+            return missing(asked.request)
         self._places.check_own_name(asked.request)
         return await self._pages[asked.request.path](asked, arrived, who)
 
@@ -79,17 +84,16 @@ class StatusPages:
             return await self._change(asked, who)
         words = asked.parameters.get("q", "").strip()[:MAX_WORDS]
         found = await self._board.kept(words)
-        pages = max(1, -(-len(found) // SHOWN))
-        number = min(_number(asked.parameters.get("page", "")), pages)
+        cut = asked.cut(found, SHOWN)
         done = asked.parameters.get("done", "")
         overview = await self._board.look()
         return asked.page(
             "kept.html",
             q=words,
-            images=found[(number - 1) * SHOWN : number * SHOWN],
+            images=cut.things,
             count=len(found),
-            number=number,
-            pages=pages,
+            number=cut.number,
+            pages=cut.count,
             done=done if done in DONE else "",
             image=asked.parameters.get("image", "")[:MAX_WORDS],
             jobs=overview.jobs,
@@ -152,7 +156,3 @@ def shown_rate(bytes_per_s: float) -> str:
 def _steps(figures: Sequence[Figures], count: int) -> list[Figures]:
     """Return the sums of `count` intervals each."""
     return [sum(figures[at : at + count], Figures()) for at in range(0, len(figures), count)]
-
-
-def _number(text: str) -> int:
-    return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < 6 else 1
