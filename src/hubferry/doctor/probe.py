@@ -5,8 +5,6 @@ import contextlib
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from publicsuffixlist import PublicSuffixList
-
 from hubferry.clock import SystemClock
 from hubferry.core.diagnosis import Seen
 from hubferry.core.diagnosis_machine import skew_s
@@ -22,19 +20,19 @@ from hubferry.remote.limits import RateLimits
 from hubferry.remote.single_flight import SharedTasks
 from hubferry.remote.target import Upstream
 from hubferry.remote.tokens import UpstreamTokens
+from hubferry.server.domains import registrable_domain
 from hubferry.transport.addresses import resolve
 from hubferry.transport.client import SocketTransport, StreamedResponse
 from hubferry.transport.connect import Connector, Destination
 
 MAX_BEGINNING = 4096  # bytes of a body that is only looked at
-SUFFIXES = PublicSuffixList()
 
 
 class Silent:
     """The `EventLog` port: what would be logged is in the findings."""
 
     def warning(self, event: str, fields: Mapping[str, object]) -> None:
-        """Drop the event."""
+        """Leave an event out: what it would say is judged from the answers."""
 
 
 class Probe:
@@ -53,7 +51,7 @@ class Probe:
             limits,
             self.clock,
             Silent(),
-            registrable_domain=SUFFIXES.privatesuffix,
+            registrable_domain=registrable_domain,
             single_flight=SharedTasks(),
         )
         self.exchanges = Exchanges(self.transport, self.tokens, Silent())
@@ -110,5 +108,5 @@ class Probe:
         return beginning[:MAX_BEGINNING]
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close the connections of the transport. The probe cannot be used after that."""
         await self.transport.close()

@@ -5,7 +5,6 @@ only: no other registry is offered there, and `registry-mirrors`, which mean Doc
 Facts about clients: docs/clients.md.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hubferry.core.gateway_names import GatewayNames
@@ -224,11 +223,3 @@ def _helm(gateway: Gateway) -> Guide:
 
 def _json(key: str, value: str) -> str:
     return f'{{"{key}": ["{value}"]}}'
-
-
-def lines_of(found: list[Guide]) -> Iterator[str]:
-    """Yield every command of the guides: the texts that are typed and not written into a file."""
-    for guide in found:
-        for step in guide.steps:
-            if not step.file:
-                yield from step.text.splitlines()
