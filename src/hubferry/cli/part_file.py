@@ -31,7 +31,7 @@ class PartFile:
     """The unfinished file of an archive. Use it as a context manager; leaving it keeps what is there."""
 
     def __init__(self, path: Path, tar: Tar) -> None:
-        """Raises Misuse as `place_of`."""
+        """Raises Misuse for a path that is a device, a folder and the like (see `place_of`)."""
         self._path = place_of(path)
         self._part = self._path.with_name(self._path.name + ".part")
         self._tar = tar

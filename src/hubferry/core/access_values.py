@@ -117,7 +117,7 @@ class Operators(ParsedValue):
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The networks among them."""
+        """The networks: whoever asks from one of them is an operator without a login."""
         return tuple(one for one in self.who if not one.startswith((USER, GROUP)))
 
     def to_toml(self) -> str:

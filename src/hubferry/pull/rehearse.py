@@ -101,7 +101,7 @@ class Rehearsal:
 
 
 class _Work:
-    """One rehearsal."""
+    """The state of rehearsing one image: what was looked at, and what would fail."""
 
     def __init__(self, rehearsal: Rehearsal, target: Target, image: ImageName, *, must_be_kept: bool) -> None:
         self._asks = rehearsal.asks

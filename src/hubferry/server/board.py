@@ -128,7 +128,7 @@ class ServerBoard:
         self._live.end()
 
     async def close(self) -> None:
-        """Stop all work."""
+        """End the live figures, cancel the warm orders, and close the index."""
         self._live.end()
         if self._orders is not None:
             await self._orders.close()

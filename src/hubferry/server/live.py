@@ -30,7 +30,7 @@ class Listener:
         return await self._live.next_for(self)
 
     async def close(self) -> None:
-        """Look on no more."""
+        """Get no more figures. With the last listener the rendering ends."""
         self._live.leave(self)
 
 

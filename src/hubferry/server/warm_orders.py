@@ -23,7 +23,7 @@ class WarmOrder:
     """One order, and as a `WarmObserver` its progress."""
 
     def __init__(self, image: ImageName, platforms: Sequence[Platform] | None) -> None:
-        """`platforms` None: all."""
+        """`platforms` are those that are wanted of the image, None: all of them."""
         self.image = image
         self.platforms = platforms
         self.state = "waiting"
@@ -71,7 +71,7 @@ class WarmOrders:
         return [order.shown for order in reversed(self._orders)]
 
     async def close(self) -> None:
-        """Stop at once."""
+        """Cancel the order that is running, and wait until it has ended; the others are dropped."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
